@@ -1,0 +1,61 @@
+// swift-tools-version: 6.1
+import PackageDescription
+
+/// The CPU that the hot loops are compiled for: this machine's own, unless `LOCKSTEP_MARCH` names another for a mixed
+/// cluster (`x86-64-v3`, say). Swift takes the CPU's features from its clang importer, hence `-Xcc`.
+let march = Context.environment["LOCKSTEP_MARCH"] ?? "native"
+
+/// Only for targets that hold hot loops over checked shapes and read no files: `-Ounchecked` removes traps.
+let hotLoops: [SwiftSetting] = [.unsafeFlags(["-Ounchecked", "-Xcc", "-march=\(march)"])]
+
+let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
+
+let package = Package(
+  name: "lockstep",
+  products: [
+    .executable(name: "launch", targets: ["launch-cli"]),
+    .executable(name: "finetune", targets: ["finetune"]),
+    .executable(name: "inspect", targets: ["inspect"]),
+    .library(name: "Training", targets: ["Training"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2")
+  ],
+  targets: [
+    // C libraries: one door each.
+    .systemLibrary(name: "CMPI", pkgConfig: "ompi-c", providers: [.apt(["libopenmpi-dev", "openmpi-bin"])]),
+    .systemLibrary(name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
+    .systemLibrary(name: "CCPU"),
+
+    // The worker's parts, bottom up.
+    .target(name: "FileSystem"),
+    .target(name: "Kernels", dependencies: ["COpenBLAS", "CCPU"], swiftSettings: hotLoops),
+    .target(name: "BERT", dependencies: ["Kernels", "FileSystem"]),
+    .target(name: "Tokenization", dependencies: ["FileSystem"]),
+    .target(name: "Datasets", dependencies: ["Tokenization", "FileSystem"]),
+    .target(name: "Corpus", dependencies: ["FileSystem"]),
+    .target(name: "Safetensors", dependencies: ["FileSystem"]),
+    .target(name: "Collectives", dependencies: ["CMPI", "FileSystem"]),
+    .target(
+      name: "Training",
+      dependencies: ["BERT", "Kernels", "Collectives", "Datasets", "Tokenization", "Safetensors", "Corpus", "FileSystem"]),
+    .executableTarget(name: "finetune", dependencies: ["Training", argumentParser], path: "Sources/programs/finetune"),
+    .executableTarget(name: "inspect", dependencies: ["Training", argumentParser], path: "Sources/programs/inspect"),
+
+    // The front-end: links neither MPI nor BLAS.
+    .target(name: "Launcher", dependencies: ["FileSystem"]),
+    .executableTarget(name: "launch-cli", dependencies: ["Launcher", argumentParser]),
+
+    .testTarget(name: "FileSystemTests", dependencies: ["FileSystem"]),
+    .testTarget(name: "KernelsTests", dependencies: ["Kernels"]),
+    .testTarget(name: "BERTTests", dependencies: ["BERT", "Kernels", "Safetensors"]),
+    .testTarget(name: "TokenizationTests", dependencies: ["Tokenization"]),
+    .testTarget(name: "DatasetsTests", dependencies: ["Datasets"]),
+    .testTarget(name: "CorpusTests", dependencies: ["Corpus", "Datasets", "Tokenization"]),
+    .testTarget(name: "SafetensorsTests", dependencies: ["Safetensors"]),
+    .testTarget(name: "CollectivesTests", dependencies: ["Collectives"]),
+    .testTarget(name: "TrainingTests", dependencies: ["Training"]),
+    .testTarget(name: "LauncherTests", dependencies: ["Launcher"]),
+  ],
+  swiftLanguageModes: [.v6]
+)

@@ -1,0 +1,69 @@
+/// The exit statuses of every program of the package. None collides with a shell's 128 + signal, with mpirun's own
+/// (110, 205, 243, 255) or with a Swift trap's 132.
+public enum ExitStatus: Int32, Sendable, CaseIterable {
+  case success = 0
+  /// Options that are unknown, malformed or contradict each other.
+  case usage = 64
+  /// A file's content is wrong: table, vocabulary, weights, checkpoint; or the numbers became NaN.
+  case badData = 65
+  /// An input is missing or unreadable.
+  case missingInput = 66
+  /// A host, ssh or MPI is not available.
+  case unavailable = 69
+  /// A mistake of our own.
+  case internalError = 70
+  /// An output cannot be created.
+  case cannotCreate = 73
+  /// Reading or writing failed midway: no space, I/O error, closed output.
+  case ioError = 74
+  /// A rank, a host or time was lost; starting again is right.
+  case lost = 75
+  /// The ranks disagree; do not start again blindly.
+  case disagreement = 76
+  /// Not permitted: root without consent, an unsafe file mode.
+  case permission = 77
+  /// Configuration: YAML, hostfile, config.json.
+  case configuration = 78
+}
+
+/// An error of the outside world, in one line: the place, the thing with its value, and the way out.
+///
+/// Our own mistakes trap instead; what a user can mend is a `Failure`.
+public struct Failure: Error, Sendable, Equatable, CustomStringConvertible {
+  public var status: ExitStatus
+  /// Where: `train.tsv:17:3`, or a tensor or option; nil where the message says it.
+  public var place: String?
+  /// What is wrong, with the offending value and what was expected.
+  public var message: String
+  /// How to mend it, where that is not obvious.
+  public var hint: String?
+
+  public init(_ status: ExitStatus, at place: String? = nil, _ message: String, hint: String? = nil) {
+    self.status = status
+    self.place = place
+    self.message = message
+    self.hint = hint
+  }
+
+  /// One line; control characters in quoted values are escaped so that a file cannot write to the terminal.
+  public var description: String {
+    let text = (place.map { "\($0): " } ?? "") + message + (hint.map { " (\($0))" } ?? "")
+    return text.escapingControlCharacters
+  }
+}
+
+extension String {
+  /// This text with each control character (C0, DEL, C1) written as `\u{…}`, fit for one terminal line.
+  public var escapingControlCharacters: String {
+    guard unicodeScalars.contains(where: { $0.properties.generalCategory == .control }) else { return self }
+    var result = ""
+    for scalar in unicodeScalars {
+      if scalar.properties.generalCategory == .control {
+        result += "\\u{\(String(scalar.value, radix: 16))}"
+      } else {
+        result.unicodeScalars.append(scalar)
+      }
+    }
+    return result
+  }
+}
