@@ -6,7 +6,9 @@ import PackageDescription
 let march = Context.environment["LOCKSTEP_MARCH"] ?? "native"
 
 /// Only for targets that hold hot loops over checked shapes and read no files: `-Ounchecked` removes traps.
-let hotLoops: [SwiftSetting] = [.unsafeFlags(["-Ounchecked", "-Xcc", "-march=\(march)"])]
+let hotLoops: [SwiftSetting] = [
+  .unsafeFlags(["-Ounchecked", "-Xcc", "-march=\(march)", "-Xcc", "-fno-math-errno"])
+]
 
 let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 

@@ -1,0 +1,107 @@
+/// Memory that one model needs to compute: what forward leaves for backward, and scratch. Allocated once, for the
+/// largest batch; pages that no batch reaches are never touched and so never count.
+///
+/// Where nothing is kept for backward, all layers share one layer's memory.
+final class Activations {
+  /// What one layer leaves for backward.
+  struct Layer {
+    var queryKeyValue: UnsafeMutablePointer<Float>  // [tokens, 3H]
+    var probabilities: UnsafeMutablePointer<Float>  // [heads, length, length] for each sequence
+    var context: UnsafeMutablePointer<Float>  // [tokens, H]
+    var attentionNormalized: UnsafeMutablePointer<Float>  // [tokens, H]
+    var attentionDeviation: UnsafeMutablePointer<Float>  // [tokens]
+    var attentionOutput: UnsafeMutablePointer<Float>  // [tokens, H]
+    var beforeGELU: UnsafeMutablePointer<Float>  // [tokens, I]
+    var afterGELU: UnsafeMutablePointer<Float>  // [tokens, I]
+    var outputNormalized: UnsafeMutablePointer<Float>  // [tokens, H]
+    var outputDeviation: UnsafeMutablePointer<Float>  // [tokens]
+  }
+
+  let limits: BatchLimits
+  let keepsForBackward: Bool
+
+  let positions: UnsafeMutablePointer<Int32>  // [tokens]
+  let tokenRows: UnsafeMutablePointer<Int32>  // [tokens]: the data set's row of each token
+  let embeddingNormalized: UnsafeMutablePointer<Float>  // [tokens, H]
+  let embeddingDeviation: UnsafeMutablePointer<Float>  // [tokens]
+  /// Input of each layer, and the last one's output: `[tokens, H]` each.
+  let hidden: [UnsafeMutablePointer<Float>]
+  let layers: [Layer]
+  let firstTokens: UnsafeMutablePointer<Float>  // [sequences, H]
+  let pooled: UnsafeMutablePointer<Float>  // [sequences, H], after tanh
+  let pooledDropped: UnsafeMutablePointer<Float>  // [sequences, H]
+  let logits: UnsafeMutablePointer<Float>  // [sequences, labels]
+
+  let logitsGradient: UnsafeMutablePointer<Float>  // [sequences, labels]
+  let headGradient: UnsafeMutablePointer<Float>  // [sequences, H]
+  let hiddenGradient: UnsafeMutablePointer<Float>  // [tokens, H]: of the current layer's output, then of its input
+  let branchGradient: UnsafeMutablePointer<Float>  // [tokens, H]
+  let intermediateGradient: UnsafeMutablePointer<Float>  // [tokens, I]
+  let queryKeyValueGradient: UnsafeMutablePointer<Float>  // [tokens, 3H]
+  let contextGradient: UnsafeMutablePointer<Float>  // [tokens, H]
+  let attentionScales: UnsafeMutablePointer<Float>  // [length, length] + 3
+  let attentionScratch: UnsafeMutablePointer<Float>  // [length, length]
+  let attentionGradient: UnsafeMutablePointer<Float>  // [length, length]
+  let rowScratch: UnsafeMutablePointer<Float>  // [max(H, I)] + 3
+
+  private let floats: [UnsafeMutablePointer<Float>]
+
+  init(_ configuration: BertConfiguration, limits: BatchLimits, keepsForBackward: Bool) {
+    self.limits = limits
+    self.keepsForBackward = keepsForBackward
+    let hiddenSize = configuration.hiddenSize
+    let tokens = limits.tokens
+    let perToken = tokens * hiddenSize
+    let square = limits.length * limits.length
+    var floats: [UnsafeMutablePointer<Float>] = []
+    func allocate(_ count: Int) -> UnsafeMutablePointer<Float> {
+      floats.append(.allocate(capacity: max(count, 1)))
+      return floats[floats.count - 1]
+    }
+    func makeLayer() -> Layer {
+      Layer(
+        queryKeyValue: allocate(3 * perToken), probabilities: allocate(configuration.heads * tokens * limits.length),
+        context: allocate(perToken), attentionNormalized: allocate(perToken), attentionDeviation: allocate(tokens),
+        attentionOutput: allocate(perToken), beforeGELU: allocate(tokens * configuration.intermediateSize),
+        afterGELU: allocate(tokens * configuration.intermediateSize), outputNormalized: allocate(perToken),
+        outputDeviation: allocate(tokens))
+    }
+
+    positions = .allocate(capacity: tokens)
+    tokenRows = .allocate(capacity: tokens)
+    embeddingNormalized = allocate(perToken)
+    embeddingDeviation = allocate(tokens)
+    if keepsForBackward {
+      hidden = (0...configuration.layers).map { _ in allocate(perToken) }
+      layers = (0..<configuration.layers).map { _ in makeLayer() }
+    } else {
+      // A layer may write its output over its input: the input is last read before that.
+      hidden = Array(repeating: allocate(perToken), count: configuration.layers + 1)
+      layers = Array(repeating: makeLayer(), count: configuration.layers)
+    }
+    firstTokens = allocate(limits.sequences * hiddenSize)
+    pooled = allocate(limits.sequences * hiddenSize)
+    pooledDropped = allocate(limits.sequences * hiddenSize)
+    logits = allocate(limits.sequences * configuration.labels)
+
+    let backward = keepsForBackward ? 1 : 0
+    logitsGradient = allocate(limits.sequences * configuration.labels)
+    headGradient = allocate(limits.sequences * hiddenSize * backward)
+    hiddenGradient = allocate(perToken * backward)
+    branchGradient = allocate(perToken * backward)
+    intermediateGradient = allocate(tokens * configuration.intermediateSize * backward)
+    queryKeyValueGradient = allocate(3 * perToken * backward)
+    contextGradient = allocate(perToken * backward)
+    attentionScales = allocate(square + 3)
+    attentionScratch = allocate(square)
+    attentionGradient = allocate(square)
+    rowScratch = allocate(max(hiddenSize, configuration.intermediateSize) + 3)
+    self.floats = floats
+  }
+
+  deinit {
+    for pointer in floats { pointer.deallocate() }
+    positions.deallocate()
+    tokenRows.deallocate()
+  }
+}

@@ -1,0 +1,160 @@
+import Kernels
+
+/// Dropout of one step: the rates come from the configuration, the randomness from (seed, step, row, place).
+public struct DropoutPlan: Sendable {
+  public var seed: UInt64
+  /// The optimizer step, from 1.
+  public var step: Int
+
+  public init(seed: UInt64, step: Int) {
+    self.seed = seed
+    self.step = step
+  }
+}
+
+/// `BertForSequenceClassification`: embeddings, encoder, tanh pooler and a linear classifier, with explicit forward and
+/// backward on packed tokens, after Devlin et al., arXiv 1810.04805, and transformers' `modeling_bert.py`.
+///
+/// It owns activations, never weights or gradients: those are flat buffers in the order of `layout`. One instance serves
+/// one thread.
+public final class BertClassifier {
+  public let configuration: BertConfiguration
+  public let layout: ParameterLayout
+  let memory: Activations
+  /// The batch of the last forward, which backward continues.
+  var current: (input: PackedInput, dropout: DropoutPlan?)?
+
+  /// - Parameters:
+  ///   - limits: no batch may exceed them.
+  ///   - keepsForBackward: false saves the memory that only backward needs.
+  public init(_ configuration: BertConfiguration, limits: BatchLimits, keepsForBackward: Bool = true) {
+    precondition(
+      limits.length <= configuration.maximumPositions,
+      "sequences of \(limits.length) tokens, the model has \(configuration.maximumPositions) positions")
+    self.configuration = configuration
+    layout = ParameterLayout(configuration)
+    memory = Activations(configuration, limits: limits, keepsForBackward: keepsForBackward)
+  }
+
+  /// Logits `[sequences, labels]` of the last forward.
+  public var logits: UnsafeBufferPointer<Float> {
+    UnsafeBufferPointer(start: memory.logits, count: (current?.input.sequences ?? 0) * configuration.labels)
+  }
+
+  /// Hidden states `[tokens, hidden]` that enter layer `index` in the last forward; the last index is the encoder's
+  /// output. Only where activations are kept for backward do all of them survive.
+  public func hiddenStates(_ index: Int) -> UnsafeBufferPointer<Float> {
+    UnsafeBufferPointer(start: memory.hidden[index], count: (current?.input.tokens ?? 0) * configuration.hiddenSize)
+  }
+
+  /// Computes the logits of a batch.
+  ///
+  /// - Parameters:
+  ///   - parameters: the flat buffer in the order of `layout`.
+  ///   - dropout: nil switches dropout off (evaluation).
+  public func forward(_ input: PackedInput, parameters: UnsafePointer<Float>, dropout: DropoutPlan? = nil) {
+    let limits = memory.limits
+    precondition(
+      input.tokens <= limits.tokens && input.sequences <= limits.sequences,
+      "a batch of \(input.tokens) tokens in \(input.sequences) sequences, limits are \(limits)")
+    current = (input, dropout)
+    for sequence in 0..<input.sequences {
+      let start = Int(input.starts[sequence])
+      let end = Int(input.starts[sequence + 1])
+      precondition(end - start <= limits.length, "a sequence of \(end - start) tokens, limits are \(limits)")
+      for token in start..<end {
+        memory.positions[token] = Int32(token - start)
+        memory.tokenRows[token] = input.rows[sequence]
+      }
+    }
+    embeddingsForward(input, parameters, dropout)
+    for index in layout.layers.indices { layerForward(index, input, parameters, dropout) }
+    headForward(input, parameters, dropout)
+  }
+
+  /// Computes the loss of the last forward's batch and the gradient of its logits.
+  ///
+  /// Cross-entropy where the model has several labels, squared error where it has one (regression).
+  ///
+  /// - Parameters:
+  ///   - labels: `[sequences]`: class numbers, or targets.
+  ///   - gradientScale: factor of each row's loss in the objective: 1 / rows over all ranks makes it the global mean.
+  /// - Returns: the sum of the rows' losses, not scaled.
+  public func loss(labels: UnsafePointer<Float>, gradientScale: Double) -> Double {
+    let classes = configuration.labels
+    var total = 0.0
+    for sequence in 0..<(current?.input.sequences ?? 0) {
+      let logits = memory.logits + sequence * classes
+      let gradient = memory.logitsGradient + sequence * classes
+      if classes == 1 {
+        total += squaredError(
+          outputs: 1, predictions: logits, targets: labels + sequence, gradientScale: gradientScale, gradient: gradient)
+      } else {
+        let label = Int(labels[sequence])
+        precondition(label >= 0 && label < classes, "label \(label), the model has \(classes)")
+        total += crossEntropy(
+          classes: classes, logits: logits, label: label, gradientScale: gradientScale, gradient: gradient)
+      }
+    }
+    return total
+  }
+
+  /// Computes the gradients of all parameters from that of the logits, last layer first.
+  ///
+  /// - Parameters:
+  ///   - parameters: as in forward.
+  ///   - gradients: the flat buffer of gradients, overwritten or added to.
+  ///   - becameFinal: called with a falling offset: all gradients from it on are final.
+  public func backward(
+    parameters: UnsafePointer<Float>, gradients: UnsafeMutablePointer<Float>, _ mode: OutputMode,
+    becameFinal: (Int) -> Void = { _ in }
+  ) {
+    guard let (input, dropout) = current else { preconditionFailure("backward without forward") }
+    precondition(memory.keepsForBackward, "backward on a model that keeps nothing for it")
+    if mode == .overwrite {
+      // Matrices are overwritten by their products; everything else is added to.
+      for slot in layout.slots where slot.kind != .weight {
+        (gradients + slot.offset).update(repeating: 0, count: slot.count)
+      }
+    }
+    headBackward(input, parameters, gradients, mode, dropout)
+    becameFinal(layout.pooler.weight)
+    for index in layout.layers.indices.reversed() {
+      layerBackward(index, input, parameters, gradients, mode, dropout)
+      becameFinal(layout.layers[index].queryKeyValue.weight)
+    }
+    embeddingsBackward(input, parameters, gradients, dropout)
+    becameFinal(0)
+  }
+
+  // MARK: Places of dropout
+
+  /// Numbers of the model's dropouts: part of each random number's address.
+  enum DropoutSite {
+    case embeddings, attention(layer: Int), attentionOutput(layer: Int), output(layer: Int), classifier
+
+    var number: UInt32 {
+      switch self {
+      case .embeddings: 0
+      case .classifier: 1
+      case .attention(let layer): UInt32(2 + 3 * layer)
+      case .attentionOutput(let layer): UInt32(3 + 3 * layer)
+      case .output(let layer): UInt32(4 + 3 * layer)
+      }
+    }
+  }
+
+  func hiddenDropout(_ plan: DropoutPlan?) -> Dropout? {
+    plan.map { Dropout(probability: Float(configuration.hiddenDropout), seed: $0.seed, step: $0.step) }
+  }
+
+  /// The address of each token's vector at `site`.
+  func tokenAddress(_ site: DropoutSite) -> (Int) -> RandomAddress {
+    let number = site.number
+    let rows = memory.tokenRows
+    let positions = memory.positions
+    return { token in
+      RandomAddress(site: number, row: UInt32(bitPattern: rows[token]), position: UInt32(bitPattern: positions[token]))
+    }
+  }
+}

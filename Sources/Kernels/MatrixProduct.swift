@@ -1,0 +1,80 @@
+import COpenBLAS
+
+/// A row-major matrix in memory that somebody else owns, as it enters a product.
+public struct MatrixOperand {
+  let elements: UnsafePointer<Float>
+  let rowStride: Int
+  let isTransposed: Bool
+
+  /// - Parameters:
+  ///   - elements: element (i, j) lies at `i * rowStride + j`.
+  ///   - rowStride: distance between rows, in elements.
+  public init(_ elements: UnsafePointer<Float>, rowStride: Int) {
+    self.elements = elements
+    self.rowStride = rowStride
+    isTransposed = false
+  }
+
+  private init(transposing other: MatrixOperand) {
+    elements = other.elements
+    rowStride = other.rowStride
+    isTransposed = !other.isTransposed
+  }
+
+  /// The same memory read as its transpose.
+  public var transposed: MatrixOperand { MatrixOperand(transposing: self) }
+}
+
+/// What a kernel does with what its output held before.
+public enum OutputMode: Sendable {
+  case overwrite, add
+}
+
+/// C = scale · A · B, or C += scale · A · B; the one door to BLAS.
+///
+/// - Parameters:
+///   - rows: rows of A and C.
+///   - columns: columns of B and C.
+///   - depth: columns of A and rows of B.
+///   - output: C, `[rows, columns]` with `outputStride` elements between rows.
+@inline(__always)
+public func matrixProduct(
+  rows: Int, columns: Int, depth: Int, _ a: MatrixOperand, _ b: MatrixOperand, scale: Float = 1,
+  into output: UnsafeMutablePointer<Float>, outputStride: Int, _ mode: OutputMode = .overwrite
+) {
+  guard rows > 0 && columns > 0 else { return }
+  cblas_sgemm(
+    CblasRowMajor, a.isTransposed ? CblasTrans : CblasNoTrans, b.isTransposed ? CblasTrans : CblasNoTrans,
+    Int32(rows), Int32(columns), Int32(depth), scale, a.elements, Int32(a.rowStride), b.elements, Int32(b.rowStride),
+    mode == .add ? 1 : 0, output, Int32(outputStride))
+}
+
+/// OpenBLAS as it is loaded in this process.
+public enum BLAS {
+  /// The kernels that OpenBLAS chose for this CPU, such as `Haswell` or `SkylakeX`.
+  public static var coreName: String { String(cString: openblas_get_corename()) }
+
+  /// Version and build options, as OpenBLAS tells them.
+  public static var version: String {
+    let words = String(cString: openblas_get_config()).split(separator: " ")
+    return words.prefix(2).joined(separator: " ")
+  }
+
+  /// Threads that a product uses.
+  public static var threads: Int { Int(openblas_get_num_threads()) }
+
+  /// Sets the number of threads that a product uses.
+  public static func setThreads(_ count: Int) { openblas_set_num_threads(Int32(count)) }
+
+  /// The core type that OpenBLAS should be told to use by `OPENBLAS_CORETYPE`, where it chose a worse one by itself; nil
+  /// where its choice is good.
+  ///
+  /// OpenBLAS up to 0.3.21 does not know CPUs newer than itself and falls back to kernels without AVX-512, at half the
+  /// speed. It reads the variable when the library is loaded, so the process has to start anew with it.
+  public static var betterCoreName: String? {
+    let coresWithAVX512 = ["SkylakeX", "Cooperlake", "SapphireRapids", "Zen4", "Zen5"]
+    let needed = ["avx512f", "avx512bw", "avx512dq", "avx512vl"]
+    guard !coresWithAVX512.contains(coreName), needed.allSatisfy(CPU.has) else { return nil }
+    return "SkylakeX"
+  }
+}

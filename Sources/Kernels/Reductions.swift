@@ -1,0 +1,77 @@
+// Sums. A float sum keeps 16 partial sums, so that it runs in SIMD and errs less than one running sum.
+
+typealias Lanes = SIMD16<Float>
+
+extension UnsafePointer<Float> {
+  /// Sixteen neighbours from `index` on, whatever their alignment.
+  @inline(__always)
+  func lanes(at index: Int) -> Lanes {
+    UnsafeRawPointer(self + index).loadUnaligned(as: Lanes.self)
+  }
+}
+
+/// Σ term(i) over 0 ..< count, where `term` gives sixteen terms at once, or one for the rest.
+@inline(__always)
+func sum(count: Int, lanes: (Int) -> Lanes, single: (Int) -> Float) -> Float {
+  var partial = Lanes()
+  var i = 0
+  while i + 16 <= count {
+    partial += lanes(i)
+    i += 16
+  }
+  var total = partial.sum()
+  while i < count {
+    total += single(i)
+    i += 1
+  }
+  return total
+}
+
+/// Σ xᵢ², with float sums over blocks and a double over the blocks.
+public func sumOfSquares(count: Int, _ x: UnsafePointer<Float>) -> Double {
+  let blockCount = 4096
+  var total = 0.0
+  var start = 0
+  while start < count {
+    let base = x + start
+    total += Double(
+      sum(
+        count: min(blockCount, count - start), lanes: { base.lanes(at: $0) * base.lanes(at: $0) },
+        single: { base[$0] * base[$0] }))
+    start += blockCount
+  }
+  return total
+}
+
+/// Sums the columns of `x`, into `output` or on top of it: the gradient of a bias.
+///
+/// - Parameters:
+///   - x: `[rows, columns]`.
+///   - output: `[columns]`.
+public func columnSums(
+  rows: Int, columns: Int, _ x: UnsafePointer<Float>, into output: UnsafeMutablePointer<Float>, _ mode: OutputMode
+) {
+  if mode == .overwrite { output.update(repeating: 0, count: columns) }
+  for row in 0..<rows {
+    let xRow = x + row * columns
+    for j in 0..<columns { output[j] += xRow[j] }
+  }
+}
+
+/// output += x, elementwise.
+public func add(count: Int, _ x: UnsafePointer<Float>, to output: UnsafeMutablePointer<Float>) {
+  for i in 0..<count { output[i] += x[i] }
+}
+
+/// Adds `bias` (`[columns]`) to every row of `x` (`[rows, columns]`), in place.
+public func addBias(rows: Int, columns: Int, x: UnsafeMutablePointer<Float>, bias: UnsafePointer<Float>) {
+  for row in 0..<rows {
+    let xRow = x + row * columns
+    for j in 0..<columns { xRow[j] += bias[j] }
+  }
+}
+
+/// x = scale · x, in place.
+public func scale(count: Int, _ x: UnsafeMutablePointer<Float>, by scale: Float) {
+  for i in 0..<count { x[i] *= scale }
+}
