@@ -4,4 +4,11 @@
 #define LOCKSTEP_CMPI_SHIM_H
 #include <mpi.h>
 static inline MPI_Comm lockstep_comm_world(void) { return MPI_COMM_WORLD; }
+static inline MPI_Errhandler lockstep_errors_return(void) { return MPI_ERRORS_RETURN; }
+static inline MPI_Info lockstep_info_null(void) { return MPI_INFO_NULL; }
+static inline MPI_Datatype lockstep_byte(void) { return MPI_BYTE; }
+static inline MPI_Datatype lockstep_float(void) { return MPI_FLOAT; }
+static inline MPI_Datatype lockstep_double(void) { return MPI_DOUBLE; }
+static inline MPI_Op lockstep_sum(void) { return MPI_SUM; }
+static inline void *lockstep_in_place(void) { return MPI_IN_PLACE; }
 #endif

@@ -1,0 +1,93 @@
+import FileSystem
+import Glibc
+
+/// How the ranks of this job are started, as the environment tells.
+public enum Launch: Equatable, Sendable {
+  /// By an MPI launcher or srun; the number of ranks where the environment says it.
+  case mpi(ranks: Int?)
+  /// As threads of this process.
+  case threads(Int)
+  /// One rank. MPI is not initialised, which takes 0.4 s.
+  case solo
+
+  /// Asks for several ranks as threads of one process.
+  public static let inProcessVariable = "LOCKSTEP_IN_PROCESS"
+
+  /// Decides by the variables of mpirun (Open MPI, PMIx, PMI, Hydra), of srun, and `LOCKSTEP_IN_PROCESS`.
+  public init(environment variable: (String) -> String? = processVariable) throws(Failure) {
+    let found = { (name: String) in variable(name) != nil }
+    let started = ["OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK", "PMI_SIZE", "MPI_LOCALNRANKS"].first(where: found)
+
+    if let text = variable(Self.inProcessVariable) {
+      guard let ranks = wholeNumber(text), 1...1024 ~= ranks else {
+        throw Failure(.usage, at: Self.inProcessVariable, "\"\(text)\", expected a number of ranks from 1 to 1024")
+      }
+      if let started {
+        throw Failure(
+          .usage, "\(Self.inProcessVariable) and \(started) are both set, expected one way to start the ranks",
+          hint: "unset \(Self.inProcessVariable), or run without an MPI launcher")
+      }
+      self = .threads(ranks)
+      return
+    }
+
+    let slurmRanks = variable("SLURM_PROCID").flatMap { _ in variable("SLURM_NTASKS").flatMap(wholeNumber) }
+    if started != nil {
+      self = .mpi(
+        ranks: variable("OMPI_COMM_WORLD_SIZE").flatMap(wholeNumber) ?? variable("PMI_SIZE").flatMap(wholeNumber)
+          ?? slurmRanks)
+    } else if let slurmRanks, slurmRanks > 1 {
+      // Open MPI would end the process inside MPI_Init, with twenty lines about building Slurm.
+      throw Failure(
+        .unavailable, "Slurm started \(slurmRanks) tasks, but gave them no PMIx to find one another",
+        hint: "start with `srun --mpi=pmix`, or with mpirun")
+    } else {
+      self = .solo
+    }
+  }
+}
+
+/// Runs `body` as each rank of this job, started as the environment tells, and returns the status to exit with.
+///
+/// `report` is to print a failure; it is called once for a failure that all ranks agreed on (on rank 0), otherwise by
+/// each rank that failed by itself, with the rank and host in front, before the whole job is aborted.
+public func withCommunicator(
+  environment variable: (String) -> String? = processVariable,
+  report: (Failure) -> Void,
+  _ body: @escaping @Sendable (any Communicator) throws(Failure) -> Void
+) -> ExitStatus {
+  do throws(Failure) {
+    switch try Launch(environment: variable) {
+    case .solo:
+      try body(SoloCommunicator())
+    case .threads(let ranks):
+      _ = try ThreadCommunicator.run(ranks: ranks) { (communicator) throws(Failure) in try body(communicator) }
+    case .mpi(let ranks):
+      let communicator = try MPICommunicator(expectedSize: ranks)
+      do throws(Failure) {
+        try body(communicator)
+      } catch {
+        guard error == communicator.agreement.failure else {
+          report(error.from(rank: communicator.rank, host: communicator.host))
+          communicator.abort(error.status)
+        }
+        if communicator.isMain { report(error) }
+        try communicator.finalize()
+        return error.status
+      }
+      try communicator.finalize()
+    }
+    return .success
+  } catch {
+    report(error)
+    return error.status
+  }
+}
+
+/// The value of a variable of this process's environment.
+public func processVariable(_ name: String) -> String? { getenv(name).map { String(cString: $0) } }
+
+/// Digits only: `Int("+1")` would be 1.
+private func wholeNumber(_ text: String) -> Int? {
+  text.utf8.allSatisfy { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) } ? Int(text) : nil
+}

@@ -1,0 +1,125 @@
+import FileSystem
+import Glibc
+
+/// What a rank calls; all ranks must call the same.
+struct Call: Equatable, CustomStringConvertible {
+  var name: String
+  var count = 0
+  var unit: String?
+
+  var description: String { unit.map { "\(name) of \(count) \($0)" } ?? name }
+}
+
+/// Where the ranks of a `ThreadCommunicator` meet: a barrier that compares their calls and shows each the others' buffers.
+///
+/// Unchecked, because the compiler knows no lock that one can wait on: every `var` is touched under `lock` only.
+final class Meeting: @unchecked Sendable {
+  let size: Int
+  let host: String
+  private let lock = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
+  private let changed = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
+  private var calls: [Call]
+  private var buffers: [UnsafeMutableRawBufferPointer]
+  private var arrived: [Int] = []
+  private var finished: [Int] = []
+  /// Counts the times that all ranks have arrived.
+  private var round = 0
+  /// What every collective throws from now on.
+  private var broken: Failure?
+  private var first: Failure?
+
+  init(size: Int, host: String) {
+    self.size = size
+    self.host = host
+    calls = Array(repeating: Call(name: ""), count: size)
+    buffers = Array(repeating: UnsafeMutableRawBufferPointer(start: nil, count: 0), count: size)
+    let mutexStatus = pthread_mutex_init(lock, nil)
+    let conditionStatus = pthread_cond_init(changed, nil)
+    precondition(mutexStatus == 0 && conditionStatus == 0, "pthread init: \(mutexStatus), \(conditionStatus)")
+  }
+
+  deinit {
+    pthread_cond_destroy(changed)
+    pthread_mutex_destroy(lock)
+    changed.deallocate()
+    lock.deallocate()
+  }
+
+  /// Waits until all ranks have made the same `call`, lets each do its `work` on all ranks' buffers, and returns when
+  /// all have done it, so that no buffer is in use any more.
+  func collective(
+    _ call: Call, rank: Int, buffer: UnsafeMutableRawBufferPointer,
+    _ work: ([UnsafeMutableRawBufferPointer]) -> Void
+  ) throws(Failure) {
+    work(try arrive(rank, call: call, buffer: buffer))
+    // Cannot break: a rank that would break it is in this collective too, with its work still to be ended.
+    _ = try arrive(rank, call: call, buffer: buffer)
+  }
+
+  private func arrive(
+    _ rank: Int, call: Call, buffer: UnsafeMutableRawBufferPointer
+  ) throws(Failure) -> [UnsafeMutableRawBufferPointer] {
+    pthread_mutex_lock(lock)
+    defer { pthread_mutex_unlock(lock) }
+    if let broken { throw broken }
+    if let gone = finished.first { throw fail(unmatched(gone, waiting: rank, at: call)) }
+    calls[rank] = call
+    buffers[rank] = buffer
+    arrived.append(rank)
+    if arrived.count == size {
+      if let other = calls.firstIndex(where: { $0 != calls[0] }) {
+        throw fail(
+          Failure(
+            .disagreement,
+            "ranks on host \(host) call different collectives: rank 0 \(calls[0]), rank \(other) \(calls[other])"))
+      }
+      arrived = []
+      round += 1
+      pthread_cond_broadcast(changed)
+      return buffers
+    }
+    let current = round
+    while round == current {
+      // After the round has moved on nothing can stop this collective, so `broken` counts only before.
+      if let broken { throw broken }
+      pthread_cond_wait(changed, lock)
+    }
+    return buffers
+  }
+
+  /// Tells the others that `rank` has ended. A failure that all ranks agreed on is nobody's in particular.
+  func finish(_ rank: Int, failure: Failure?, isAgreed: Bool = false) {
+    pthread_mutex_lock(lock)
+    defer { pthread_mutex_unlock(lock) }
+    finished.append(rank)
+    if let failure {
+      if broken == nil {
+        let named = isAgreed ? failure : failure.from(rank: rank, host: host)
+        first = named
+        broken = Failure(.lost, "\(rankLabel(rank, host: host)) has failed: \(named)")
+        pthread_cond_broadcast(changed)
+      }
+    } else if broken == nil, let waiting = arrived.first {
+      _ = fail(unmatched(rank, waiting: waiting, at: calls[waiting]))
+    }
+  }
+
+  /// The failure that came first; nil if no rank failed.
+  var firstFailure: Failure? {
+    pthread_mutex_lock(lock)
+    defer { pthread_mutex_unlock(lock) }
+    return first
+  }
+
+  private func unmatched(_ gone: Int, waiting: Int, at call: Call) -> Failure {
+    Failure(.disagreement, "ranks on host \(host) disagree: rank \(gone) has ended, rank \(waiting) calls \(call)")
+  }
+
+  /// Under the lock: breaks the meeting for all ranks.
+  private func fail(_ failure: Failure) -> Failure {
+    broken = failure
+    first = failure
+    pthread_cond_broadcast(changed)
+    return failure
+  }
+}

@@ -1,0 +1,122 @@
+import FileSystem
+import Glibc
+
+/// One of several ranks that are threads of one process: for tests, and for all ranks under one debugger.
+///
+/// Sums are added in rank order, each rank adding up one slice of the buffer for all. Calls that do not match throw
+/// `.disagreement` on all ranks, naming two of them; a rank that throws or returns makes the others' next collective
+/// throw instead of waiting for it.
+public final class ThreadCommunicator: Communicator {
+  public let rank: Int
+  public let agreement = Agreement()
+  public var size: Int { meeting.size }
+  public var host: String { meeting.host }
+  public var localRank: Int { rank }
+  public var localSize: Int { size }
+  private let meeting: Meeting
+
+  private init(rank: Int, meeting: Meeting) {
+    self.rank = rank
+    self.meeting = meeting
+  }
+
+  /// Runs `body` as `ranks` ranks, each a thread with a stack of `stackBytes`; the results in rank order.
+  ///
+  /// Throws, once all threads have ended, the failure that came first, with the rank and host in front unless all
+  /// ranks agreed on it.
+  public static func run<Result: Sendable>(
+    ranks: Int, stackBytes: Int = 64 << 20,
+    _ body: @escaping @Sendable (ThreadCommunicator) throws(Failure) -> Result
+  ) throws(Failure) -> [Result] {
+    precondition(ranks > 0, "\(ranks) ranks")
+    let meeting = Meeting(size: ranks, host: hostName())
+    let results = SharedResults<Result>(count: ranks)
+    var threads: [Thread] = []
+    for rank in 0..<ranks {
+      let thread = Thread(stackBytes: stackBytes) {
+        let communicator = ThreadCommunicator(rank: rank, meeting: meeting)
+        do throws(Failure) {
+          results.set(try body(communicator), at: rank)
+          meeting.finish(rank, failure: nil)
+        } catch {
+          meeting.finish(rank, failure: error, isAgreed: error == communicator.agreement.failure)
+        }
+      }
+      guard let thread else {
+        meeting.finish(rank, failure: Failure(.unavailable, "a thread cannot be started: \(lastSystemError())"))
+        break
+      }
+      threads.append(thread)
+    }
+    for thread in threads { thread.join() }
+    if let failure = meeting.firstFailure { throw failure }
+    return results.all()
+  }
+
+  public func sum(_ buffer: UnsafeMutableBufferPointer<Float>) throws(Failure) {
+    try sum(buffer, of: "floats")
+  }
+
+  public func sum(_ buffer: UnsafeMutableBufferPointer<Double>) throws(Failure) {
+    try sum(buffer, of: "doubles")
+  }
+
+  private func sum<Value: BinaryFloatingPoint & BitwiseCopyable>(
+    _ buffer: UnsafeMutableBufferPointer<Value>, of kind: String
+  ) throws(Failure) {
+    let call = Call(name: "sum", count: buffer.count, unit: kind)
+    let slice = (rank * buffer.count / size)..<((rank + 1) * buffer.count / size)
+    try meeting.collective(call, rank: rank, buffer: UnsafeMutableRawBufferPointer(buffer)) { buffers in
+      addSlice(slice, of: buffers.map { $0.bindMemory(to: Value.self) })
+    }
+  }
+
+  public func broadcast(_ buffer: UnsafeMutableRawBufferPointer, from root: Int) throws(Failure) {
+    precondition(0..<size ~= root, "broadcast from rank \(root) of \(size)")
+    let call = Call(name: "broadcast from rank \(root)", count: buffer.count, unit: "bytes")
+    try meeting.collective(call, rank: rank, buffer: buffer) { buffers in
+      if rank != root { buffer.copyMemory(from: UnsafeRawBufferPointer(buffers[root])) }
+    }
+  }
+
+  public func allGather(
+    _ bytes: UnsafeRawBufferPointer, into result: UnsafeMutableRawBufferPointer
+  ) throws(Failure) {
+    precondition(result.count == size * bytes.count, "gathering \(bytes.count) of \(size) ranks into \(result.count)")
+    let call = Call(name: "gather", count: bytes.count, unit: "bytes")
+    // Each rank puts its bytes into its own part, then takes the others' parts from there.
+    let own = rank * bytes.count..<(rank + 1) * bytes.count
+    UnsafeMutableRawBufferPointer(rebasing: result[own]).copyMemory(from: bytes)
+    try meeting.collective(call, rank: rank, buffer: result) { buffers in
+      for other in 0..<size where other != rank {
+        let part = other * bytes.count..<(other + 1) * bytes.count
+        UnsafeMutableRawBufferPointer(rebasing: result[part])
+          .copyMemory(from: UnsafeRawBufferPointer(rebasing: buffers[other][part]))
+      }
+    }
+  }
+
+  public func barrier() throws(Failure) {
+    let nothing = UnsafeMutableRawBufferPointer(start: nil, count: 0)
+    try meeting.collective(Call(name: "barrier"), rank: rank, buffer: nothing) { _ in }
+  }
+
+  public func abort(_ status: ExitStatus) -> Never { endProcess(status) }
+}
+
+/// Overwrites `slice` of every buffer with the sum over the buffers, added in their order.
+private func addSlice<Value: BinaryFloatingPoint & BitwiseCopyable>(
+  _ slice: Range<Int>, of buffers: [UnsafeMutableBufferPointer<Value>]
+) {
+  // Small enough that a block is still in the cache when it is copied back.
+  let blockCount = 4096
+  for start in stride(from: slice.lowerBound, to: slice.upperBound, by: blockCount) {
+    let count = min(blockCount, slice.upperBound - start)
+    guard let total = buffers[0].baseAddress.map({ $0 + start }) else { return }
+    for buffer in buffers.dropFirst() {
+      let other = buffer.baseAddress! + start
+      for index in 0..<count { total[index] += other[index] }
+    }
+    for buffer in buffers.dropFirst() { (buffer.baseAddress! + start).update(from: total, count: count) }
+  }
+}
