@@ -21,7 +21,7 @@ final class Activations {
   let keepsForBackward: Bool
 
   let positions: UnsafeMutablePointer<Int32>  // [tokens]
-  let tokenRows: UnsafeMutablePointer<Int32>  // [tokens]: the data set's row of each token
+  let tokenRows: UnsafeMutablePointer<UInt32>  // [tokens]: the data set's row of each token
   let embeddingNormalized: UnsafeMutablePointer<Float>  // [tokens, H]
   let embeddingDeviation: UnsafeMutablePointer<Float>  // [tokens]
   /// Input of each layer, and the last one's output: `[tokens, H]` each.

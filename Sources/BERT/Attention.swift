@@ -10,10 +10,10 @@ extension BertClassifier {
   }
 
   /// The address of the row of probabilities of each query.
-  private func address(_ layer: Int, _ row: Int32, _ head: Int) -> (Int) -> RandomAddress {
+  private func address(_ layer: Int, _ row: Int, _ head: Int) -> (Int) -> RandomAddress {
     let site = DropoutSite.attention(layer: layer).number
     return { query in
-      RandomAddress(site: site, row: UInt32(bitPattern: row), position: UInt32(head) << 16 | UInt32(query))
+      RandomAddress(site: site, row: UInt32(truncatingIfNeeded: row), position: UInt32(head) << 16 | UInt32(query))
     }
   }
 

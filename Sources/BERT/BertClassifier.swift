@@ -36,6 +36,9 @@ public final class BertClassifier {
     memory = Activations(configuration, limits: limits, keepsForBackward: keepsForBackward)
   }
 
+  /// The largest batch.
+  public var limits: BatchLimits { memory.limits }
+
   /// Logits `[sequences, labels]` of the last forward.
   public var logits: UnsafeBufferPointer<Float> {
     UnsafeBufferPointer(start: memory.logits, count: (current?.input.sequences ?? 0) * configuration.labels)
@@ -64,7 +67,7 @@ public final class BertClassifier {
       precondition(end - start <= limits.length, "a sequence of \(end - start) tokens, limits are \(limits)")
       for token in start..<end {
         memory.positions[token] = Int32(token - start)
-        memory.tokenRows[token] = input.rows[sequence]
+        memory.tokenRows[token] = UInt32(truncatingIfNeeded: input.rows[sequence])
       }
     }
     embeddingsForward(input, parameters, dropout)
@@ -72,31 +75,43 @@ public final class BertClassifier {
     headForward(input, parameters, dropout)
   }
 
-  /// Computes the loss of the last forward's batch and the gradient of its logits.
-  ///
-  /// Cross-entropy where the model has several labels, squared error where it has one (regression).
+  /// Computes the cross-entropy of the last forward's batch and the gradient of its logits.
   ///
   /// - Parameters:
-  ///   - labels: `[sequences]`: class numbers, or targets.
+  ///   - labels: `[sequences]`: class numbers.
   ///   - gradientScale: factor of each row's loss in the objective: 1 / rows over all ranks makes it the global mean.
   /// - Returns: the sum of the rows' losses, not scaled.
-  public func loss(labels: UnsafePointer<Float>, gradientScale: Double) -> Double {
+  public func crossEntropyLoss(labels: UnsafePointer<Int32>, gradientScale: Double) -> Double {
     let classes = configuration.labels
-    var total = 0.0
-    for sequence in 0..<(current?.input.sequences ?? 0) {
-      let logits = memory.logits + sequence * classes
-      let gradient = memory.logitsGradient + sequence * classes
-      if classes == 1 {
-        total += squaredError(
-          outputs: 1, predictions: logits, targets: labels + sequence, gradientScale: gradientScale, gradient: gradient)
-      } else {
-        let label = Int(labels[sequence])
-        precondition(label >= 0 && label < classes, "label \(label), the model has \(classes)")
-        total += crossEntropy(
-          classes: classes, logits: logits, label: label, gradientScale: gradientScale, gradient: gradient)
-      }
+    return sumOverRows { row, logits, gradient in
+      let label = Int(labels[row])
+      precondition(label >= 0 && label < classes, "label \(label), the model has \(classes)")
+      return crossEntropy(
+        classes: classes, logits: logits, label: label, gradientScale: gradientScale, gradient: gradient)
     }
-    return total
+  }
+
+  /// Computes the squared error of the last forward's batch and the gradient of its logits: regression.
+  ///
+  /// - Parameters:
+  ///   - targets: `[sequences]`, for the model's one output.
+  ///   - gradientScale: as for `crossEntropyLoss`.
+  /// - Returns: the sum of the rows' losses, not scaled.
+  public func squaredErrorLoss(targets: UnsafePointer<Float>, gradientScale: Double) -> Double {
+    precondition(configuration.labels == 1, "squared error on a model with \(configuration.labels) outputs")
+    return sumOverRows { row, logits, gradient in
+      squaredError(
+        outputs: 1, predictions: logits, targets: targets + row, gradientScale: gradientScale, gradient: gradient)
+    }
+  }
+
+  private func sumOverRows(
+    _ loss: (Int, UnsafePointer<Float>, UnsafeMutablePointer<Float>) -> Double
+  ) -> Double {
+    (0..<(current?.input.sequences ?? 0)).reduce(0) { total, row in
+      let offset = row * configuration.labels
+      return total + loss(row, memory.logits + offset, memory.logitsGradient + offset)
+    }
   }
 
   /// Computes the gradients of all parameters from that of the logits, last layer first.
@@ -154,7 +169,7 @@ public final class BertClassifier {
     let rows = memory.tokenRows
     let positions = memory.positions
     return { token in
-      RandomAddress(site: number, row: UInt32(bitPattern: rows[token]), position: UInt32(bitPattern: positions[token]))
+      RandomAddress(site: number, row: rows[token], position: UInt32(bitPattern: positions[token]))
     }
   }
 }

@@ -7,7 +7,7 @@ extension BertClassifier {
 
   private func sequenceAddress(_ input: PackedInput) -> (Int) -> RandomAddress {
     let site = DropoutSite.classifier.number
-    return { RandomAddress(site: site, row: UInt32(bitPattern: input.rows[$0]), position: 0) }
+    return { RandomAddress(site: site, row: UInt32(truncatingIfNeeded: input.rows[$0]), position: 0) }
   }
 
   /// logits = dropout(tanh(first token · Wᵀ + b)) · Wᵀ + b.

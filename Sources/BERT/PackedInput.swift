@@ -12,11 +12,11 @@ public struct PackedInput {
   /// `[sequences + 1]`: sequence s is tokens starts[s] ..< starts[s + 1].
   public var starts: UnsafePointer<Int32>
   /// `[sequences]`: each sequence's row in the data set, the address of its randomness.
-  public var rows: UnsafePointer<Int32>
+  public var rows: UnsafePointer<Int>
 
   public init(
     tokens: Int, sequences: Int, tokenIDs: UnsafePointer<Int32>, typeIDs: UnsafePointer<Int32>,
-    starts: UnsafePointer<Int32>, rows: UnsafePointer<Int32>
+    starts: UnsafePointer<Int32>, rows: UnsafePointer<Int>
   ) {
     self.tokens = tokens
     self.sequences = sequences
@@ -38,5 +38,10 @@ public struct BatchLimits: Sendable, Equatable {
     self.tokens = tokens
     self.sequences = sequences
     self.length = length
+  }
+
+  /// Whether a batch of at most `other` fits.
+  public func holds(_ other: BatchLimits) -> Bool {
+    tokens >= other.tokens && sequences >= other.sequences && length >= other.length
   }
 }

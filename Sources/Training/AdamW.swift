@@ -1,0 +1,71 @@
+import BERT
+import Kernels
+
+/// AdamW over one flat buffer, in the order and precision of `torch.optim.AdamW`.
+public final class AdamW {
+  /// The numbers that decide the update, apart from the rate, which the schedule gives for each step.
+  public struct Options: Sendable, Equatable {
+    public var weightDecay: Double
+    public var beta1: Double
+    public var beta2: Double
+    public var epsilon: Double
+    /// Whether biases and LayerNorm's parameters are left out of weight decay.
+    public var sparesBiasAndNorm: Bool
+
+    public init(
+      weightDecay: Double, beta1: Double = 0.9, beta2: Double = 0.999, epsilon: Double = 1e-8,
+      sparesBiasAndNorm: Bool = false
+    ) {
+      self.weightDecay = weightDecay
+      self.beta1 = beta1
+      self.beta2 = beta2
+      self.epsilon = epsilon
+      self.sparesBiasAndNorm = sparesBiasAndNorm
+    }
+  }
+
+  public let options: Options
+  /// Steps taken.
+  public private(set) var step = 0
+  private let firstMoments: FloatBuffer
+  private let secondMoments: FloatBuffer
+  /// Runs of parameters that are treated alike, in order and without gaps.
+  private let runs: [(range: Range<Int>, decays: Bool)]
+
+  public init(_ layout: ParameterLayout, _ options: Options) {
+    self.options = options
+    firstMoments = FloatBuffer(count: layout.count)
+    secondMoments = FloatBuffer(count: layout.count)
+    var runs: [(range: Range<Int>, decays: Bool)] = []
+    for slot in layout.slots {
+      let decays = !(options.sparesBiasAndNorm && slot.kind.isBiasOrNorm)
+      if let last = runs.last, last.decays == decays {
+        runs[runs.count - 1].range = last.range.lowerBound..<slot.range.upperBound
+      } else {
+        runs.append((slot.range, decays))
+      }
+    }
+    self.runs = runs
+  }
+
+  /// Takes one step: parameters and moments change in place, gradients are read only.
+  ///
+  /// - Parameter gradientScale: factor of every gradient, below 1 where the norm is clipped.
+  public func apply(
+    parameters: UnsafeMutablePointer<Float>, gradients: UnsafePointer<Float>, learningRate: Double,
+    gradientScale: Double = 1
+  ) {
+    step += 1
+    for decays in [true, false] {
+      let update = AdamWStep(
+        step: step, learningRate: learningRate, weightDecay: decays ? options.weightDecay : 0, beta1: options.beta1,
+        beta2: options.beta2, epsilon: options.epsilon, gradientScale: gradientScale)
+      for run in runs where run.decays == decays {
+        let start = run.range.lowerBound
+        update.apply(
+          count: run.range.count, parameters: parameters + start, gradients: gradients + start,
+          firstMoments: firstMoments.pointer + start, secondMoments: secondMoments.pointer + start)
+      }
+    }
+  }
+}

@@ -1,0 +1,70 @@
+import Datasets
+import FileSystem
+
+/// A rank's share of one micro-batch.
+public struct Share: Sendable {
+  public let dataset: TokenizedDataset
+  /// This rank's rows of the data set; may be none in a short last round.
+  public let rows: [Int]
+  /// Rows of the whole accumulation window over all ranks: the loss of each counts 1 / windowRows.
+  public let windowRows: Int
+  /// Whether the optimizer steps after this micro-batch (Accelerate's `sync_gradients`).
+  public let endsWindow: Bool
+}
+
+/// The rows of a data set as one rank gets them, epoch by epoch: a pure function of the seed, the epoch and the step.
+public struct DataLoader: Sendable {
+  /// In which order an epoch visits the rows.
+  public enum Order: Sendable, Equatable {
+    case file
+    /// Accelerate's `SeedableRandomSampler` with this seed.
+    case shuffled(seed: Int)
+  }
+
+  public let dataset: TokenizedDataset
+  public let plan: ShardPlan
+  public let rank: Int
+  public let order: Order
+  /// Micro-batches of one optimizer step; the last window of an epoch may have fewer.
+  public let accumulationSteps: Int
+
+  /// - Throws: `.usage` where the number of accumulation steps is not positive.
+  public init(
+    _ dataset: TokenizedDataset, plan: ShardPlan, rank: Int, order: Order = .file, accumulationSteps: Int = 1
+  ) throws(Failure) {
+    guard accumulationSteps >= 1 else {
+      throw Failure(.usage, "gradient accumulation over \(accumulationSteps) steps, expected at least 1")
+    }
+    self.dataset = dataset
+    self.plan = plan
+    self.rank = rank
+    self.order = order
+    self.accumulationSteps = accumulationSteps
+  }
+
+  /// Optimizer steps of an epoch.
+  public var stepsPerEpoch: Int { (plan.steps + accumulationSteps - 1) / accumulationSteps }
+
+  /// This rank's micro-batches of an epoch, in order.
+  public func epoch(_ epoch: Int) -> some Sequence<Share> {
+    let rowOrder =
+      switch order {
+      case .file: Array(0..<dataset.count)
+      case .shuffled(let seed): shuffledOrder(count: dataset.count, seed: seed, epoch: epoch)
+      }
+    return (0..<plan.steps).lazy.map { step in
+      let start = step / accumulationSteps * accumulationSteps
+      let window = start..<Swift.min(start + accumulationSteps, plan.steps)
+      return Share(
+        dataset: dataset, rows: plan.batch(step: step, rank: rank, order: rowOrder),
+        windowRows: window.reduce(0) { $0 + plan.rowCount(step: $1) }, endsWindow: step == window.upperBound - 1)
+    }
+  }
+}
+
+extension TokenizedDataset {
+  /// The most tokens that `count` different rows can have together.
+  public func mostTokens(inRows count: Int) -> Int {
+    (0..<self.count).map { tokens($0).count }.sorted(by: >).prefix(count).reduce(0, +)
+  }
+}

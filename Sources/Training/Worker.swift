@@ -1,0 +1,66 @@
+import Collectives
+import FileSystem
+import Glibc
+import Kernels
+
+/// The start and the end of a program that runs as one rank of a job.
+public enum Worker {
+  /// Runs `body` as each rank, started by `launch`, mpirun, srun, as threads or alone, and ends the process with the
+  /// job's exit status.
+  ///
+  /// Before that: refuses a CPU that lacks instructions which the kernels were built with, and starts the process anew
+  /// where OpenBLAS would run at half speed.
+  ///
+  /// - Parameter program: the name that stands in front of error messages.
+  public static func run(
+    program: String, _ body: @escaping @Sendable (any Communicator) throws(Failure) -> Void
+  ) -> Never {
+    let report = { @Sendable (failure: Failure) in
+      // One write for the whole line, so that lines of several ranks do not mix.
+      let line = Array("\(program): error: \(failure)\n".utf8)
+      _ = line.withUnsafeBytes { write(STDERR_FILENO, $0.baseAddress, $0.count) }
+    }
+    do throws(Failure) {
+      try checkCPU()
+      try chooseBLASKernels()
+      try setThreads()
+    } catch {
+      report(error)
+      exit(error.status.rawValue)
+    }
+    let status = withCommunicator(report: report, body)
+    exit(status.rawValue)
+  }
+
+  private static func checkCPU() throws(Failure) {
+    let missing = CPU.missingFeatures
+    guard missing.isEmpty else {
+      throw Failure(
+        .unavailable, "this program was built for a CPU with \(missing.joined(separator: ", ")), which this one lacks",
+        hint: "build on this machine, or for all machines of a mixed cluster with LOCKSTEP_MARCH=x86-64-v3")
+    }
+  }
+
+  /// Tells OpenBLAS which kernels to use where it chose slow ones. It reads its variable when it is loaded, so the
+  /// process starts anew, as the same process, with the same arguments.
+  private static func chooseBLASKernels() throws(Failure) {
+    guard let better = BLAS.betterCoreName else { return }
+    guard getenv("OPENBLAS_CORETYPE") == nil else { return }  // The user's choice, or ours that did not help.
+    setenv("OPENBLAS_CORETYPE", better, 1)
+    // CommandLine.unsafeArgv is the process's own vector, ended by nil as execv wants it.
+    execv("/proc/self/exe", CommandLine.unsafeArgv)
+    throw Failure(.unavailable, "cannot start again with OPENBLAS_CORETYPE=\(better): \(lastSystemError())")
+  }
+
+  /// Threads of a rank: `LOCKSTEP_NUM_THREADS`, else what OpenBLAS was told, else 1 where other ranks share the host.
+  private static func setThreads() throws(Failure) {
+    if let text = processVariable("LOCKSTEP_NUM_THREADS") {
+      guard let count = Int(text), count >= 1, count <= 1024 else {
+        throw Failure(.usage, at: "LOCKSTEP_NUM_THREADS", "\"\(text)\", expected 1 to 1024")
+      }
+      BLAS.setThreads(count)
+    } else if processVariable("OPENBLAS_NUM_THREADS") == nil && processVariable("OMP_NUM_THREADS") == nil {
+      BLAS.setThreads(1)
+    }
+  }
+}
