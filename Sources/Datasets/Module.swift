@@ -1,1 +1,1 @@
-// The module's first file.
+// x
