@@ -162,7 +162,9 @@ struct WordReader: Sendable {
 
   /// The combining class of Unicode 12, which Hugging Face's normalization knows; later scalars have class 0 there.
   private func combiningClass(_ value: UInt32) -> UInt8 {
-    guard let properties = Unicode.Scalar(value)?.properties, let age = properties.age, age.major <= 12 else { return 0 }
+    guard let properties = Unicode.Scalar(value)?.properties, let age = properties.age, age.major <= 12 else {
+      return 0
+    }
     return properties.canonicalCombiningClass.rawValue
   }
 
