@@ -12,6 +12,12 @@ public struct Encoding: Sendable, Equatable {
     self.inputIDs = inputIDs
     self.tokenTypeIDs = tokenTypeIDs
   }
+
+  /// Empties the row and keeps its memory.
+  public mutating func removeAll() {
+    inputIDs.removeAll(keepingCapacity: true)
+    tokenTypeIDs.removeAll(keepingCapacity: true)
+  }
 }
 
 /// BERT's tokenizer, the same ids as Hugging Face's `BertTokenizer`: cleaning, ideographs, accents, case, punctuation,
