@@ -1,0 +1,28 @@
+/// What a row is to be told to be.
+public enum Label: Sendable, Equatable {
+  /// Class `0..<classCount` of a classification task.
+  case category(Int)
+  /// The value of a regression task.
+  case score(Float)
+  /// A row of a test split whose answers are not published.
+  case unknown
+}
+
+/// One row of a task: a sentence or two, as UTF-8, and its label.
+public struct SentencePair: Sendable, Equatable {
+  public var first: [UInt8]
+  /// Nil in tasks of single sentences.
+  public var second: [UInt8]?
+  public var label: Label
+
+  public init(first: [UInt8], second: [UInt8]?, label: Label) {
+    self.first = first
+    self.second = second
+    self.label = label
+  }
+}
+
+/// A part of a task's rows.
+public enum Split: String, Sendable, CaseIterable {
+  case train, validation, test
+}

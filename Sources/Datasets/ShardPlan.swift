@@ -1,0 +1,104 @@
+import FileSystem
+
+/// What happens to the rows of the last round that do not fill a batch on every rank.
+public enum Remainder: String, Sendable, CaseIterable {
+  /// They are dealt as evenly as can be: no row twice, none left out.
+  case exact
+  /// The round is filled with rows from the epoch's beginning: Accelerate's `even_batches`.
+  case pad
+  /// They are left out: Accelerate's `drop_last`.
+  case drop
+  /// Ranks take full batches in turn until there are no rows: Accelerate without `even_batches`.
+  case ragged
+}
+
+/// Which rows each rank takes at each step, as a pure function of the step.
+///
+/// An epoch is cut into rounds of ``globalBatchSize`` rows in order; in a full round rank `r` takes the rows from
+/// `r * rankBatchSize` on, so batch `i` of one process is batch `i / ranks` of rank `i % ranks`.
+public struct ShardPlan: Sendable, Equatable {
+  public let datasetSize: Int
+  public let ranks: Int
+  public let remainder: Remainder
+  /// Rows of a full batch of one rank.
+  public let rankBatchSize: Int
+  /// Rows of a full round over all ranks.
+  public let globalBatchSize: Int
+  /// Rounds in an epoch.
+  public let steps: Int
+
+  /// `batchSize` is a rank's, or with `splitBatches` that of all ranks together.
+  ///
+  /// Throws `.usage` where a number is not positive, the batch cannot be split, or (exact) ranks would never get a row.
+  public init(
+    datasetSize: Int, batchSize: Int, ranks: Int, splitBatches: Bool = false, uneven remainder: Remainder = .exact
+  ) throws(Failure) {
+    guard batchSize >= 1 else { throw Failure(.usage, "the batch size is \(batchSize), expected at least 1") }
+    guard ranks >= 1 else { throw Failure(.usage, "the number of processes is \(ranks), expected at least 1") }
+    guard datasetSize >= 0 else { throw Failure(.usage, "the dataset size is \(datasetSize), expected at least 0") }
+    guard !splitBatches || batchSize % ranks == 0 else {
+      throw Failure(
+        .usage, "the batch size \(batchSize) cannot be split over \(ranks) processes, expected a multiple of \(ranks)")
+    }
+    guard remainder != .exact || ranks <= datasetSize else {
+      throw Failure(.usage, "\(ranks) processes for \(datasetSize) rows, expected at most one process a row")
+    }
+    let (product, overflows) = batchSize.multipliedReportingOverflow(by: ranks)
+    guard splitBatches || !overflows else {
+      throw Failure(.usage, "the batch size \(batchSize) times \(ranks) processes is too large")
+    }
+    self.datasetSize = datasetSize
+    self.ranks = ranks
+    self.remainder = remainder
+    rankBatchSize = splitBatches ? batchSize / ranks : batchSize
+    globalBatchSize = splitBatches ? batchSize : product
+    let hasTail = datasetSize % globalBatchSize != 0 && remainder != .drop
+    steps = datasetSize / globalBatchSize + (hasTail ? 1 : 0)
+  }
+
+  /// Rows of the round `step` over all ranks, rows that fill up included.
+  public func rowCount(step: Int) -> Int {
+    isShort(step) && !isPadded ? datasetSize % globalBatchSize : globalBatchSize
+  }
+
+  /// Rows of the round `step` on `rank`; 0 where the short last round leaves it without.
+  public func rowCount(step: Int, rank: Int) -> Int { slots(step: step, rank: rank).count }
+
+  /// Where the rows of `rank` are in the round `step`, from 0; the ranks' ranges follow one another.
+  public func slots(step: Int, rank: Int) -> Range<Int> {
+    precondition((0..<steps).contains(step) && (0..<ranks).contains(rank), "step \(step), rank \(rank) of \(self)")
+    let first = rank * rankBatchSize
+    guard isShort(step), !isPadded else { return first..<first + rankBatchSize }
+    let left = datasetSize % globalBatchSize
+    guard remainder == .exact else { return min(first, left)..<min(first + rankBatchSize, left) }
+    let share = left / ranks
+    let larger = left % ranks
+    let start = rank * share + min(rank, larger)
+    return start..<start + share + (rank < larger ? 1 : 0)
+  }
+
+  /// The rows of `rank` at `step`; `order` is the epoch's order of all rows.
+  public func batch(step: Int, rank: Int, order: [Int]) -> [Int] {
+    var rows: [Int] = []
+    fillBatch(&rows, step: step, rank: rank, order: order)
+    return rows
+  }
+
+  /// Overwrites `rows` with the rows of `rank` at `step`; allocates nothing once `rows` has held a full batch.
+  public func fillBatch(_ rows: inout [Int], step: Int, rank: Int, order: [Int]) {
+    precondition(order.count == datasetSize, "an order of \(order.count) rows for \(datasetSize)")
+    rows.removeAll(keepingCapacity: true)
+    let start = step * globalBatchSize
+    // Accelerate fills up from the first round over and over, its cursor running on across ranks.
+    let cycle = min(globalBatchSize, datasetSize)
+    for slot in slots(step: step, rank: rank) {
+      let position = start + slot
+      rows.append(order[position < datasetSize ? position : (position - datasetSize) % cycle])
+    }
+  }
+
+  private func isShort(_ step: Int) -> Bool { step >= datasetSize / globalBatchSize }
+
+  /// Whether a short round is filled up; Accelerate leaves a single process as it is.
+  private var isPadded: Bool { remainder == .pad && ranks > 1 }
+}

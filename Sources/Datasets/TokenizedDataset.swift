@@ -1,0 +1,69 @@
+import FileSystem
+import Tokenization
+
+/// All rows of a split as token ids, end to end.
+public struct TokenizedDataset: Sendable {
+  /// [tokens]
+  public let inputIDs: [Int32]
+  /// [tokens]
+  public let tokenTypeIDs: [Int32]
+  /// [rows + 1]: row `i` is tokens `offsets[i]..<offsets[i + 1]`.
+  public let offsets: [Int]
+  /// [rows]
+  public let labels: [Label]
+  /// The id that fills short rows of a padded batch.
+  public let padID: Int32
+
+  /// Encodes `pairs`, each cut to `maxLength` tokens. Throws `.usage` where that has no room for the special tokens.
+  public init(_ pairs: [SentencePair], tokenizer: BertTokenizer, maxLength: Int? = nil) throws(Failure) {
+    var encoder = PairEncoder(tokenizer, maxLength: maxLength)
+    var encoding = Encoding()
+    var offsets = [0]
+    offsets.reserveCapacity(pairs.count + 1)
+    for pair in pairs {
+      try encoder.append(pair.first, pair.second, to: &encoding)
+      offsets.append(encoding.count)
+    }
+    inputIDs = encoding.inputIDs
+    tokenTypeIDs = encoding.tokenTypeIDs
+    self.offsets = offsets
+    labels = pairs.map(\.label)
+    padID = tokenizer.vocabulary.padID
+  }
+
+  /// The number of rows.
+  public var count: Int { labels.count }
+
+  /// Where the tokens of `row` are.
+  public func tokens(_ row: Int) -> Range<Int> { offsets[row]..<offsets[row + 1] }
+
+  /// The tokens of the longest row.
+  public var longestRow: Int { (0..<count).reduce(0) { max($0, tokens($1).count) } }
+
+  /// The share of a padded batch's tokens, in file order, that would be padding: 0.27 for MRPC in batches of 8.
+  public func paddingShare(batchSize: Int) -> Double {
+    var padded = 0
+    for start in stride(from: 0, to: count, by: max(1, batchSize)) {
+      let rows = start..<min(count, start + max(1, batchSize))
+      padded += rows.count * (rows.map { tokens($0).count }.max() ?? 0)
+    }
+    return padded == 0 ? 0 : 1 - Double(inputIDs.count) / Double(padded)
+  }
+
+  /// A hash of all ids, types, lengths and labels, for finding out whether ranks have read the same rows.
+  public var fingerprint: UInt64 {
+    var state: UInt64 = 0xCBF2_9CE4_8422_2325
+    func add(_ value: UInt64) { state = (state ^ value) &* 0x100_0000_01B3 }
+    for id in inputIDs { add(UInt64(UInt32(bitPattern: id))) }
+    for type in tokenTypeIDs { add(UInt64(UInt32(bitPattern: type))) }
+    for offset in offsets { add(UInt64(offset)) }
+    for label in labels {
+      switch label {
+      case .category(let index): add(UInt64(bitPattern: Int64(index)))
+      case .score(let value): add(1 << 32 | UInt64(value.bitPattern))
+      case .unknown: add(1 << 33)
+      }
+    }
+    return state
+  }
+}

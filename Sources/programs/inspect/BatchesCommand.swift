@@ -1,0 +1,84 @@
+import ArgumentParser
+import Datasets
+import FileSystem
+import Tokenization
+
+extension Split: ExpressibleByArgument {}
+
+/// `inspect batches`: the first batches of every rank, by keys and shapes.
+struct BatchesCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "batches", abstract: "Prints keys and shapes of each rank's first batches.")
+
+  @Option(help: ArgumentHelp("The checkpoint's folder: vocab.txt, tokenizer_config.json.", valueName: "dir"))
+  var model: String
+
+  @Option(help: "The task.")
+  var task = GLUETask.mrpc.name
+
+  @Option(help: ArgumentHelp("The folder of the task's tables.", valueName: "dir"))
+  var data: String
+
+  @Option(help: "The split: train, validation or test.")
+  var split = Split.train
+
+  @Option(name: sharedNames("max-length"), help: "The most tokens of a row, special ones included.")
+  var maxLength = 512
+
+  @Option(help: "How many steps to show.")
+  var steps = 3
+
+  @OptionGroup var sharding: ShardOptions
+
+  func run() throws {
+    guard steps >= 1 else { throw Failure(.usage, "the number of steps is \(steps), expected at least 1") }
+    let task = try GLUETask.named(task)
+    let pairs = try loadSplit(task, folder: data, split: split)
+    let plan = try sharding.plan(datasetSize: pairs.count)
+    let dataset = try TokenizedDataset(pairs, tokenizer: BertTokenizer(folder: model), maxLength: maxLength)
+    let order = sharding.order(count: dataset.count)
+
+    var output = JSONOutput()
+    var batch = Batch()
+    output.raw("{\"task\":")
+    output.string(task.name)
+    output.raw(",\"split\":")
+    output.string(split.rawValue)
+    output.raw(",\"rows\":")
+    output.number(dataset.count)
+    output.raw(",\"steps\":")
+    output.number(plan.steps)
+    output.raw(",\"ranks\":")
+    output.list(0..<plan.ranks) { output, rank in
+      output.raw("{\"rank\":")
+      output.number(rank)
+      output.raw(",\"batches\":")
+      output.list(0..<min(steps, plan.steps)) { output, step in
+        batch.fill(from: dataset, rows: plan.batch(step: step, rank: rank, order: order))
+        write(batch, step: step, to: &output)
+      }
+      output.raw("}")
+    }
+    output.raw("}\n")
+    try output.flush()
+  }
+
+  private func write(_ batch: Batch, step: Int, to output: inout JSONOutput) {
+    let rectangle = [batch.count, batch.longestRow]
+    output.raw("{\"step\":")
+    output.number(step)
+    output.raw(",\"rows\":")
+    output.numbers(batch.rows)
+    output.raw(",\"tokens\":")
+    output.number(batch.tokenCount)
+    output.raw(",\"shapes\":{\"input_ids\":")
+    output.numbers(rectangle)
+    output.raw(",\"token_type_ids\":")
+    output.numbers(rectangle)
+    output.raw(",\"attention_mask\":")
+    output.numbers(rectangle)
+    output.raw(",\"labels\":")
+    output.numbers([batch.count])
+    output.raw("}}")
+  }
+}

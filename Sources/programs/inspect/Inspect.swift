@@ -1,0 +1,13 @@
+import ArgumentParser
+
+/// The root command. A new subcommand is one file and one line in this list.
+struct Inspect: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "inspect",
+    abstract: "Shows what training would see: token ids, shards and batches, as JSON.",
+    subcommands: [
+      TokensCommand.self,
+      ShardsCommand.self,
+      BatchesCommand.self,
+    ])
+}

@@ -1,0 +1,57 @@
+import ArgumentParser
+import Datasets
+import FileSystem
+import Tokenization
+
+/// `inspect tokens`: the tokenizer's output, a JSON line per row.
+struct TokensCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "tokens", abstract: "Prints input_ids, token_type_ids and attention_mask, a JSON line per row.")
+
+  @Option(help: ArgumentHelp("The checkpoint's folder: vocab.txt, tokenizer_config.json.", valueName: "dir"))
+  var model: String
+
+  @Option(help: "A text.")
+  var text: String?
+
+  @Option(help: "The second text of a pair.")
+  var textPair: String?
+
+  @Option(help: ArgumentHelp("A table of MRPC, with or without labels.", valueName: "file"))
+  var tsv: String?
+
+  @Option(name: sharedNames("max-length"), help: "The most tokens of a row, special ones included.")
+  var maxLength: Int?
+
+  func validate() throws {
+    guard (text == nil) != (tsv == nil) else { throw ValidationError("Give one of --text and --tsv.") }
+    guard textPair == nil || text != nil else { throw ValidationError("--text-pair needs --text.") }
+  }
+
+  func run() throws {
+    let tokenizer = try BertTokenizer(folder: model)
+    if let advice = tokenizer.advice { printError("inspect: warning: \(model): \(advice)") }
+    let pairs =
+      if let tsv {
+        try GLUETask.mrpc.parse(readBytes(tsv), path: tsv, requiresLabels: false)
+      } else {
+        [SentencePair(first: Array(text!.utf8), second: textPair.map { Array($0.utf8) }, label: .unknown)]
+      }
+    var output = JSONOutput()
+    var encoder = PairEncoder(tokenizer, maxLength: maxLength)
+    var encoding = Encoding()
+    for pair in pairs {
+      encoding.removeAll()
+      try encoder.append(pair.first, pair.second, to: &encoding)
+      output.raw("{\"input_ids\":")
+      output.numbers(encoding.inputIDs)
+      output.raw(",\"token_type_ids\":")
+      output.numbers(encoding.tokenTypeIDs)
+      output.raw(",\"attention_mask\":")
+      output.numbers(repeatElement(1, count: encoding.count))
+      output.raw("}\n")
+      try output.flushIfLarge()
+    }
+    try output.flush()
+  }
+}
