@@ -82,9 +82,7 @@ public final class Accelerator {
     let norm = try gradientNorm()
     if !norm.isFinite {
       let tensor = model.layout.slots.first { slot in
-        (gradients.pointer + slot.offset).withMemoryRebound(to: Float.self, capacity: slot.count) { start in
-          !sumOfSquares(count: slot.count, start).isFinite
-        }
+        !sumOfSquares(count: slot.count, gradients.pointer + slot.offset).isFinite
       }
       try refuse(
         "the gradient's norm became \(norm) at step \(optimizer.step + 1), first in \(tensor?.name ?? "the sum")")
