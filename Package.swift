@@ -56,8 +56,11 @@ let package = Package(
       exclude: ["make_goldens.py", "make_unicode_tables.py", "Goldens"]),
     .testTarget(name: "DatasetsTests", dependencies: ["Datasets"]),
     .testTarget(name: "CorpusTests", dependencies: ["Corpus", "Datasets", "Tokenization"]),
-    .testTarget(name: "SafetensorsTests", dependencies: ["Safetensors"]),
-    .testTarget(name: "CollectivesTests", dependencies: ["Collectives"]),
+    .testTarget(name: "SafetensorsTests", dependencies: ["Safetensors", "FileSystem"]),
+    .testTarget(name: "CollectivesTests", dependencies: ["Collectives", "FileSystem", "rankcheck"]),
+    // What the tests of Collectives run under mpirun.
+    .executableTarget(
+      name: "rankcheck", dependencies: ["Collectives", "FileSystem"], path: "Tests/Support/rankcheck"),
     .testTarget(name: "TrainingTests", dependencies: ["Training"]),
     .testTarget(name: "LauncherTests", dependencies: ["Launcher"]),
   ],

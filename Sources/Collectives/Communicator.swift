@@ -69,14 +69,14 @@ extension Communicator {
   }
 
   /// Every rank's `value`, in rank order.
-  public func allGather(_ value: Int) throws(Failure) -> [Int] { try gatherFlat([value], padding: 0) }
+  public func allGather(_ value: Int) throws(Failure) -> [Int] { try gatherFlat([value]) }
 
   /// Every rank's `value`, in rank order.
-  public func allGather(_ value: Double) throws(Failure) -> [Double] { try gatherFlat([value], padding: 0) }
+  public func allGather(_ value: Double) throws(Failure) -> [Double] { try gatherFlat([value]) }
 
   /// Every rank's `values`, in rank order; the count is the same on every rank.
   public func allGather(_ values: [Double]) throws(Failure) -> [[Double]] {
-    let flat = try gatherFlat(values, padding: 0)
+    let flat = try gatherFlat(values)
     return (0..<size).map { Array(flat[$0 * values.count..<($0 + 1) * values.count]) }
   }
 
@@ -95,7 +95,7 @@ extension Communicator {
       let width = counts.reduce(0) { max($0, min($1 - start, pieceBytes)) }
       var piece = Array(bytes.dropFirst(start).prefix(width))
       piece.append(contentsOf: repeatElement(0, count: width - piece.count))
-      let flat = try gatherFlat(piece, padding: 0)
+      let flat = try gatherFlat(piece)
       for (rank, count) in counts.enumerated() where count > start {
         result[rank].append(contentsOf: flat[rank * width..<rank * width + min(count - start, width)])
       }
@@ -104,8 +104,8 @@ extension Communicator {
   }
 
   /// `size * values.count` elements: every rank's `values`, in rank order.
-  private func gatherFlat<Value: BitwiseCopyable>(_ values: [Value], padding: Value) throws(Failure) -> [Value] {
-    var result = [Value](repeating: padding, count: size * values.count)
+  private func gatherFlat<Value: BitwiseCopyable & Numeric>(_ values: [Value]) throws(Failure) -> [Value] {
+    var result = [Value](repeating: 0, count: size * values.count)
     try result.withUnsafeMutableBufferPointer { (result) throws(Failure) in
       try values.withUnsafeBufferPointer { (values) throws(Failure) in
         try allGather(UnsafeRawBufferPointer(values), into: UnsafeMutableRawBufferPointer(result))
