@@ -21,15 +21,21 @@ public enum Worker {
       _ = line.withUnsafeBytes { write(STDERR_FILENO, $0.baseAddress, $0.count) }
     }
     do throws(Failure) {
-      try checkCPU()
-      try chooseBLASKernels()
-      try setThreads()
+      try prepareProcess()
     } catch {
       report(error)
       exit(error.status.rawValue)
     }
     let status = withCommunicator(report: report, body)
     exit(status.rawValue)
+  }
+
+  /// What a process does before it computes: refuses a CPU that it was not built for, chooses OpenBLAS's kernels, which
+  /// may start the process anew, and sets the threads. `run` does it by itself.
+  public static func prepareProcess() throws(Failure) {
+    try checkCPU()
+    try chooseBLASKernels()
+    try setThreads()
   }
 
   private static func checkCPU() throws(Failure) {

@@ -4,10 +4,12 @@ import ArgumentParser
 struct Inspect: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "inspect",
-    abstract: "Shows what training would see: token ids, shards and batches, as JSON.",
+    abstract: "Shows what training would see: token ids, shards, batches, parameters, logits and gradients, as JSON.",
     subcommands: [
       TokensCommand.self,
       ShardsCommand.self,
       BatchesCommand.self,
+      ModelCommand.self,
+      ForwardCommand.self,
     ])
 }

@@ -26,6 +26,12 @@ struct JSONOutput {
 
   mutating func number(_ value: some BinaryInteger) { bytes.append(contentsOf: "\(value)".utf8) }
 
+  /// Appends the shortest decimal that reads back as the same value; null where it is not finite.
+  mutating func float(_ value: Float) { bytes.append(contentsOf: (value.isFinite ? "\(value)" : "null").utf8) }
+
+  /// Appends the shortest decimal that reads back as the same value; null where it is not finite.
+  mutating func double(_ value: Double) { bytes.append(contentsOf: (value.isFinite ? "\(value)" : "null").utf8) }
+
   mutating func boolean(_ value: Bool) { raw(value ? "true" : "false") }
 
   /// Appends `text` in quotes.

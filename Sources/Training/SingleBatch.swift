@@ -1,0 +1,42 @@
+import BERT
+import Datasets
+import FileSystem
+import Kernels
+
+/// Forward, and on request backward, of one data set as one batch.
+public struct SingleBatchResult {
+  /// `[rows, labels]`.
+  public var logits: [Float]
+  /// Mean over the rows.
+  public var loss: Double
+  /// Of the mean loss, in the layout's order.
+  public var gradients: FloatBuffer?
+  public var gradientNorm: Double
+}
+
+extension Model {
+  /// Computes all rows of `dataset` as one batch, dropout off.
+  public func evaluateOnce(_ dataset: TokenizedDataset, keepsGradients: Bool) throws(Failure) -> SingleBatchResult {
+    if let row = dataset.labels.firstIndex(of: .unknown) {
+      throw Failure(.badData, "row \(row) has no label, expected a split with labels")
+    }
+    let limits = BatchLimits(
+      tokens: dataset.inputIDs.count, sequences: dataset.count, length: dataset.longestRow)
+    let network = BertClassifier(configuration, limits: limits, keepsForBackward: keepsGradients)
+    var batch = Batch()
+    batch.fill(from: dataset, rows: Array(0..<dataset.count))
+    var result = SingleBatchResult(logits: [], loss: 0, gradients: nil, gradientNorm: 0)
+    batch.withPackedInput { input in
+      network.forward(input, parameters: parameters.pointer)
+      result.logits = Array(network.logits)
+      let scale = 1 / Double(dataset.count)
+      result.loss = network.loss(of: batch, gradientScale: scale) * scale
+      guard keepsGradients else { return }
+      let gradients = FloatBuffer(count: layout.count)
+      network.backward(parameters: parameters.pointer, gradients: gradients.pointer, .overwrite)
+      result.gradientNorm = sumOfSquares(count: gradients.count, gradients.pointer).squareRoot()
+      result.gradients = gradients
+    }
+    return result
+  }
+}

@@ -1,0 +1,71 @@
+import ArgumentParser
+import BERT
+import Datasets
+import FileSystem
+import Training
+
+/// `inspect forward`: logits, loss and gradients of one batch, for comparing with another implementation.
+struct ForwardCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "forward",
+    abstract: "Prints logits and loss of the first rows as one batch, dropout off, and writes all gradients.")
+
+  @Option(help: ArgumentHelp("The checkpoint's folder, with weights.", valueName: "dir"))
+  var model: String
+
+  @Option(help: "The task.")
+  var task = GLUETask.mrpc.name
+
+  @Option(help: ArgumentHelp("The folder of the task's tables.", valueName: "dir"))
+  var data: String
+
+  @Option(help: "The split: train, validation or test.")
+  var split = Split.validation
+
+  @Option(help: "How many rows, from the first on.")
+  var rows = 8
+
+  @Option(name: sharedNames("max-length"), help: "The most tokens of a row, special ones included.")
+  var maxLength = 512
+
+  @Option(help: ArgumentHelp("Where to write every gradient of the mean loss, as safetensors.", valueName: "file"))
+  var gradients: String?
+
+  func run() throws {
+    try Worker.prepareProcess()
+    guard rows >= 1 else { throw Failure(.usage, at: "--rows", "\(rows), expected at least 1") }
+    let task = try GLUETask.named(task)
+    let folder = try ModelFolder(model, labels: task.labelCount)
+    let pairs = try loadSplit(task, folder: data, split: split)
+    guard rows <= pairs.count else {
+      throw Failure(.usage, at: "--rows", "\(rows), expected at most the split's \(pairs.count)")
+    }
+    let limit = min(maxLength, folder.configuration.maximumPositions)
+    let dataset = try TokenizedDataset(Array(pairs.prefix(rows)), tokenizer: folder.tokenizer, maxLength: limit)
+    let model = Model(folder.configuration)
+    let report = try model.loadWeights(folder: folder.path, seed: 0)
+    if !report.initialized.isEmpty {
+      printError("inspect: warning: newly initialised: \(report.initialized.joined(separator: ", "))")
+    }
+    let result = try model.evaluateOnce(dataset, keepsGradients: gradients != nil)
+
+    var output = JSONOutput()
+    output.raw("{\"rows\":")
+    output.number(rows)
+    output.raw(",\"logits\":")
+    output.list(0..<rows) { output, row in
+      output.list(0..<task.labelCount) { $0.float(result.logits[row * task.labelCount + $1]) }
+    }
+    output.raw(",\"loss\":")
+    output.double(result.loss)
+    if let path = gradients, let values = result.gradients {
+      try model.writeTensors(values, to: path)
+      output.raw(",\"grad_norm\":")
+      output.double(result.gradientNorm)
+      output.raw(",\"gradients\":")
+      output.string(path)
+    }
+    output.raw("}\n")
+    try output.flush()
+  }
+}

@@ -1,0 +1,36 @@
+import ArgumentParser
+import BERT
+import FileSystem
+import Training
+
+/// `inspect model`: the parameter table.
+struct ModelCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "model", abstract: "Prints the model's parameters: name, shape, elements, place in the flat buffer.")
+
+  @Option(help: ArgumentHelp("The checkpoint's folder.", valueName: "dir"))
+  var model: String
+
+  func run() throws {
+    let configuration = try BertConfiguration(
+      json: readBytes("\(model)/config.json", limitBytes: 1 << 24), path: "\(model)/config.json")
+    let layout = ParameterLayout(configuration)
+    var output = JSONOutput()
+    output.raw("{\"parameters\":")
+    output.number(layout.count)
+    output.raw(",\"tensors\":")
+    output.list(layout.slots) { output, slot in
+      output.raw("\n{\"name\":")
+      output.string(slot.name)
+      output.raw(",\"shape\":")
+      output.numbers(slot.shape)
+      output.raw(",\"count\":")
+      output.number(slot.count)
+      output.raw(",\"offset\":")
+      output.number(slot.offset)
+      output.raw("}")
+    }
+    output.raw("}\n")
+    try output.flush()
+  }
+}
