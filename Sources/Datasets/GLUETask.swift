@@ -17,6 +17,8 @@ public struct GLUETask: Sendable, Equatable {
   public var secondColumn: String?
   public var labelColumn: String
   public var labels: Labels
+  /// What the classes mean, in order; saved with a model. Empty for scores.
+  public var labelNames: [String]
   /// The names of the metrics to report, in order.
   public var metrics: [String]
   /// The rows that GLUE's own files have, by split.
@@ -24,7 +26,7 @@ public struct GLUETask: Sendable, Equatable {
 
   public static let mrpc = GLUETask(
     name: "mrpc", firstColumn: "#1 String", secondColumn: "#2 String", labelColumn: "Quality",
-    labels: .classes(["0", "1"]), metrics: ["accuracy", "f1"],
+    labels: .classes(["0", "1"]), labelNames: ["not_equivalent", "equivalent"], metrics: ["accuracy", "f1"],
     officialRowCounts: [.train: 3668, .validation: 408, .test: 1725])
 
   public static let all = [mrpc]

@@ -90,3 +90,19 @@ public func parent(of path: String) -> String {
   guard let slash = bytes.lastIndex(of: UInt8(ascii: "/")) else { return "." }
   return slash == 0 ? "/" : String(decoding: bytes[..<slash], as: UTF8.self)
 }
+
+/// Makes sure, before long work, that files can be written into the folder `path`: makes it, writes a file and removes it.
+public func checkWritable(_ path: String) throws(Failure) {
+  if exists(path) && !isDirectory(path) {
+    throw Failure(.cannotCreate, at: path, "is a file, expected a folder or nothing")
+  }
+  try makeDirectory(path)
+  _ = try AtomicFile("\(path)/probe")
+}
+
+/// The path with links and dots resolved, or as it is where nothing is there.
+public func realPath(_ path: String) -> String {
+  guard let resolved = realpath(path, nil) else { return path }
+  defer { free(resolved) }
+  return String(cString: resolved)
+}

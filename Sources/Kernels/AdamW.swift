@@ -4,8 +4,10 @@
 /// The numbers of one AdamW step.
 public struct AdamWStep: Sendable {
   let decayFactor: Float
-  let beta1: Float
+  /// 1 - β, taken in double: 1 - Float(0.999) is off by 5e-5 of itself.
+  let newShare1: Float
   let beta2: Float
+  let newShare2: Float
   let stepSize: Float
   let inverseSqrtCorrection2: Float
   let epsilon: Float
@@ -26,8 +28,9 @@ public struct AdamWStep: Sendable {
       if power1 < 1e-300 && power2 < 1e-300 { break }
     }
     decayFactor = Float(1 - learningRate * weightDecay)
-    self.beta1 = Float(beta1)
+    newShare1 = Float(1 - beta1)
     self.beta2 = Float(beta2)
+    newShare2 = Float(1 - beta2)
     stepSize = Float(learningRate / (1 - power1))
     inverseSqrtCorrection2 = Float(1 / (1 - power2).squareRoot())
     self.epsilon = Float(epsilon)
@@ -39,12 +42,10 @@ public struct AdamWStep: Sendable {
     count: Int, parameters: UnsafeMutablePointer<Float>, gradients: UnsafePointer<Float>,
     firstMoments: UnsafeMutablePointer<Float>, secondMoments: UnsafeMutablePointer<Float>
   ) {
-    let oneMinusBeta1 = 1 - beta1
-    let oneMinusBeta2 = 1 - beta2
     for i in 0..<count {
       let g = gradients[i] * gradientScale
-      let m = firstMoments[i] + (g - firstMoments[i]) * oneMinusBeta1
-      let v = secondMoments[i] * beta2 + g * g * oneMinusBeta2
+      let m = firstMoments[i] + (g - firstMoments[i]) * newShare1
+      let v = secondMoments[i] * beta2 + g * g * newShare2
       firstMoments[i] = m
       secondMoments[i] = v
       let denominator = v.squareRoot() * inverseSqrtCorrection2 + epsilon

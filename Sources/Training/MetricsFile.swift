@@ -14,6 +14,14 @@ public struct StepRecord: Codable, Sendable, Equatable {
   public var learning_rate: Double
   /// Norm of the whole gradient before clipping.
   public var grad_norm: Double
+
+  public init(_ report: StepReport, epoch: Double) {
+    step = report.step
+    self.epoch = epoch
+    loss = report.loss
+    learning_rate = report.learningRate
+    grad_norm = report.gradientNorm
+  }
 }
 
 /// One evaluation, as a metrics line.
@@ -25,6 +33,15 @@ public struct EvaluationRecord: Codable, Sendable, Equatable {
   public var f1: Double
   public var loss: Double
   public var examples: Int
+
+  public init(_ counts: ClassificationCounts, epoch: Double, step: Int) {
+    self.epoch = epoch
+    self.step = step
+    accuracy = counts.accuracy
+    f1 = counts.f1
+    loss = counts.loss
+    examples = counts.examples
+  }
 }
 
 /// A file of JSON lines, one a record, for programs to read while the job runs.

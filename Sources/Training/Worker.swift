@@ -47,15 +47,26 @@ public enum Worker {
     }
   }
 
-  /// Tells OpenBLAS which kernels to use where it chose slow ones. It reads its variable when it is loaded, so the
-  /// process starts anew, as the same process, with the same arguments.
+  /// Names the kernels that OpenBLAS must use, whatever it would choose.
+  public static let coreVariable = "LOCKSTEP_BLAS_CORE"
+
+  /// Tells OpenBLAS which kernels to use where it would use slow ones, or others than the user wants. It reads its
+  /// variable when it is loaded, so the process starts anew: the same process with the same arguments.
   private static func chooseBLASKernels() throws(Failure) {
-    guard let better = BLAS.betterCoreName else { return }
-    guard getenv("OPENBLAS_CORETYPE") == nil else { return }  // The user's choice, or ours that did not help.
-    setenv("OPENBLAS_CORETYPE", better, 1)
+    let asked = processVariable(coreVariable)
+    guard let wanted = asked ?? BLAS.betterCoreName, wanted != BLAS.coreName else { return }
+    if processVariable("OPENBLAS_CORETYPE") == wanted {
+      // Started anew already, in vain.
+      guard asked == nil else {
+        throw Failure(
+          .usage, at: coreVariable, "OpenBLAS has no kernels named \"\(wanted)\" for this CPU, it chose \(BLAS.coreName)")
+      }
+      return
+    }
+    setenv("OPENBLAS_CORETYPE", wanted, 1)
     // CommandLine.unsafeArgv is the process's own vector, ended by nil as execv wants it.
     execv("/proc/self/exe", CommandLine.unsafeArgv)
-    throw Failure(.unavailable, "cannot start again with OPENBLAS_CORETYPE=\(better): \(lastSystemError())")
+    throw Failure(.unavailable, "cannot start again with OPENBLAS_CORETYPE=\(wanted): \(lastSystemError())")
   }
 
   /// Threads of a rank: `LOCKSTEP_NUM_THREADS`, else what OpenBLAS was told, else 1 where other ranks share the host.

@@ -1,0 +1,9 @@
+import Kernels
+
+/// What this process computes with.
+public enum Hardware {
+  /// Threads of this rank.
+  public static var threads: Int { BLAS.threads }
+  /// Library, version and the kernels that it chose: `OpenBLAS 0.3.21, SkylakeX kernels`.
+  public static var blas: String { "\(BLAS.version), \(BLAS.coreName) kernels" }
+}

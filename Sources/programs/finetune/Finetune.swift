@@ -1,0 +1,84 @@
+import Collectives
+import FileSystem
+import Training
+
+/// The job: set up, train, evaluate after each epoch, summarise, save.
+func finetune(_ command: FinetuneCommand, _ communicator: any Communicator, _ reporter: Reporter) throws(Failure) {
+  let clock = ContinuousClock()
+  let begin = clock.now
+  let job = try communicator.agree { () throws(Failure) in try Job(command, communicator) }
+  try checkAgreement(job, communicator)
+
+  // Rank 0 reads the weights and gives them to the others.
+  let model = Model(job.configuration)
+  let report = try communicator.agree { () throws(Failure) -> LoadReport? in
+    guard communicator.isMain else { return nil }
+    if command.model == nil || command.initialization == .random {
+      model.initialize(seed: UInt64(bitPattern: Int64(job.seed)))
+      return nil
+    }
+    return try model.loadWeights(folder: job.folder.path, seed: UInt64(bitPattern: Int64(job.seed)))
+  }
+  try model.broadcast(communicator)
+
+  // Last, when nothing else can be wrong: a metrics file of an earlier run is emptied here.
+  let metrics = try communicator.agree { () throws(Failure) -> MetricsFile? in
+    guard communicator.isMain else { return nil }
+    if let folder = command.outputDir { try checkWritable(folder) }
+    guard let path = command.metrics else { return nil }
+    return try MetricsFile(path)
+  }
+  try reporter.facts(job.facts)
+  if let report { try say(report, reporter) }
+  for baseline in job.baselines {
+    try reporter.line("for comparison, \(baseline.name): " + scores(baseline.accuracy, baseline.f1))
+  }
+
+  let accelerator = Accelerator(
+    communicator, model: model, optimizer: job.optimizer, limits: job.limits,
+    seed: UInt64(bitPattern: Int64(job.seed)), maxGradientNorm: command.maxGradNorm ?? job.recipe.maxGradNorm)
+  var meter = Meter(job, reporter, metrics)
+  var evaluations: [EvaluationRecord] = []
+  for epoch in 0..<job.epochs {
+    for share in job.loader.epoch(epoch) {
+      accelerator.backward(share)
+      guard share.endsWindow else { continue }
+      let step = try accelerator.step(learningRate: job.schedule.rate(step: accelerator.optimizer.step + 1))
+      try meter.record(step, epoch: epoch, rows: share.windowRows)
+      if step.step == job.schedule.totalSteps { break }
+    }
+    let counts = try accelerator.evaluate(job.validation, batchSize: job.evalBatchSize)
+    evaluations.append(try meter.record(counts, step: accelerator.optimizer.step, epoch: epoch))
+  }
+
+  if let folder = command.outputDir {
+    try communicator.agree { () throws(Failure) in
+      if communicator.isMain { try job.folder.save(model, to: folder, labelNames: job.labelNames) }
+    }
+  }
+  try summarize(
+    evaluations, job, meter, seconds: (clock.now - begin).seconds, savedTo: command.outputDir, reporter)
+}
+
+/// All ranks must have read the same things; those that did not would train on different numbers in silence.
+private func checkAgreement(_ job: Job, _ communicator: any Communicator) throws(Failure) {
+  for (name, value) in job.fingerprints {
+    let values = try communicator.allGather(Int(bitPattern: UInt(value)))
+    guard let odd = values.firstIndex(where: { $0 != values[0] }) else { continue }
+    try communicator.agree { () throws(Failure) in
+      throw Failure(
+        .disagreement, "rank \(odd) has read other \(name) than rank 0", hint: "copy the same files to every host")
+    }
+  }
+}
+
+private func say(_ report: LoadReport, _ reporter: Reporter) throws(Failure) {
+  if !report.initialized.isEmpty {
+    try reporter.line("newly initialised: \(report.initialized.joined(separator: ", "))")
+  }
+  if !report.unused.isEmpty { try reporter.line("not used: \(report.unused.joined(separator: ", "))") }
+}
+
+func scores(_ accuracy: Double, _ f1: Double) -> String {
+  "accuracy \(formatted(100 * accuracy, digits: 2)) %, F1 \(formatted(100 * f1, digits: 2)) %"
+}

@@ -1,0 +1,140 @@
+import ArgumentParser
+import Datasets
+import FileSystem
+
+extension Remainder: ExpressibleByArgument {
+  public init?(argument: String) {
+    guard let value = Remainder(rawValue: argument), value != .ragged else { return nil }
+    self = value
+  }
+
+  public static var allValueStrings: [String] { allCases.filter { $0 != .ragged }.map(\.rawValue) }
+}
+
+/// Where the weights come from.
+enum Initialization: String, ExpressibleByArgument, CaseIterable {
+  case checkpoint, random
+}
+
+/// The options of `finetune`, with Hugging Face's names. What is nil falls to the recipe: the write-ups' for a real job,
+/// the corpus's own for the embedded default.
+struct FinetuneCommand: ParsableArguments {
+  static let configuration = CommandConfiguration(
+    commandName: "finetune",
+    abstract: "Fine-tunes BERT on sentence pairs, on as many ranks as it was started on.",
+    discussion: "Without --model and --data it trains a small BERT on the embedded paraphrase corpus.")
+
+  @Option(help: ArgumentHelp("A checkpoint folder in the Hugging Face layout.", valueName: "dir"))
+  var model: String?
+
+  @Option(name: .customLong("init"), help: "checkpoint: the folder's weights. random: its geometry with fresh weights.")
+  var initialization = Initialization.checkpoint
+
+  @Option(help: "The task: \(GLUETask.all.map(\.name).joined(separator: ", ")).")
+  var task = GLUETask.mrpc.name
+
+  @Option(help: ArgumentHelp("The folder of the task's tables.", valueName: "dir"))
+  var data: String?
+
+  @Option(help: "Passes over the training rows. (default: 3)")
+  var epochs: Int?
+
+  @Option(name: dashed("batch-size"), help: "Rows of a batch on each rank; with --split-batches on all together. (default: 8)")
+  var batchSize: Int?
+
+  @Option(name: dashed("eval-batch-size"), help: "Rows of a batch in evaluation, on each rank. (default: 8)")
+  var evalBatchSize: Int?
+
+  @Option(name: dashed("learning-rate"), help: "The highest learning rate. (default: 3e-5)")
+  var learningRate: Double?
+
+  @Option(name: dashed("weight-decay"), help: "AdamW's weight decay. (default: 0.01)")
+  var weightDecay: Double?
+
+  @Option(name: dashed("warmup-steps"), help: "Optimizer steps of linear warm-up. (default: 0)")
+  var warmupSteps: Int?
+
+  @Option(name: dashed("max-steps"), help: "Optimizer steps in all; overrides --epochs.")
+  var maxSteps: Int?
+
+  @Option(name: dashed("max-length"), help: "The most tokens of a row, special ones included. (default: 512, or what the model has)")
+  var maxLength: Int?
+
+  @Option(name: dashed("gradient-accumulation-steps"), help: "Micro-batches of one optimizer step. (default: 1)")
+  var gradientAccumulationSteps: Int?
+
+  @Option(name: dashed("max-grad-norm"), help: "Clips the gradient to this norm.")
+  var maxGradNorm: Double?
+
+  @Option(help: "Every dropout of the model. (default: config.json's)")
+  var dropout: Double?
+
+  @Option(help: "Seed of the order, of dropout and of fresh weights. (default: 42)")
+  var seed: Int?
+
+  @Flag(name: dashed("no-shuffle"), help: "Keep the order of the file.")
+  var noShuffle = false
+
+  @Flag(name: dashed("split-batches"), help: "The batch size is that of all ranks together.")
+  var splitBatches = false
+
+  @Option(help: "What becomes of rows that do not fill the last batches: exact deals them out, pad repeats others, drop leaves them out.")
+  var uneven = Remainder.exact
+
+  @Flag(name: dashed("no-decay-bias-norm"), help: "Leave biases and LayerNorm out of weight decay.")
+  var noDecayBiasNorm = false
+
+  @Option(name: dashed("output-dir"), help: ArgumentHelp("Where to save the trained model.", valueName: "dir"))
+  var outputDir: String?
+
+  @Option(help: ArgumentHelp("Where to write metrics as JSON lines.", valueName: "file"))
+  var metrics: String?
+
+  /// Checks what can be checked before anything is read.
+  func check() throws(Failure) {
+    func positive(_ value: Int?, _ name: String) throws(Failure) {
+      if let value, value < 1 { throw Failure(.usage, at: name, "\(value), expected at least 1") }
+    }
+    func number(_ value: Double?, _ name: String, _ range: PartialRangeFrom<Double>) throws(Failure) {
+      if let value, !value.isFinite || !range.contains(value) {
+        throw Failure(.usage, at: name, "\(value), expected a number of at least \(range.lowerBound)")
+      }
+    }
+    try positive(epochs, "--epochs")
+    try positive(batchSize, "--batch-size")
+    try positive(evalBatchSize, "--eval-batch-size")
+    try positive(maxSteps, "--max-steps")
+    try positive(maxLength, "--max-length")
+    try positive(gradientAccumulationSteps, "--gradient-accumulation-steps")
+    if let warmupSteps, warmupSteps < 0 {
+      throw Failure(.usage, at: "--warmup-steps", "\(warmupSteps), expected at least 0")
+    }
+    try number(learningRate, "--learning-rate", 0...)
+    try number(weightDecay, "--weight-decay", 0...)
+    if let maxGradNorm, !maxGradNorm.isFinite || maxGradNorm <= 0 {
+      throw Failure(.usage, at: "--max-grad-norm", "\(maxGradNorm), expected more than 0")
+    }
+    if let dropout, !(dropout >= 0 && dropout < 1) {
+      throw Failure(.usage, at: "--dropout", "\(dropout), expected at least 0 and less than 1")
+    }
+    if model == nil && data != nil {
+      throw Failure(.usage, at: "--data", "needs --model", hint: "a checkpoint folder, with --init random if it has no weights")
+    }
+    if model != nil && data == nil {
+      throw Failure(.usage, at: "--model", "needs --data", hint: "the folder with train.tsv and dev.tsv")
+    }
+    if model == nil && initialization == .random {
+      throw Failure(.usage, at: "--init", "random needs --model", hint: "the folder whose geometry and vocabulary to take")
+    }
+    if let outputDir, let model, realPath(outputDir) == realPath(model) {
+      throw Failure(
+        .usage, at: "--output-dir", "\(outputDir) is the folder of --model, which would be overwritten",
+        hint: "name another folder")
+    }
+  }
+}
+
+/// The spellings of an option: with dashes, and with Accelerate's underscores.
+private func dashed(_ name: String) -> NameSpecification {
+  [.customLong(name), .customLong(String(name.map { $0 == "-" ? "_" : $0 }))]
+}
