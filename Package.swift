@@ -51,7 +51,7 @@ let package = Package(
     .testTarget(name: "BERTTests", dependencies: ["BERT", "Kernels", "Safetensors"]),
     .testTarget(
       name: "TokenizationTests", dependencies: ["Tokenization"],
-      exclude: ["make_goldens.py", "make_unicode_tables.py", "Goldens"]),
+      exclude: ["fuzz.py", "make_goldens.py", "make_unicode_tables.py", "Goldens"]),
     .testTarget(name: "DatasetsTests", dependencies: ["Datasets"]),
     .testTarget(name: "CorpusTests", dependencies: ["Corpus", "Datasets", "Tokenization"]),
     .testTarget(name: "SafetensorsTests", dependencies: ["Safetensors"]),
