@@ -53,10 +53,11 @@ let package = Package(
     .testTarget(name: "BERTTests", dependencies: ["BERT", "Kernels", "Safetensors"]),
     .testTarget(
       name: "TokenizationTests", dependencies: ["Tokenization"],
-      exclude: ["make_goldens.py", "make_unicode_tables.py", "Goldens"]),
+      exclude: ["fuzz.py", "make_goldens.py", "make_unicode_tables.py", "Goldens"]),
     .testTarget(name: "DatasetsTests", dependencies: ["Datasets"]),
     .testTarget(name: "CorpusTests", dependencies: ["Corpus", "Datasets", "Tokenization"]),
-    .testTarget(name: "SafetensorsTests", dependencies: ["Safetensors", "FileSystem"]),
+    .testTarget(
+      name: "SafetensorsTests", dependencies: ["Safetensors", "FileSystem"], exclude: ["differential.py"]),
     .testTarget(name: "CollectivesTests", dependencies: ["Collectives", "FileSystem", "rankcheck"]),
     // What the tests of Collectives run under mpirun.
     .executableTarget(

@@ -22,7 +22,21 @@ public struct GLUETask: Sendable, Equatable {
   /// The names of the metrics to report, in order.
   public var metrics: [String]
   /// The rows that GLUE's own files have, by split.
-  public var officialRowCounts: [Split: Int] = [:]
+  public var officialRowCounts: [Split: Int]
+
+  /// A task of classes or scores over one column of sentences or two.
+  public init(
+    name: String, firstColumn: String, secondColumn: String?, labelColumn: String, labels: Labels, metrics: [String],
+    officialRowCounts: [Split: Int] = [:]
+  ) {
+    self.name = name
+    self.firstColumn = firstColumn
+    self.secondColumn = secondColumn
+    self.labelColumn = labelColumn
+    self.labels = labels
+    self.metrics = metrics
+    self.officialRowCounts = officialRowCounts
+  }
 
   public static let mrpc = GLUETask(
     name: "mrpc", firstColumn: "#1 String", secondColumn: "#2 String", labelColumn: "Quality",

@@ -40,7 +40,7 @@ public struct TokenizedDataset: Sendable {
   /// The tokens of the longest row.
   public var longestRow: Int { (0..<count).reduce(0) { max($0, tokens($1).count) } }
 
-  /// The share of a padded batch's tokens, in file order, that would be padding: 0.27 for MRPC in batches of 8.
+  /// The share of a padded batch's tokens, in file order, that would be padding: 0.26 for MRPC in batches of 8.
   public func paddingShare(batchSize: Int) -> Double {
     var padded = 0
     for start in stride(from: 0, to: count, by: max(1, batchSize)) {

@@ -11,6 +11,7 @@ struct JSONError: Error {
 struct JSONCursor {
   let bytes: UnsafeBufferPointer<UInt8>
   var position = 0
+  static let limitKeyBytes = 10_000
 
   /// The next byte after blanks; nil at the end.
   mutating func peek() -> UInt8? {
@@ -55,6 +56,10 @@ struct JSONCursor {
     }
     while true {
       let key = try string("a key of \(what)")
+      // Keys are hashed and shown.
+      guard key.count <= Self.limitKeyBytes else {
+        throw error("a key of \(what) has \(key.count) bytes, expected at most \(Self.limitKeyBytes)")
+      }
       try expect(UInt8(ascii: ":"), ": after a key of \(what)")
       try member(&self, key)
       switch peek() {

@@ -160,9 +160,9 @@ struct WordReader: Sendable {
     for mark in marks { lowercase(mark.element.value, into: &scratch, vocabulary) }
   }
 
-  /// The combining class of Unicode 12, which Hugging Face's normalization knows; later scalars have class 0 there.
+  /// The combining class of Unicode 9, which Hugging Face's normalization knows; later scalars have class 0 there.
   private func combiningClass(_ value: UInt32) -> UInt8 {
-    guard let properties = Unicode.Scalar(value)?.properties, let age = properties.age, age.major <= 12 else {
+    guard let properties = Unicode.Scalar(value)?.properties, let age = properties.age, age.major <= 9 else {
       return 0
     }
     return properties.canonicalCombiningClass.rawValue

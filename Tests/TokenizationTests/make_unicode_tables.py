@@ -4,7 +4,7 @@
     python3 -m venv venv && venv/bin/pip install tokenizers
     venv/bin/python Tests/TokenizationTests/make_unicode_tables.py     # from the top of the package
 
-The Rust crate joins several Unicode versions (categories of version 8, normalization of version 12, case mapping of the
+The Rust crate joins several Unicode versions (categories of version 8, normalization of version 9, case mapping of the
 compiler's own), so the tables are read off its behaviour, scalar by scalar, and not taken from one Unicode release.
 """
 import pathlib

@@ -11,10 +11,10 @@ struct TokensCommand: ParsableCommand {
   @Option(help: ArgumentHelp("The checkpoint's folder: vocab.txt, tokenizer_config.json.", valueName: "dir"))
   var model: String
 
-  @Option(help: "A text.")
+  @Option(parsing: .unconditional, help: "A text; it may begin with a dash.")
   var text: String?
 
-  @Option(help: "The second text of a pair.")
+  @Option(parsing: .unconditional, help: "The second text of a pair.")
   var textPair: String?
 
   @Option(help: ArgumentHelp("A table of MRPC, with or without labels.", valueName: "file"))

@@ -1,0 +1,102 @@
+import Datasets
+import FileSystem
+import Testing
+import Tokenization
+
+@Suite struct BatchTests {
+  static let pairs = [
+    pair("a b", "c", .category(1)), pair("c", "a b c a", .category(0)), pair("b", nil, .score(2.5)),
+    pair("a", "a", .unknown),
+  ]
+
+  private func dataset(_ pairs: [SentencePair] = pairs, maxLength: Int? = nil) throws -> TokenizedDataset {
+    let words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "b", "c"].map { Array($0.utf8) }
+    let tokenizer = BertTokenizer(vocabulary: try Vocabulary(tokens: words, path: "vocab.txt"))
+    return try TokenizedDataset(pairs, tokenizer: tokenizer, maxLength: maxLength)
+  }
+
+  @Test func rowsEndToEnd() throws {
+    let dataset = try dataset()
+    #expect(dataset.count == 4 && dataset.longestRow == 8 && dataset.padID == 0)
+    #expect(dataset.offsets == [0, 6, 14, 17, 22])
+    #expect(Array(dataset.inputIDs[dataset.tokens(0)]) == [2, 4, 5, 3, 6, 3])
+    #expect(Array(dataset.tokenTypeIDs[dataset.tokens(0)]) == [0, 0, 0, 0, 1, 1])
+    #expect(Array(dataset.inputIDs[dataset.tokens(2)]) == [2, 5, 3])
+    #expect(dataset.labels == Self.pairs.map(\.label))
+    #expect(dataset.paddingShare(batchSize: 2) == 1 - 22.0 / 26)
+  }
+
+  @Test func longRowsAreCut() throws {
+    #expect(try dataset(maxLength: 5).offsets == [0, 5, 10, 13, 18])
+    let failure = failure { () throws(Failure) in
+      do { return try dataset(maxLength: 2) } catch let failure as Failure { throw failure } catch { fatalError() }
+    }
+    #expect(failure?.status == .usage)
+  }
+
+  @Test func packed() throws {
+    let dataset = try dataset()
+    var batch = Batch()
+    batch.fill(from: dataset, rows: [1, 2, 3])
+    batch.fill(from: dataset, rows: [2, 0])
+    #expect(batch.inputIDs == [2, 5, 3, 2, 4, 5, 3, 6, 3])
+    #expect(batch.tokenTypeIDs == [0, 0, 0, 0, 0, 0, 0, 1, 1])
+    #expect(batch.offsets == [0, 3, 9] && batch.longestRow == 6 && batch.tokenCount == 9)
+    #expect(batch.labels == [-1, 1] && batch.scores == [2.5, 0] && batch.rows == [2, 0] && batch.count == 2)
+    batch.fill(from: dataset, rows: [])
+    #expect(batch.offsets == [0] && batch.count == 0 && batch.longestRow == 0 && batch.tokenCount == 0)
+  }
+
+  @Test func padded() throws {
+    let dataset = try dataset()
+    var batch = Batch()
+    batch.fill(from: dataset, rows: [2, 3])
+    let padded = batch.padded(padID: 9)
+    #expect(padded.rowCount == 2 && padded.length == 5)
+    #expect(padded.inputIDs == [2, 5, 3, 9, 9, 2, 4, 3, 4, 3])
+    #expect(padded.tokenTypeIDs == [0, 0, 0, 0, 0, 0, 0, 0, 1, 1])
+    #expect(padded.attentionMask == [1, 1, 1, 0, 0, 1, 1, 1, 1, 1])
+  }
+
+  /// A reallocation would move the memory.
+  @Test func fillingAllocatesNothingOnceLargeEnough() throws {
+    let dataset = try dataset()
+    var batch = Batch()
+    batch.reserveCapacity(rows: 4, tokens: 32)
+    func places() -> [UnsafeRawPointer?] {
+      [
+        batch.inputIDs.withUnsafeBytes { $0.baseAddress }, batch.tokenTypeIDs.withUnsafeBytes { $0.baseAddress },
+        batch.offsets.withUnsafeBytes { $0.baseAddress }, batch.labels.withUnsafeBytes { $0.baseAddress },
+        batch.scores.withUnsafeBytes { $0.baseAddress }, batch.rows.withUnsafeBytes { $0.baseAddress },
+      ]
+    }
+    let before = places()
+    for rows in [[0, 1, 2, 3], [1], [3, 2, 1, 0]] {
+      batch.fill(from: dataset, rows: rows)
+      #expect(places() == before)
+    }
+  }
+
+  @Test func fingerprintsTellRowsApart() throws {
+    let whole = try dataset().fingerprint
+    #expect(try dataset().fingerprint == whole)
+    #expect(try dataset(Self.pairs.reversed()).fingerprint != whole)
+    #expect(try dataset(maxLength: 7).fingerprint != whole)
+    var relabelled = Self.pairs
+    relabelled[0].label = .category(0)
+    #expect(try dataset(relabelled).fingerprint != whole)
+  }
+
+  @Test(.enabled(if: reference != nil, "LOCKSTEP_REFERENCE is not set"))
+  func allOfMRPC() throws {
+    let tokenizer = try BertTokenizer(folder: "\(reference!)/data/bert-base-uncased")
+    let pairs = try loadSplit(.mrpc, folder: "\(reference!)/data/glue/MRPC", split: .train)
+    var tokenized: TokenizedDataset?
+    let duration = try ContinuousClock().measure {
+      tokenized = try TokenizedDataset(pairs, tokenizer: tokenizer, maxLength: 512)
+    }
+    let dataset = try #require(tokenized)
+    #expect(duration < .milliseconds(500))
+    #expect(abs(dataset.paddingShare(batchSize: 8) - 0.2607) < 1e-4)
+  }
+}

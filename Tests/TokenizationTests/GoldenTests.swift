@@ -1,0 +1,66 @@
+import FileSystem
+import Testing
+import Tokenization
+
+@Suite struct GoldenTests {
+  @Test(arguments: ["default", "cased", "accents", "cased-stripped", "together"])
+  func sameIDsAsTransformers(configuration name: String) throws {
+    let configuration = try TokenizerConfiguration(contentsOf: "\(goldens)/\(name).json")
+    let vocabulary = try Vocabulary(contentsOf: "\(goldens)/vocab.txt")
+    let tokenizer = BertTokenizer(vocabulary: vocabulary, configuration: configuration)
+    let cases = try cases("\(goldens)/cases.jsonl").filter { $0.configuration == name }
+    #expect(cases.count >= 40)
+    #expect(try differences(cases, tokenizer) == [])
+  }
+
+  @Test(
+    .enabled(if: reference != nil, "LOCKSTEP_REFERENCE is not set"),
+    arguments: [("edge_cases", 43), ("truncation", 60), ("mrpc_dev_pairs", 200)])
+  func sameIDsAsBertBaseUncased(file: String, count: Int) throws {
+    let tokenizer = try BertTokenizer(folder: "\(reference!)/data/bert-base-uncased")
+    let cases = try cases("\(reference!)/golden/tokenizer/\(file).jsonl")
+    #expect(cases.count == count)
+    #expect(try differences(cases, tokenizer, defaultLength: 512) == [])
+  }
+
+  /// The bound is ten times what one core needs here, so that a busy machine passes.
+  @Test(.enabled(if: reference != nil, "LOCKSTEP_REFERENCE is not set"))
+  func readsAMegabyteInUnderASecond() throws {
+    let tokenizer = try BertTokenizer(folder: "\(reference!)/data/bert-base-uncased")
+    let text = try readBytes("\(reference!)/data/glue/MRPC/train.tsv")
+    let duration = try ContinuousClock().measure { _ = try tokenizer.encode(text, maxLength: 512) }
+    #expect(duration < .seconds(1))
+  }
+
+  /// Canonical ordering by insertion would need hours.
+  @Test func aMillionMarksOnOneLetter() throws {
+    let tokenizer = BertTokenizer(vocabulary: try Vocabulary(contentsOf: "\(goldens)/vocab.txt"))
+    var text = "a"
+    for index in 0..<1_000_000 { text.unicodeScalars.append(index % 2 == 0 ? "\u{302E}" : "\u{1D165}") }
+    var ids: [Int32] = []
+    let duration = try ContinuousClock().measure { ids = try tokenizer.encode(text).inputIDs }
+    #expect(ids == [2, 1, 3])
+    #expect(duration < .seconds(20))
+  }
+
+  @Test func bytesThatAreNotUTF8ArePassedOver() throws {
+    let tokenizer = BertTokenizer(vocabulary: try Vocabulary(contentsOf: "\(goldens)/vocab.txt"))
+    let bad: [[UInt8]] = [[0xFF], [0xC0, 0x80], [0xED, 0xA0, 0x80], [0xF4, 0x90, 0x80, 0x80], [0xE4, 0xB8], [0x80]]
+    for bytes in bad {
+      #expect(try tokenizer.encode(Array("cat ".utf8) + bytes + Array(" dog".utf8)) == tokenizer.encode("cat dog"))
+    }
+    #expect(try tokenizer.encode(Array("cat".utf8) + [0xF0, 0x9F]) == tokenizer.encode("cat"))
+  }
+
+  @Test func noRoomForSpecialTokens() throws {
+    let tokenizer = BertTokenizer(vocabulary: try Vocabulary(contentsOf: "\(goldens)/vocab.txt"))
+    for (b, length) in [(nil, 1), ("dog", 2), (nil, 0), (nil, -1), (nil, Int.min)] as [(String?, Int)] {
+      let failure = failure { () throws(Failure) in try tokenizer.encode("cat", b, maxLength: length) }
+      #expect(failure?.status == .usage)
+      #expect(failure?.description.contains("\(length)") == true)
+    }
+    #expect(try tokenizer.encode("cat", maxLength: 2).inputIDs == [2, 3])
+    #expect(
+      try tokenizer.encode("cat", "dog", maxLength: 3) == Encoding(inputIDs: [2, 3, 3], tokenTypeIDs: [0, 0, 1]))
+  }
+}

@@ -1,0 +1,64 @@
+import FileSystem
+import Foundation
+import Tokenization
+
+/// The reference values that are too large, or not free, to be checked in; nil where they are not there.
+let reference = ProcessInfo.processInfo.environment["LOCKSTEP_REFERENCE"]
+
+/// The checked-in values, made by make_goldens.py.
+let goldens = URL(fileURLWithPath: #filePath).deletingLastPathComponent().path + "/Goldens"
+
+/// A line of a golden file.
+struct Case: Decodable {
+  var configuration: String?
+  var a: String
+  var b: String?
+  var max_length: Int?
+  var input_ids: [Int32]
+  var token_type_ids: [Int32]
+}
+
+func cases(_ path: String) throws -> [Case] {
+  let lines = try readBytes(path).split(separator: 0x0A)
+  return try lines.map { try JSONDecoder().decode(Case.self, from: Data($0)) }
+}
+
+/// The cases that `tokenizer` gets wrong, in words; `defaultLength` is for those without a length of their own.
+func differences(_ cases: [Case], _ tokenizer: BertTokenizer, defaultLength: Int? = nil) throws -> [String] {
+  try cases.compactMap { golden in
+    let encoding = try tokenizer.encode(golden.a, golden.b, maxLength: golden.max_length ?? defaultLength)
+    if encoding.inputIDs == golden.input_ids && encoding.tokenTypeIDs == golden.token_type_ids { return nil }
+    return "\(golden.a.debugDescription), \(golden.b.debugDescription), \(golden.max_length ?? 0): "
+      + "\(encoding.inputIDs) \(encoding.tokenTypeIDs), expected \(golden.input_ids) \(golden.token_type_ids)"
+  }
+}
+
+/// A folder that is removed with its files when the test is over.
+final class TemporaryFolder {
+  let path: String
+
+  init() throws {
+    path = FileManager.default.temporaryDirectory.path + "/lockstep-\(UUID().uuidString)"
+    try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+  }
+
+  deinit { try? FileManager.default.removeItem(atPath: path) }
+
+  /// Writes `bytes` to the file `name` and returns its path.
+  func write(_ bytes: [UInt8], _ name: String) throws -> String {
+    try Data(bytes).write(to: URL(fileURLWithPath: "\(path)/\(name)"))
+    return "\(path)/\(name)"
+  }
+
+  func write(_ text: String, _ name: String) throws -> String { try write(Array(text.utf8), name) }
+}
+
+/// What `body` throws, or nil.
+func failure<Value>(_ body: () throws(Failure) -> Value) -> Failure? {
+  do throws(Failure) {
+    _ = try body()
+    return nil
+  } catch {
+    return error
+  }
+}
