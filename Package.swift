@@ -40,7 +40,9 @@ let package = Package(
     .target(name: "Collectives", dependencies: ["CMPI", "FileSystem"]),
     .target(
       name: "Training",
-      dependencies: ["BERT", "Kernels", "Collectives", "Datasets", "Tokenization", "Safetensors", "Corpus", "FileSystem"]),
+      dependencies: [
+        "BERT", "Kernels", "Collectives", "Datasets", "Tokenization", "Safetensors", "Corpus", "FileSystem",
+      ]),
     .executableTarget(name: "finetune", dependencies: ["Training", argumentParser], path: "Sources/programs/finetune"),
     .executableTarget(name: "inspect", dependencies: ["Training", argumentParser], path: "Sources/programs/inspect"),
 

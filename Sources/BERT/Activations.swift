@@ -5,8 +5,8 @@
 final class Activations {
   /// What one layer leaves for backward.
   struct Layer {
-    var queryKeyValue: UnsafeMutablePointer<Float>  // [tokens, 3H]
-    var probabilities: UnsafeMutablePointer<Float>  // [heads, length, length] for each sequence
+    var queryKeyValue: UnsafeMutablePointer<Float>  // [tokens, 3H]; as AttentionView says
+    var probabilities: UnsafeMutablePointer<Float>  // [heads, queries, length] for each sequence
     var context: UnsafeMutablePointer<Float>  // [tokens, H]
     var attentionNormalized: UnsafeMutablePointer<Float>  // [tokens, H]
     var attentionDeviation: UnsafeMutablePointer<Float>  // [tokens]
@@ -24,16 +24,17 @@ final class Activations {
   let tokenRows: UnsafeMutablePointer<UInt32>  // [tokens]: the data set's row of each token
   let embeddingNormalized: UnsafeMutablePointer<Float>  // [tokens, H]
   let embeddingDeviation: UnsafeMutablePointer<Float>  // [tokens]
-  /// Input of each layer, and the last one's output: `[tokens, H]` each.
+  /// Input of each layer: `[tokens, H]`; and the last one's output: `[sequences, H]`, first tokens only.
   let hidden: [UnsafeMutablePointer<Float>]
   let layers: [Layer]
-  let firstTokens: UnsafeMutablePointer<Float>  // [sequences, H]
+  let firstTokens: UnsafeMutablePointer<Float>  // [sequences, H]: the last layer's input at first tokens
   let pooled: UnsafeMutablePointer<Float>  // [sequences, H], after tanh
   let pooledDropped: UnsafeMutablePointer<Float>  // [sequences, H]
   let logits: UnsafeMutablePointer<Float>  // [sequences, labels]
 
   let logitsGradient: UnsafeMutablePointer<Float>  // [sequences, labels]
   let headGradient: UnsafeMutablePointer<Float>  // [sequences, H]
+  let firstTokensGradient: UnsafeMutablePointer<Float>  // [sequences, H]
   let hiddenGradient: UnsafeMutablePointer<Float>  // [tokens, H]: of the current layer's output, then of its input
   let branchGradient: UnsafeMutablePointer<Float>  // [tokens, H]
   let intermediateGradient: UnsafeMutablePointer<Float>  // [tokens, I]
@@ -87,6 +88,7 @@ final class Activations {
     let backward = keepsForBackward ? 1 : 0
     logitsGradient = allocate(limits.sequences * configuration.labels)
     headGradient = allocate(limits.sequences * hiddenSize * backward)
+    firstTokensGradient = allocate(limits.sequences * hiddenSize * backward)
     hiddenGradient = allocate(perToken * backward)
     branchGradient = allocate(perToken * backward)
     intermediateGradient = allocate(tokens * configuration.intermediateSize * backward)

@@ -3,105 +3,142 @@ import Kernels
 // Vaswani et al., arXiv 1706.03762: context = dropout(softmax(Q · Kᵀ / √d)) · V, for each sequence and head alone, so no
 // mask is needed: a packed batch has no padding.
 
+/// Where the queries, keys and values of a layer lie, or their gradients.
+///
+/// Usually side by side, `[tokens, 3H]`. In the last layer, whose output is needed at first tokens only: keys and values
+/// `[tokens, 2H]`, behind them the queries of first tokens `[sequences, H]`.
+struct AttentionView {
+  let queries: UnsafeMutablePointer<Float>
+  let keys: UnsafeMutablePointer<Float>
+  let values: UnsafeMutablePointer<Float>
+  let queryStride: Int
+  let keyStride: Int
+  let firstTokensOnly: Bool
+
+  init(_ memory: UnsafeMutablePointer<Float>, tokens: Int, hidden: Int, firstTokensOnly: Bool) {
+    self.firstTokensOnly = firstTokensOnly
+    keys = memory + (firstTokensOnly ? 0 : hidden)
+    values = keys + hidden
+    queries = memory + (firstTokensOnly ? 2 * hidden * tokens : 0)
+    queryStride = firstTokensOnly ? hidden : 3 * hidden
+    keyStride = firstTokensOnly ? 2 * hidden : 3 * hidden
+  }
+}
+
 extension BertClassifier {
   private func attentionDropout(_ plan: DropoutPlan?) -> Dropout? {
     guard let plan, configuration.attentionDropout > 0 else { return nil }
     return Dropout(probability: Float(configuration.attentionDropout), seed: plan.seed, step: plan.step)
   }
 
-  /// The address of the row of probabilities of each query.
-  private func address(_ layer: Int, _ row: Int, _ head: Int) -> (Int) -> RandomAddress {
-    let site = DropoutSite.attention(layer: layer).number
-    return { query in
-      RandomAddress(site: site, row: UInt32(truncatingIfNeeded: row), position: UInt32(head) << 16 | UInt32(query))
-    }
+  /// Whether only first tokens are needed of a layer's output: the head reads nothing else of the last one.
+  func needsFirstTokensOnly(_ layer: Int) -> Bool { layer == configuration.layers - 1 }
+
+  /// One head of one sequence: rows of its queries (and context), of its keys and values, and its probabilities.
+  private struct HeadPlace {
+    var queryRow: Int
+    var queries: Int
+    var keyRow: Int
+    var length: Int
+    /// First column of the head.
+    var column: Int
+    var probabilities: Int
+    var address: (Int) -> RandomAddress
   }
 
-  /// Calls `body` for each sequence and head with the first token, the length, the head and where its probabilities lie.
-  private func forEachHead(
-    _ input: PackedInput, _ body: (_ sequence: Int, _ start: Int, _ length: Int, _ head: Int, _ offset: Int) -> Void
-  ) {
+  private func forEachHead(_ layer: Int, _ input: PackedInput, _ body: (HeadPlace) -> Void) {
+    let firstOnly = needsFirstTokensOnly(layer)
+    let site = DropoutSite.attention(layer: layer).number
     var offset = 0
     for sequence in 0..<input.sequences {
       let start = Int(input.starts[sequence])
       let length = Int(input.starts[sequence + 1]) - start
+      let row = UInt32(truncatingIfNeeded: input.rows[sequence])
       for head in 0..<configuration.heads {
-        body(sequence, start, length, head, offset)
-        offset += length * length
+        let place = HeadPlace(
+          queryRow: firstOnly ? sequence : start, queries: firstOnly ? 1 : length, keyRow: start, length: length,
+          column: head * configuration.headSize, probabilities: offset,
+          address: { RandomAddress(site: site, row: row, position: UInt32(head) << 16 | UInt32($0)) })
+        body(place)
+        offset += place.queries * length
       }
     }
   }
 
   /// Overwrites the layer's probabilities and context from its queries, keys and values.
-  func attentionForward(_ layer: Int, _ input: PackedInput, _ dropout: DropoutPlan?) {
+  func attentionForward(_ layer: Int, _ input: PackedInput, _ view: AttentionView, _ dropout: DropoutPlan?) {
     let kept = memory.layers[layer]
     let hidden = configuration.hiddenSize
     let size = configuration.headSize
     let scale = 1 / Float(size).squareRoot()
     let dropout = attentionDropout(dropout)
-    forEachHead(input) { sequence, start, length, head, offset in
-      let query = kept.queryKeyValue + start * 3 * hidden + head * size  // [length, d], rows 3H apart
-      let probabilities = kept.probabilities + offset  // [length, length]
+    forEachHead(layer, input) { place in
+      let (queries, length) = (place.queries, place.length)
+      let query = MatrixOperand(
+        view.queries + place.queryRow * view.queryStride + place.column, rowStride: view.queryStride)
+      let key = MatrixOperand(view.keys + place.keyRow * view.keyStride + place.column, rowStride: view.keyStride)
+      let value = MatrixOperand(view.values + place.keyRow * view.keyStride + place.column, rowStride: view.keyStride)
+      let probabilities = kept.probabilities + place.probabilities  // [queries, length]
       matrixProduct(
-        rows: length, columns: length, depth: size, MatrixOperand(query, rowStride: 3 * hidden),
-        MatrixOperand(query + hidden, rowStride: 3 * hidden).transposed, scale: scale, into: probabilities,
+        rows: queries, columns: length, depth: size, query, key.transposed, scale: scale, into: probabilities,
         outputStride: length)
-      softmaxRows(rows: length, columns: length, x: probabilities)
+      softmaxRows(rows: queries, columns: length, x: probabilities)
       var weights = UnsafePointer(probabilities)
       if let dropout {
         dropoutScales(
-          dropout, rows: length, columns: length, into: memory.attentionScales,
-          address: address(layer, input.rows[sequence], head))
-        multiply(count: length * length, probabilities, memory.attentionScales, into: memory.attentionScratch)
+          dropout, rows: queries, columns: length, into: memory.attentionScales, address: place.address)
+        multiply(count: queries * length, probabilities, memory.attentionScales, into: memory.attentionScratch)
         weights = UnsafePointer(memory.attentionScratch)
       }
       matrixProduct(
-        rows: length, columns: size, depth: length, MatrixOperand(weights, rowStride: length),
-        MatrixOperand(query + 2 * hidden, rowStride: 3 * hidden), into: kept.context + start * hidden + head * size,
-        outputStride: hidden)
+        rows: queries, columns: size, depth: length, MatrixOperand(weights, rowStride: length), value,
+        into: kept.context + place.queryRow * hidden + place.column, outputStride: hidden)
     }
   }
 
-  /// Overwrites `queryKeyValueGradient` from the gradient of the context.
+  /// Overwrites the gradients of queries, keys and values from that of the context, `[queries, H]`.
   func attentionBackward(
-    _ layer: Int, _ input: PackedInput, contextGradient: UnsafePointer<Float>, _ dropout: DropoutPlan?
+    _ layer: Int, _ input: PackedInput, _ view: AttentionView, contextGradient: UnsafePointer<Float>,
+    into gradients: AttentionView, _ dropout: DropoutPlan?
   ) {
     let kept = memory.layers[layer]
     let hidden = configuration.hiddenSize
     let size = configuration.headSize
     let scale = 1 / Float(size).squareRoot()
     let dropout = attentionDropout(dropout)
-    forEachHead(input) { sequence, start, length, head, offset in
-      let count = length * length
-      let query = kept.queryKeyValue + start * 3 * hidden + head * size  // [length, d], rows 3H apart
-      let queryGradient = memory.queryKeyValueGradient + start * 3 * hidden + head * size
-      let output = MatrixOperand(contextGradient + start * hidden + head * size, rowStride: hidden)
-      let probabilities = kept.probabilities + offset  // [length, length]
-      let gradient = memory.attentionGradient  // [length, length]
+    forEachHead(layer, input) { place in
+      let (queries, length) = (place.queries, place.length)
+      let queryPlace = place.queryRow * view.queryStride + place.column
+      let keyPlace = place.keyRow * view.keyStride + place.column
+      let output = MatrixOperand(contextGradient + place.queryRow * hidden + place.column, rowStride: hidden)
+      let probabilities = kept.probabilities + place.probabilities  // [queries, length]
+      let gradient = memory.attentionGradient  // [queries, length]
 
       matrixProduct(
-        rows: length, columns: length, depth: size, output,
-        MatrixOperand(query + 2 * hidden, rowStride: 3 * hidden).transposed, into: gradient, outputStride: length)
+        rows: queries, columns: length, depth: size, output,
+        MatrixOperand(view.values + keyPlace, rowStride: view.keyStride).transposed, into: gradient,
+        outputStride: length)
       var weights = UnsafePointer(probabilities)
       if let dropout {
         dropoutScales(
-          dropout, rows: length, columns: length, into: memory.attentionScales,
-          address: address(layer, input.rows[sequence], head))
-        multiply(count: count, probabilities, memory.attentionScales, into: memory.attentionScratch)
-        multiply(count: count, gradient, memory.attentionScales, into: gradient)
+          dropout, rows: queries, columns: length, into: memory.attentionScales, address: place.address)
+        multiply(count: queries * length, probabilities, memory.attentionScales, into: memory.attentionScratch)
+        multiply(count: queries * length, gradient, memory.attentionScales, into: gradient)
         weights = UnsafePointer(memory.attentionScratch)
       }
       matrixProduct(
-        rows: length, columns: size, depth: length, MatrixOperand(weights, rowStride: length).transposed, output,
-        into: queryGradient + 2 * hidden, outputStride: 3 * hidden)
-      softmaxBackward(rows: length, columns: length, probabilities: probabilities, gradient: gradient)
+        rows: length, columns: size, depth: queries, MatrixOperand(weights, rowStride: length).transposed, output,
+        into: gradients.values + keyPlace, outputStride: gradients.keyStride)
+      softmaxBackward(rows: queries, columns: length, probabilities: probabilities, gradient: gradient)
       let scores = MatrixOperand(gradient, rowStride: length)
       matrixProduct(
-        rows: length, columns: size, depth: length, scores, MatrixOperand(query + hidden, rowStride: 3 * hidden),
-        scale: scale, into: queryGradient, outputStride: 3 * hidden)
+        rows: queries, columns: size, depth: length, scores,
+        MatrixOperand(view.keys + keyPlace, rowStride: view.keyStride), scale: scale,
+        into: gradients.queries + queryPlace, outputStride: gradients.queryStride)
       matrixProduct(
-        rows: length, columns: size, depth: length, scores.transposed, MatrixOperand(query, rowStride: 3 * hidden),
-        scale: scale, into: queryGradient + hidden, outputStride: 3 * hidden)
+        rows: length, columns: size, depth: queries, scores.transposed,
+        MatrixOperand(view.queries + queryPlace, rowStride: view.queryStride), scale: scale,
+        into: gradients.keys + keyPlace, outputStride: gradients.keyStride)
     }
   }
 }

@@ -44,10 +44,12 @@ public final class BertClassifier {
     UnsafeBufferPointer(start: memory.logits, count: (current?.input.sequences ?? 0) * configuration.labels)
   }
 
-  /// Hidden states `[tokens, hidden]` that enter layer `index` in the last forward; the last index is the encoder's
-  /// output. Only where activations are kept for backward do all of them survive.
+  /// Hidden states that enter layer `index` in the last forward, `[tokens, hidden]`; the last index is the encoder's
+  /// output, `[sequences, hidden]`: first tokens only. Where activations are not kept for backward, only that survives.
   public func hiddenStates(_ index: Int) -> UnsafeBufferPointer<Float> {
-    UnsafeBufferPointer(start: memory.hidden[index], count: (current?.input.tokens ?? 0) * configuration.hiddenSize)
+    let input = current?.input
+    let rows = index == configuration.layers ? input?.sequences : input?.tokens
+    return UnsafeBufferPointer(start: memory.hidden[index], count: (rows ?? 0) * configuration.hiddenSize)
   }
 
   /// Computes the logits of a batch.
@@ -163,7 +165,11 @@ public final class BertClassifier {
     plan.map { Dropout(probability: Float(configuration.hiddenDropout), seed: $0.seed, step: $0.step) }
   }
 
-  /// The address of each token's vector at `site`.
+  /// The address of each token's vector at `site`, or of each sequence's first token's.
+  func address(_ site: DropoutSite, _ input: PackedInput, _ firstTokensOnly: Bool) -> (Int) -> RandomAddress {
+    firstTokensOnly ? firstTokenAddress(site, input) : tokenAddress(site)
+  }
+
   func tokenAddress(_ site: DropoutSite) -> (Int) -> RandomAddress {
     let number = site.number
     let rows = memory.tokenRows
@@ -171,5 +177,11 @@ public final class BertClassifier {
     return { token in
       RandomAddress(site: number, row: rows[token], position: UInt32(bitPattern: positions[token]))
     }
+  }
+
+  func firstTokenAddress(_ site: DropoutSite, _ input: PackedInput) -> (Int) -> RandomAddress {
+    let number = site.number
+    let rows = input.rows
+    return { RandomAddress(site: number, row: UInt32(truncatingIfNeeded: rows[$0]), position: 0) }
   }
 }

@@ -99,7 +99,8 @@ public struct BertConfiguration: Sendable, Equatable {
     }
   }
 
-  /// The keys that matter, under the file's own names.
+  // swift-format-ignore: AlwaysUseLowerCamelCase
+  /// The keys that matter, under the file's own names, which error messages quote.
   private struct File: Decodable {
     var model_type: String?
     var architectures: [String]?
@@ -141,7 +142,8 @@ public struct BertConfiguration: Sendable, Equatable {
       }
       if is_decoder == true || add_cross_attention == true {
         throw Failure(
-          .configuration, at: path, "describes a decoder (\"is_decoder\" or \"add_cross_attention\" is true), expected an encoder")
+          .configuration, at: path,
+          "describes a decoder (\"is_decoder\" or \"add_cross_attention\" is true), expected an encoder")
       }
     }
   }

@@ -18,7 +18,8 @@ extension ParameterLayout {
     case .normGain: target.update(repeating: 1, count: slot.count)
     case .embedding, .weight:
       fillNormal(
-        count: slot.count, deviation: Float(configuration.initializerRange), seed: seed, start: slot.offset, into: target)
+        count: slot.count, deviation: Float(configuration.initializerRange), seed: seed, start: slot.offset,
+        into: target)
       if slot.offset == embeddings.word {
         let padding = target + Int(configuration.padTokenID) * configuration.hiddenSize
         padding.update(repeating: 0, count: configuration.hiddenSize)

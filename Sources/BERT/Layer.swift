@@ -8,113 +8,184 @@ extension BertClassifier {
   }
 
   /// hidden[index + 1] = layer(hidden[index]): attention and feed-forward, each with bias, dropout, residual and norm.
+  ///
+  /// The last layer's output is computed at first tokens only: 5/6 of its products fall away, and no result changes.
   func layerForward(
     _ index: Int, _ input: PackedInput, _ parameters: UnsafePointer<Float>, _ dropout: DropoutPlan?
   ) {
     let slots = layout.layers[index]
     let kept = memory.layers[index]
-    let tokens = input.tokens
     let hidden = configuration.hiddenSize
     let intermediate = configuration.intermediateSize
-    let x = memory.hidden[index]  // [tokens, H]
+    let firstOnly = needsFirstTokensOnly(index)
+    let rows = firstOnly ? input.sequences : input.tokens
+    let x = firstOnly ? gatherFirstTokens(input, memory.hidden[index]) : memory.hidden[index]  // [rows, H]
 
-    project(tokens, x, slots.queryKeyValue, parameters, inputs: hidden, outputs: 3 * hidden, into: kept.queryKeyValue)
-    addBias(rows: tokens, columns: 3 * hidden, x: kept.queryKeyValue, bias: parameters + slots.queryKeyValue.bias)
-    attentionForward(index, input, dropout)
+    let view = AttentionView(
+      kept.queryKeyValue, tokens: input.tokens, hidden: hidden, firstTokensOnly: firstOnly)
+    projectQueryKeyValue(index, input, view, parameters)
+    attentionForward(index, input, view, dropout)
 
     project(
-      tokens, kept.context, slots.attentionOutput, parameters, inputs: hidden, outputs: hidden,
+      rows, kept.context, parameters + slots.attentionOutput.weight, inputs: hidden, outputs: hidden,
       into: kept.attentionNormalized)
     norm(slots.attentionNorm, parameters).forward(
-      rows: tokens, x: kept.attentionNormalized, bias: parameters + slots.attentionOutput.bias, residual: x,
+      rows: rows, x: kept.attentionNormalized, bias: parameters + slots.attentionOutput.bias, residual: x,
       dropout: hiddenDropout(dropout), inverseDeviation: kept.attentionDeviation, output: kept.attentionOutput,
-      scratch: memory.rowScratch, address: tokenAddress(.attentionOutput(layer: index)))
+      scratch: memory.rowScratch, address: address(.attentionOutput(layer: index), input, firstOnly))
 
     project(
-      tokens, kept.attentionOutput, slots.intermediate, parameters, inputs: hidden, outputs: intermediate,
+      rows, kept.attentionOutput, parameters + slots.intermediate.weight, inputs: hidden, outputs: intermediate,
       into: kept.beforeGELU)
     biasGELU(
-      rows: tokens, columns: intermediate, x: kept.beforeGELU, bias: parameters + slots.intermediate.bias,
+      rows: rows, columns: intermediate, x: kept.beforeGELU, bias: parameters + slots.intermediate.bias,
       into: kept.afterGELU)
     project(
-      tokens, kept.afterGELU, slots.output, parameters, inputs: intermediate, outputs: hidden,
+      rows, kept.afterGELU, parameters + slots.output.weight, inputs: intermediate, outputs: hidden,
       into: kept.outputNormalized)
     norm(slots.outputNorm, parameters).forward(
-      rows: tokens, x: kept.outputNormalized, bias: parameters + slots.output.bias, residual: kept.attentionOutput,
+      rows: rows, x: kept.outputNormalized, bias: parameters + slots.output.bias, residual: kept.attentionOutput,
       dropout: hiddenDropout(dropout), inverseDeviation: kept.outputDeviation, output: memory.hidden[index + 1],
-      scratch: memory.rowScratch, address: tokenAddress(.output(layer: index)))
+      scratch: memory.rowScratch, address: address(.output(layer: index), input, firstOnly))
   }
 
   /// Turns `hiddenGradient` from that of the layer's output into that of its input; adds or overwrites the gradients of
-  /// its parameters.
+  /// its parameters. The last layer begins with `firstTokensGradient` instead.
   func layerBackward(
     _ index: Int, _ input: PackedInput, _ parameters: UnsafePointer<Float>, _ gradients: UnsafeMutablePointer<Float>,
     _ mode: OutputMode, _ dropout: DropoutPlan?
   ) {
     let slots = layout.layers[index]
     let kept = memory.layers[index]
-    let tokens = input.tokens
     let hidden = configuration.hiddenSize
     let intermediate = configuration.intermediateSize
-    let gradient = memory.hiddenGradient  // [tokens, H]
-    let branch = memory.branchGradient  // [tokens, H]
-    let wide = memory.intermediateGradient  // [tokens, I]
+    let firstOnly = needsFirstTokensOnly(index)
+    let rows = firstOnly ? input.sequences : input.tokens
+    let gradient = firstOnly ? memory.firstTokensGradient : memory.hiddenGradient  // [rows, H]
+    let branch = memory.branchGradient  // [rows, H]
+    let wide = memory.intermediateGradient  // [rows, I]
 
     // Feed-forward: gradient becomes that of the sum before the norm, which is also that of the residual.
     norm(slots.outputNorm, parameters).backward(
-      rows: tokens, normalized: kept.outputNormalized, inverseDeviation: kept.outputDeviation, gradient: gradient,
+      rows: rows, normalized: kept.outputNormalized, inverseDeviation: kept.outputDeviation, gradient: gradient,
       gainGradient: gradients + slots.outputNorm.gain, shiftGradient: gradients + slots.outputNorm.shift)
     dropoutBiasBackward(
-      rows: tokens, columns: hidden, gradient: gradient, dropout: hiddenDropout(dropout), into: branch,
+      rows: rows, columns: hidden, gradient: gradient, dropout: hiddenDropout(dropout), into: branch,
       biasGradient: gradients + slots.output.bias, scratch: memory.rowScratch,
-      address: tokenAddress(.output(layer: index)))
+      address: address(.output(layer: index), input, firstOnly))
     weightGradient(
-      tokens, branch, outputs: hidden, kept.afterGELU, inputs: intermediate, into: gradients + slots.output.weight, mode)
+      rows, branch, outputs: hidden, kept.afterGELU, inputs: intermediate, into: gradients + slots.output.weight, mode)
     inputGradient(
-      tokens, branch, outputs: hidden, parameters + slots.output.weight, inputs: intermediate, into: wide, .overwrite)
-    geluBackward(count: tokens * intermediate, x: kept.beforeGELU, gradient: wide)
-    columnSums(rows: tokens, columns: intermediate, wide, into: gradients + slots.intermediate.bias, .add)
+      rows, branch, outputs: hidden, parameters + slots.output.weight, inputs: intermediate, into: wide, .overwrite)
+    geluBackward(count: rows * intermediate, x: kept.beforeGELU, gradient: wide)
+    columnSums(rows: rows, columns: intermediate, wide, into: gradients + slots.intermediate.bias, .add)
     weightGradient(
-      tokens, wide, outputs: intermediate, kept.attentionOutput, inputs: hidden,
+      rows, wide, outputs: intermediate, kept.attentionOutput, inputs: hidden,
       into: gradients + slots.intermediate.weight, mode)
     inputGradient(
-      tokens, wide, outputs: intermediate, parameters + slots.intermediate.weight, inputs: hidden, into: gradient, .add)
+      rows, wide, outputs: intermediate, parameters + slots.intermediate.weight, inputs: hidden, into: gradient, .add)
 
     // Attention.
     norm(slots.attentionNorm, parameters).backward(
-      rows: tokens, normalized: kept.attentionNormalized, inverseDeviation: kept.attentionDeviation,
-      gradient: gradient, gainGradient: gradients + slots.attentionNorm.gain,
-      shiftGradient: gradients + slots.attentionNorm.shift)
+      rows: rows, normalized: kept.attentionNormalized, inverseDeviation: kept.attentionDeviation, gradient: gradient,
+      gainGradient: gradients + slots.attentionNorm.gain, shiftGradient: gradients + slots.attentionNorm.shift)
     dropoutBiasBackward(
-      rows: tokens, columns: hidden, gradient: gradient, dropout: hiddenDropout(dropout), into: branch,
+      rows: rows, columns: hidden, gradient: gradient, dropout: hiddenDropout(dropout), into: branch,
       biasGradient: gradients + slots.attentionOutput.bias, scratch: memory.rowScratch,
-      address: tokenAddress(.attentionOutput(layer: index)))
+      address: address(.attentionOutput(layer: index), input, firstOnly))
     weightGradient(
-      tokens, branch, outputs: hidden, kept.context, inputs: hidden, into: gradients + slots.attentionOutput.weight, mode)
+      rows, branch, outputs: hidden, kept.context, inputs: hidden, into: gradients + slots.attentionOutput.weight, mode)
     inputGradient(
-      tokens, branch, outputs: hidden, parameters + slots.attentionOutput.weight, inputs: hidden,
+      rows, branch, outputs: hidden, parameters + slots.attentionOutput.weight, inputs: hidden,
       into: memory.contextGradient, .overwrite)
-    attentionBackward(index, input, contextGradient: memory.contextGradient, dropout)
-    let projected = memory.queryKeyValueGradient  // [tokens, 3H]
-    columnSums(rows: tokens, columns: 3 * hidden, projected, into: gradients + slots.queryKeyValue.bias, .add)
+    let view = AttentionView(
+      kept.queryKeyValue, tokens: input.tokens, hidden: hidden, firstTokensOnly: firstOnly)
+    let viewGradient = AttentionView(
+      memory.queryKeyValueGradient, tokens: input.tokens, hidden: hidden, firstTokensOnly: firstOnly)
+    attentionBackward(index, input, view, contextGradient: memory.contextGradient, into: viewGradient, dropout)
+    queryKeyValueBackward(index, input, viewGradient, parameters, gradients, mode)
+  }
+
+  // MARK: Queries, keys and values
+
+  /// Overwrites what `view` shows: projections of the layer's input, with their biases.
+  private func projectQueryKeyValue(
+    _ index: Int, _ input: PackedInput, _ view: AttentionView, _ parameters: UnsafePointer<Float>
+  ) {
+    let hidden = configuration.hiddenSize
+    let x = memory.hidden[index]  // [tokens, H]
+    let weight = parameters + layout.layers[index].queryKeyValue.weight  // [3H, H]
+    let bias = parameters + layout.layers[index].queryKeyValue.bias  // [3H]
+    guard view.firstTokensOnly else {
+      project(input.tokens, x, weight, inputs: hidden, outputs: 3 * hidden, into: view.queries)
+      addBias(rows: input.tokens, columns: 3 * hidden, x: view.queries, bias: bias)
+      return
+    }
+    project(input.tokens, x, weight + hidden * hidden, inputs: hidden, outputs: 2 * hidden, into: view.keys)
+    addBias(rows: input.tokens, columns: 2 * hidden, x: view.keys, bias: bias + hidden)
+    project(input.sequences, memory.firstTokens, weight, inputs: hidden, outputs: hidden, into: view.queries)
+    addBias(rows: input.sequences, columns: hidden, x: view.queries, bias: bias)
+  }
+
+  /// Adds the projections' part to `hiddenGradient`, which holds that of the residual.
+  private func queryKeyValueBackward(
+    _ index: Int, _ input: PackedInput, _ view: AttentionView, _ parameters: UnsafePointer<Float>,
+    _ gradients: UnsafeMutablePointer<Float>, _ mode: OutputMode
+  ) {
+    let hidden = configuration.hiddenSize
+    let x = memory.hidden[index]  // [tokens, H]
+    let slots = layout.layers[index].queryKeyValue
+    let weight = parameters + slots.weight  // [3H, H]
+    let square = hidden * hidden
+    guard view.firstTokensOnly else {
+      columnSums(rows: input.tokens, columns: 3 * hidden, view.queries, into: gradients + slots.bias, .add)
+      weightGradient(
+        input.tokens, view.queries, outputs: 3 * hidden, x, inputs: hidden, into: gradients + slots.weight, mode)
+      inputGradient(
+        input.tokens, view.queries, outputs: 3 * hidden, weight, inputs: hidden, into: memory.hiddenGradient, .add)
+      return
+    }
+    columnSums(rows: input.tokens, columns: 2 * hidden, view.keys, into: gradients + slots.bias + hidden, .add)
     weightGradient(
-      tokens, projected, outputs: 3 * hidden, memory.hidden[index], inputs: hidden,
-      into: gradients + slots.queryKeyValue.weight, mode)
+      input.tokens, view.keys, outputs: 2 * hidden, x, inputs: hidden, into: gradients + slots.weight + square, mode)
     inputGradient(
-      tokens, projected, outputs: 3 * hidden, parameters + slots.queryKeyValue.weight, inputs: hidden, into: gradient,
-      .add)
+      input.tokens, view.keys, outputs: 2 * hidden, weight + square, inputs: hidden, into: memory.hiddenGradient,
+      .overwrite)
+
+    columnSums(rows: input.sequences, columns: hidden, view.queries, into: gradients + slots.bias, .add)
+    weightGradient(
+      input.sequences, view.queries, outputs: hidden, memory.firstTokens, inputs: hidden,
+      into: gradients + slots.weight, mode)
+    inputGradient(
+      input.sequences, view.queries, outputs: hidden, weight, inputs: hidden, into: memory.firstTokensGradient, .add)
+    for row in 0..<input.sequences {
+      add(
+        count: hidden, memory.firstTokensGradient + row * hidden,
+        to: memory.hiddenGradient + Int(input.starts[row]) * hidden)
+    }
+  }
+
+  /// Copies the rows of first tokens from `x` `[tokens, H]` to `firstTokens` and returns it.
+  private func gatherFirstTokens(
+    _ input: PackedInput, _ x: UnsafePointer<Float>
+  ) -> UnsafeMutablePointer<Float> {
+    let hidden = configuration.hiddenSize
+    for row in 0..<input.sequences {
+      (memory.firstTokens + row * hidden).update(from: x + Int(input.starts[row]) * hidden, count: hidden)
+    }
+    return memory.firstTokens
   }
 
   // MARK: The three products of a linear layer y = x · Wᵀ, W [outputs, inputs]
 
   /// output [rows, outputs] = x [rows, inputs] · Wᵀ, overwritten; the bias is left to the kernel that follows.
   func project(
-    _ rows: Int, _ x: UnsafePointer<Float>, _ linear: ParameterLayout.Linear, _ parameters: UnsafePointer<Float>,
-    inputs: Int, outputs: Int, into output: UnsafeMutablePointer<Float>
+    _ rows: Int, _ x: UnsafePointer<Float>, _ weight: UnsafePointer<Float>, inputs: Int, outputs: Int,
+    into output: UnsafeMutablePointer<Float>
   ) {
     matrixProduct(
       rows: rows, columns: outputs, depth: inputs, MatrixOperand(x, rowStride: inputs),
-      MatrixOperand(parameters + linear.weight, rowStride: inputs).transposed, into: output, outputStride: outputs)
+      MatrixOperand(weight, rowStride: inputs).transposed, into: output, outputStride: outputs)
   }
 
   /// dW [outputs, inputs] = dyᵀ · x, overwritten or added to.

@@ -65,11 +65,13 @@ public struct ParameterLayout: Sendable {
     let hidden = configuration.hiddenSize
     let prefix = "bert.embeddings"
     embeddings.word = add("\(prefix).word_embeddings.weight", [configuration.vocabularySize, hidden], .embedding)
-    embeddings.position = add("\(prefix).position_embeddings.weight", [configuration.maximumPositions, hidden], .embedding)
+    embeddings.position = add(
+      "\(prefix).position_embeddings.weight", [configuration.maximumPositions, hidden], .embedding)
     embeddings.type = add("\(prefix).token_type_embeddings.weight", [configuration.tokenTypes, hidden], .embedding)
     embeddings.norm = addNorm("\(prefix).LayerNorm", hidden)
     for index in 0..<configuration.layers {
-      layers.append(addLayer("bert.encoder.layer.\(index)", hidden: hidden, intermediate: configuration.intermediateSize))
+      layers.append(
+        addLayer("bert.encoder.layer.\(index)", hidden: hidden, intermediate: configuration.intermediateSize))
     }
     pooler = addLinear("bert.pooler.dense", outputs: hidden, inputs: hidden)
     classifier = addLinear("classifier", outputs: configuration.labels, inputs: hidden)

@@ -3,7 +3,8 @@
 /// Box and Muller's transform: √(-2 ln u) · (cos 2πv, sin 2πv), u and v from Philox words, u in (0, 1).
 ///
 /// - Parameter start: the place of the first number; number i is that of place `start + i`.
-public func fillNormal(count: Int, deviation: Float, seed: UInt64, start: Int, into output: UnsafeMutablePointer<Float>) {
+public func fillNormal(count: Int, deviation: Float, seed: UInt64, start: Int, into output: UnsafeMutablePointer<Float>)
+{
   let key = (UInt32(truncatingIfNeeded: seed), UInt32(truncatingIfNeeded: seed >> 32))
   let firstBlock = start >> 2
   let skipped = start & 3

@@ -102,8 +102,8 @@ public final class Accelerator {
   /// - Parameters:
   ///   - batchSize: rows of a batch of one rank.
   public func evaluate(_ dataset: TokenizedDataset, batchSize: Int) throws(Failure) -> ClassificationCounts {
-    let rows = (dataset.count * communicator.rank / communicator.size)
-      ..< (dataset.count * (communicator.rank + 1) / communicator.size)
+    let (rank, ranks) = (communicator.rank, communicator.size)
+    let rows = dataset.count * rank / ranks..<dataset.count * (rank + 1) / ranks
     var counts = ClassificationCounts()
     let network = evaluationNetwork(for: dataset, batchSize: batchSize)
     var start = rows.lowerBound

@@ -2,7 +2,8 @@ import FileSystem
 import FoundationEssentials
 import Glibc
 
-/// One optimizer step, as a metrics line.
+// swift-format-ignore: AlwaysUseLowerCamelCase
+/// One optimizer step, as a metrics line: the names are those of the file.
 public struct StepRecord: Codable, Sendable, Equatable {
   public var kind = "step"
   public var step: Int
@@ -66,7 +67,9 @@ public final class MetricsFile {
   /// Appends one line.
   public func write(_ record: some Encodable) throws(Failure) {
     let data: Data
-    do { data = try encoder.encode(record) } catch { throw Failure(.badData, at: path, "a record has no JSON form: \(error)") }
+    do { data = try encoder.encode(record) } catch {
+      throw Failure(.badData, at: path, "a record has no JSON form: \(error)")
+    }
     let bytes = [UInt8](data) + [UInt8(ascii: "\n")]
     let count = bytes.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress!, $0.count) }
     guard count == bytes.count else { throw Failure(.ioError, at: path, "writing failed: \(lastSystemError())") }

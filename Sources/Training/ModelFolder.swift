@@ -50,7 +50,8 @@ public struct ModelFolder: Sendable {
     guard tokenizer.vocabulary.count <= configuration.vocabularySize else {
       throw Failure(
         .badData, at: "\(path)/vocab.txt",
-        "has \(tokenizer.vocabulary.count) tokens, expected at most \(configuration.vocabularySize) (\"vocab_size\" of config.json)")
+        "has \(tokenizer.vocabulary.count) tokens, expected at most \(configuration.vocabularySize) (\"vocab_size\" of config.json)"
+      )
     }
   }
 

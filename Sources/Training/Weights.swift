@@ -32,7 +32,8 @@ extension Model {
           .badData, at: entry.file.path,
           "tensor \(entry.info.name) has shape \(entry.info.shape), expected \(slot.shape)",
           hint: slot.name.hasPrefix("classifier.")
-            ? "the checkpoint was made for another number of labels" : "config.json and the weights do not belong together")
+            ? "the checkpoint was made for another number of labels"
+            : "config.json and the weights do not belong together")
       }
       try entry.readFloats(into: UnsafeMutableBufferPointer(rebasing: parameters.buffer[slot.range]))
       used.insert(Array(entry.info.name.utf8))

@@ -59,7 +59,8 @@ public enum Worker {
       // Started anew already, in vain.
       guard asked == nil else {
         throw Failure(
-          .usage, at: coreVariable, "OpenBLAS has no kernels named \"\(wanted)\" for this CPU, it chose \(BLAS.coreName)")
+          .usage, at: coreVariable,
+          "OpenBLAS has no kernels named \"\(wanted)\" for this CPU, it chose \(BLAS.coreName)")
       }
       return
     }

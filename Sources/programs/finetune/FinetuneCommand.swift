@@ -39,7 +39,9 @@ struct FinetuneCommand: ParsableArguments {
   @Option(help: "Passes over the training rows. (default: 3)")
   var epochs: Int?
 
-  @Option(name: dashed("batch-size"), help: "Rows of a batch on each rank; with --split-batches on all together. (default: 8)")
+  @Option(
+    name: dashed("batch-size"), help: "Rows of a batch on each rank; with --split-batches on all together. (default: 8)"
+  )
   var batchSize: Int?
 
   @Option(name: dashed("eval-batch-size"), help: "Rows of a batch in evaluation, on each rank. (default: 8)")
@@ -57,7 +59,9 @@ struct FinetuneCommand: ParsableArguments {
   @Option(name: dashed("max-steps"), help: "Optimizer steps in all; overrides --epochs.")
   var maxSteps: Int?
 
-  @Option(name: dashed("max-length"), help: "The most tokens of a row, special ones included. (default: 512, or what the model has)")
+  @Option(
+    name: dashed("max-length"),
+    help: "The most tokens of a row, special ones included. (default: 512, or what the model has)")
   var maxLength: Int?
 
   @Option(name: dashed("gradient-accumulation-steps"), help: "Micro-batches of one optimizer step. (default: 1)")
@@ -78,7 +82,10 @@ struct FinetuneCommand: ParsableArguments {
   @Flag(name: dashed("split-batches"), help: "The batch size is that of all ranks together.")
   var splitBatches = false
 
-  @Option(help: "What becomes of rows that do not fill the last batches: exact deals them out, pad repeats others, drop leaves them out.")
+  @Option(
+    help:
+      "What becomes of rows that do not fill the last batches: exact deals them out, pad repeats others, drop leaves them out."
+  )
   var uneven = Remainder.exact
 
   @Flag(name: dashed("no-decay-bias-norm"), help: "Leave biases and LayerNorm out of weight decay.")
@@ -118,13 +125,15 @@ struct FinetuneCommand: ParsableArguments {
       throw Failure(.usage, at: "--dropout", "\(dropout), expected at least 0 and less than 1")
     }
     if model == nil && data != nil {
-      throw Failure(.usage, at: "--data", "needs --model", hint: "a checkpoint folder, with --init random if it has no weights")
+      throw Failure(
+        .usage, at: "--data", "needs --model", hint: "a checkpoint folder, with --init random if it has no weights")
     }
     if model != nil && data == nil {
       throw Failure(.usage, at: "--model", "needs --data", hint: "the folder with train.tsv and dev.tsv")
     }
     if model == nil && initialization == .random {
-      throw Failure(.usage, at: "--init", "random needs --model", hint: "the folder whose geometry and vocabulary to take")
+      throw Failure(
+        .usage, at: "--init", "random needs --model", hint: "the folder whose geometry and vocabulary to take")
     }
     if let outputDir, let model, realPath(outputDir) == realPath(model) {
       throw Failure(

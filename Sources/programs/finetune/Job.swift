@@ -48,7 +48,8 @@ struct Job {
       splitBatches: command.splitBatches, uneven: command.uneven)
     guard plan.steps > 0 else {
       throw Failure(
-        .usage, at: "--uneven", "drop leaves nothing: \(train.count) rows do not fill one batch of \(plan.globalBatchSize)")
+        .usage, at: "--uneven",
+        "drop leaves nothing: \(train.count) rows do not fill one batch of \(plan.globalBatchSize)")
     }
     loader = try DataLoader(
       train, plan: plan, rank: communicator.rank, order: command.noShuffle ? .file : .shuffled(seed: seed),
@@ -60,7 +61,8 @@ struct Job {
       peakRate: command.learningRate ?? recipe.learningRate, warmupSteps: command.warmupSteps ?? recipe.warmupSteps,
       totalSteps: totalSteps)
     guard schedule.warmupSteps <= totalSteps else {
-      throw Failure(.usage, at: "--warmup-steps", "\(schedule.warmupSteps), expected at most the run's \(totalSteps) steps")
+      throw Failure(
+        .usage, at: "--warmup-steps", "\(schedule.warmupSteps), expected at most the run's \(totalSteps) steps")
     }
     optimizer = AdamW.Options(
       weightDecay: command.weightDecay ?? recipe.weightDecay, sparesBiasAndNorm: command.noDecayBiasNorm)
@@ -100,12 +102,24 @@ struct Job {
     if communicator.size > 1 { batches += " (\(plan.rankBatchSize) a rank)" }
     if loader.accumulationSteps > 1 { batches += ", \(loader.accumulationSteps) to an optimizer step" }
     return [
-      ("model", "\(folder.path): \(configuration.layers) layers of \(configuration.hiddenSize), \(grouped(parameters)) parameters"),
-      ("data", "\(source.dataName): \(grouped(train.count)) training rows, \(grouped(validation.count)) validation rows"),
+      (
+        "model",
+        "\(folder.path): \(configuration.layers) layers of \(configuration.hiddenSize), \(grouped(parameters)) parameters"
+      ),
+      (
+        "data",
+        "\(source.dataName): \(grouped(train.count)) training rows, \(grouped(validation.count)) validation rows"
+      ),
       ("batches", batches),
-      ("steps", "\(grouped(schedule.totalSteps)) in \(epochs) epoch\(epochs == 1 ? "" : "s"), learning rate \(schedule.peakRate) after \(schedule.warmupSteps) warm-up steps, then linear to 0"),
+      (
+        "steps",
+        "\(grouped(schedule.totalSteps)) in \(epochs) epoch\(epochs == 1 ? "" : "s"), learning rate \(schedule.peakRate) after \(schedule.warmupSteps) warm-up steps, then linear to 0"
+      ),
       ("precision", "fp32"),
-      ("ranks", "\(communicator.size), \(communicator.localSize) on this host (\(communicator.host)), \(Hardware.threads) thread\(Hardware.threads == 1 ? "" : "s") each"),
+      (
+        "ranks",
+        "\(communicator.size), \(communicator.localSize) on this host (\(communicator.host)), \(Hardware.threads) thread\(Hardware.threads == 1 ? "" : "s") each"
+      ),
       ("BLAS", Hardware.blas),
       ("seed", "\(seed)"),
     ]

@@ -43,7 +43,8 @@ struct Meter {
 
   mutating func record(_ counts: ClassificationCounts, step: Int, epoch: Int) throws(Failure) -> EvaluationRecord {
     let record = EvaluationRecord(counts, epoch: Double(step) / Double(job.loader.stepsPerEpoch), step: step)
-    precondition(counts.examples == job.validation.count, "evaluated \(counts.examples) rows of \(job.validation.count)")
+    precondition(
+      counts.examples == job.validation.count, "evaluated \(counts.examples) rows of \(job.validation.count)")
     try metrics?.write(record)
     try reporter.line(
       "epoch \(epoch + 1)/\(job.epochs): \(scores(counts.accuracy, counts.f1)), validation loss "
