@@ -3,7 +3,7 @@ import FileSystem
 /// The ranks of one job, seen from one of them.
 ///
 /// Collectives are called by all ranks in the same order with the same counts, each rank from one thread. Their results
-/// have the same bits on every rank. Every method that throws does so with the call, the rank and the host in the message.
+/// have the same bits on every rank. What they throw names the call, the rank and the host.
 public protocol Communicator: AnyObject, Sendable {
   /// This rank, `0..<size`.
   var rank: Int { get }

@@ -10,7 +10,8 @@ struct Call: Equatable, CustomStringConvertible {
   var description: String { unit.map { "\(name) of \(count) \($0)" } ?? name }
 }
 
-/// Where the ranks of a `ThreadCommunicator` meet: a barrier that compares their calls and shows each the others' buffers.
+/// Where the ranks of a `ThreadCommunicator` meet: a barrier that compares their calls and shows them each other's
+/// buffers.
 ///
 /// Unchecked, because the compiler knows no lock that one can wait on: every `var` is touched under `lock` only.
 final class Meeting: @unchecked Sendable {

@@ -43,7 +43,8 @@ func abortStatus(_ status: ExitStatus) -> Int32 {
   (status == .success ? ExitStatus.internalError : status).rawValue
 }
 
-/// Ends the process with all its threads. Without exit handlers: other ranks' threads may be using what those tear down.
+/// Ends the process with all its threads, without exit handlers: other ranks' threads may be using what those tear
+/// down.
 func endProcess(_ status: ExitStatus) -> Never {
   fflush(nil)
   _exit(abortStatus(status))

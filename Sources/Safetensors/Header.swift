@@ -4,7 +4,7 @@
 struct Header {
   var tensors: [TensorInfo] = []
   var metadata: [String: String] = [:]
-  /// Places in `tensors` by the bytes of the name: `String` would take names for one that are equal after normalisation.
+  /// Places in `tensors` by the bytes of the name: names that are equal only after normalisation are one as `String`.
   var places: [[UInt8]: Int] = [:]
 
   /// The format's own limit.
@@ -93,12 +93,11 @@ struct Header {
     var end = 0
     for tensor in tensors {
       guard tensor.byteRange.lowerBound == end else {
-        let problem = tensor.byteRange.lowerBound < end ? "overlaps the tensor before" : "leaves a hole before it"
+        let begin = tensor.byteRange.lowerBound
+        let problem = begin < end ? "overlaps the tensor before" : "leaves a hole before it"
         throw JSONError(
           offset: headerEnd,
-          message:
-            "tensor \(quoted(tensor.name)): data begins at \(tensor.byteRange.lowerBound) and \(problem), expected \(end)"
-        )
+          message: "tensor \(quoted(tensor.name)): data begins at \(begin) and \(problem), expected \(end)")
       }
       end = tensor.byteRange.upperBound
       guard end <= dataBytes else {

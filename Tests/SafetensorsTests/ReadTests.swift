@@ -39,7 +39,8 @@ struct ReadTests {
     let ones = "[\(Array(repeating: "1", count: 64).joined(separator: ","))]"
     let header =
       "{\(member("z", "F32", "[3,0,9007199254740992]", "[0,0]")),\(member("s", "F32", "[]", "[0,4]")),"
-      + "\(member("y", "F16", "[0]", "[4,4]")),\(member("d", "F32", ones, "[4,8]")),\(member("x", "I64", "[0]", "[8,8]"))}"
+      + "\(member("y", "F16", "[0]", "[4,4]")),\(member("d", "F32", ones, "[4,8]")),"
+      + "\(member("x", "I64", "[0]", "[8,8]"))}"
     let file = try SafetensorsFile(folder.write(fileBytes(Array(header.utf8), data: bytes(of: [Float(3), 4]))))
     #expect(try file.floats("z") == [] && file.floats("y") == [] && file.floats("s") == [3] && file.floats("d") == [4])
     #expect(file.tensor(named: "d")?.shape.count == 64)
