@@ -35,11 +35,12 @@ long = ["the cat sat on the mat and the dog ran to the river", "a green lamp is 
 with open(here / "cases.jsonl", "w", encoding="utf-8") as file:
     def case(name, tokenizer, a, b=None, length=None):
         options = dict(truncation=True, max_length=length) if length else {}
-        encoded = tokenizer(a, b, **options) if b is not None else tokenizer(a, **options)
+        # In lists: called with plain strings, transformers takes an empty second text for none.
+        encoded = tokenizer([a], None if b is None else [b], **options)
         record = {"configuration": name, "a": a}
         if b is not None: record["b"] = b
         if length: record["max_length"] = length
-        record |= {"input_ids": encoded["input_ids"], "token_type_ids": encoded["token_type_ids"]}
+        record |= {"input_ids": encoded["input_ids"][0], "token_type_ids": encoded["token_type_ids"][0]}
         file.write(json.dumps(record) + "\n")
 
     for name, options in configurations.items():

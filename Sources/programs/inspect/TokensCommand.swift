@@ -35,7 +35,11 @@ struct TokensCommand: ParsableCommand {
       if let tsv {
         try GLUETask.mrpc.parse(readBytes(tsv), path: tsv, requiresLabels: false)
       } else {
-        [SentencePair(first: Array(text!.utf8), second: textPair.map { Array($0.utf8) }, label: .unknown)]
+        // transformers, called with two strings, takes an empty second one for none.
+        [
+          SentencePair(
+            first: Array(text!.utf8), second: textPair.flatMap { $0.isEmpty ? nil : Array($0.utf8) }, label: .unknown)
+        ]
       }
     var output = JSONOutput()
     var encoder = PairEncoder(tokenizer, maxLength: maxLength)
