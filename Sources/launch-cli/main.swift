@@ -1,1 +1,8 @@
-print("not yet")
+import ArgumentParser
+import FileSystem
+import Glibc
+import Launcher
+
+let arguments = CommandLine.rawArguments
+if let failure = Guard.runIfAsked(arguments) { fail(failure) }
+Launch.mainReportingInOneLine()

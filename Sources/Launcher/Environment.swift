@@ -1,0 +1,40 @@
+import Glibc
+
+/// An environment as the kernel has it: `NAME=value` in bytes, for values need not be UTF-8.
+public struct Environment: Sendable, Equatable {
+  package private(set) var entries: [[UInt8]]
+
+  package init(entries: [[UInt8]]) { self.entries = entries }
+
+  /// The environment of this process.
+  public static func ofThisProcess() -> Environment {
+    var entries: [[UInt8]] = []
+    var next = environ
+    while let entry = next.pointee {
+      entries.append(Array(UnsafeBufferPointer(start: entry, count: strlen(entry))).map { UInt8(bitPattern: $0) })
+      next += 1
+    }
+    return Environment(entries: entries)
+  }
+
+  /// The value of the variable `name`; setting nil removes it.
+  public subscript(name: String) -> String? {
+    get {
+      let prefix = Array("\(name)=".utf8)
+      return entries.first { $0.starts(with: prefix) }.map { String(decoding: $0.dropFirst(prefix.count), as: UTF8.self) }
+    }
+    set {
+      let prefix = Array("\(name)=".utf8)
+      entries.removeAll { $0.starts(with: prefix) }
+      if let newValue { entries.append(prefix + Array(newValue.utf8)) }
+    }
+  }
+
+  /// Inside a rank, removes what the MPI launcher gave it, so that a job of its own can start: mpirun refuses such an
+  /// environment. Elsewhere `OMPI_MCA_…` and the like are the user's and stay.
+  public mutating func removeRankVariables() {
+    guard ["PMIX_RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK"].contains(where: { self[$0] != nil }) else { return }
+    let prefixes = ["OMPI_", "PMIX_", "PMI_", "PRTE_", "MPI_LOCAL"].map { Array($0.utf8) }
+    entries.removeAll { entry in prefixes.contains { entry.starts(with: $0) } }
+  }
+}

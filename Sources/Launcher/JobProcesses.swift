@@ -1,0 +1,52 @@
+import Glibc
+
+/// The processes of one job on this machine, found by the run id in their environment.
+public enum JobProcesses {
+  /// The variable that every process of a job carries.
+  public static let variable = "LOCKSTEP_RUN_ID"
+
+  /// A new run id: no other job on any host has it.
+  public static func newRunID() -> String {
+    String(UInt64.random(in: .min ... .max), radix: 36) + "-\(getpid())"
+  }
+
+  /// The live processes with the run id `id`, without this one; those that wait to be reaped do not count.
+  public static func find(runID id: String) -> [pid_t] {
+    let entry = Array("\(variable)=\(id)\u{0}".utf8)
+    return names(in: "/proc").compactMap { name in
+      guard let pid = pid_t(name), pid != getpid() else { return nil }
+      guard let environment = systemFile("/proc/\(name)/environ"), contains(environment, entry) else { return nil }
+      guard let state = state(of: pid), state != UInt8(ascii: "Z"), state != UInt8(ascii: "X") else { return nil }
+      return pid
+    }
+  }
+
+  /// Kills every process with the run id `id`, and those that they start meanwhile; returns those that outlive it.
+  public static func kill(runID id: String) -> [pid_t] {
+    var left: [pid_t] = []
+    for attempt in 0..<40 {
+      left = find(runID: id)
+      if left.isEmpty { break }
+      for pid in left { Glibc.kill(pid, SIGKILL) }
+      usleep(attempt < 10 ? 5_000 : 50_000)
+    }
+    return left
+  }
+
+  /// The state letter of a process; nil when it is gone. The name before it is in parentheses and may hold any byte.
+  private static func state(of pid: pid_t) -> UInt8? {
+    guard let stat = systemFile("/proc/\(pid)/stat"), let end = stat.lastIndex(of: UInt8(ascii: ")")) else { return nil }
+    return end + 2 < stat.count ? stat[end + 2] : nil
+  }
+
+  /// Whether `entry`, which ends in NUL, is one of the entries of `environment`.
+  private static func contains(_ environment: [UInt8], _ entry: [UInt8]) -> Bool {
+    var start = 0
+    while start < environment.count {
+      let end = environment[start...].firstIndex(of: 0) ?? environment.count
+      if environment[start..<end].elementsEqual(entry.dropLast()) { return true }
+      start = end + 1
+    }
+    return false
+  }
+}

@@ -1,0 +1,62 @@
+import FileSystem
+import Glibc
+
+/// The package's own programs, and how a name becomes a path.
+public struct Programs: Sendable {
+  /// The folder that holds this package's programs: that of the launcher itself.
+  public var folder: String
+  /// Folders of the PATH, in order.
+  public var searchPath: [String]
+
+  /// - Parameter searchPath: the value of PATH.
+  public init(folder: String, searchPath: String) {
+    self.folder = folder
+    self.searchPath = searchPath.split(separator: ":").map(String.init)
+  }
+
+  /// The programs of this package; a single-process tool runs as one rank unless told otherwise.
+  public static let own: [(name: String, isSingleProcess: Bool)] = [
+    ("finetune", false), ("predict", false), ("bench", false), ("inspect", true),
+  ]
+
+  /// What runs when no program is named.
+  public static let standard = "finetune"
+
+  /// Whether `name` is one of this package's tools that are one process by nature.
+  public static func isSingleProcess(_ name: String) -> Bool {
+    own.contains { $0.name == name && $0.isSingleProcess }
+  }
+
+  /// The path of the program `name`: a path as it is, one of the package's programs, or an executable on the PATH.
+  public func path(of name: String) throws(Failure) -> String {
+    if name.utf8.contains(UInt8(ascii: "/")) {
+      try requireExecutable(name)
+      return name
+    }
+    if Self.own.contains(where: { $0.name == name }), isExecutableFile("\(folder)/\(name)") {
+      return "\(folder)/\(name)"
+    }
+    if let path = find(name) { return path }
+    let known = Self.own.map(\.name).filter { isExecutableFile("\(folder)/\($0)") }
+    let hint =
+      nearest(to: name, among: known).map { "did you mean \($0)?" }
+      ?? "the package's programs are \(known.joined(separator: ", ")); a path needs a slash: ./\(name)"
+    throw Failure(.missingInput, at: name, "no such program, neither of this package nor on the PATH", hint: hint)
+  }
+
+  /// The path of the executable `name` on the PATH.
+  public func find(_ name: String) -> String? {
+    guard !name.isEmpty else { return nil }
+    return searchPath.lazy.map { "\($0)/\(name)" }.first(where: isExecutableFile)
+  }
+
+  private func requireExecutable(_ path: String) throws(Failure) {
+    guard exists(path) else { throw Failure(.missingInput, at: path, "no such program") }
+    guard !isDirectory(path) else { throw Failure(.missingInput, at: path, "is a directory, expected a program") }
+    guard isExecutableFile(path) else {
+      throw Failure(.missingInput, at: path, "is not executable", hint: "chmod +x it, or name its interpreter")
+    }
+  }
+
+  private func isExecutableFile(_ path: String) -> Bool { access(path, X_OK) == 0 && !isDirectory(path) }
+}

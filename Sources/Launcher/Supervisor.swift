@@ -1,0 +1,167 @@
+import CProcess
+import FileSystem
+import Glibc
+
+/// Starts mpirun, passes signals on, and sees to it that nothing of the job is left when it is over.
+public struct Supervisor: Sendable {
+  /// The launcher's own binary, which stands guard over mpirun.
+  public var launcher: String
+  public var runID: String
+  /// How long mpirun may take to end its ranks after it was asked to.
+  public var graceSeconds: Double = 8
+  /// Shows a line to the user.
+  public var say: @Sendable (String) -> Void
+
+  public init(launcher: String, runID: String, say: @escaping @Sendable (String) -> Void) {
+    self.launcher = launcher
+    self.runID = runID
+    self.say = say
+  }
+
+  /// Runs `command` (mpirun's path first) to its end and judges it.
+  public func run(_ command: [[UInt8]], environment: Environment) throws(Failure) -> Verdict {
+    var environment = environment
+    environment[JobProcesses.variable] = runID
+    var pipeEnds: [Int32] = [-1, -1]
+    guard pipe(&pipeEnds) == 0 else { throw Failure(.unavailable, "pipe failed: \(lastSystemError())") }
+    for end in pipeEnds { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
+    let messages = pipeEnds[0]
+    defer { close(messages) }
+    _ = fcntl(messages, F_SETFL, O_NONBLOCK)
+
+    let signals = try SignalQueue([SIGCHLD, SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP, SIGUSR1, SIGUSR2])
+    defer { signals.close() }
+
+    // A number out of the way of what this process has open; dup2 clears the mark that would close it.
+    let childDescriptor: Int32 = 61
+    environment[MPIRunCommand.outputVariable] = "\(childDescriptor)"
+    let child: ChildProcess
+    do throws(Failure) {
+      child = try ChildProcess(
+        path: launcher, arguments: Guard.arguments(launcher: getpid(), command: command), environment: environment,
+        descriptors: [(pipeEnds[1], childDescriptor)])
+    } catch {
+      close(pipeEnds[1])
+      throw error
+    }
+    close(pipeEnds[1])
+
+    var job = Job(child: child, runID: runID, graceSeconds: graceSeconds, say: say)
+    let end = job.watch(signals: signals, messages: messages)
+    let left = JobProcesses.kill(runID: runID)
+    if !left.isEmpty { say("processes \(left.map(String.init).joined(separator: ", ")) of the job cannot be killed") }
+    if let stop = job.stopSignal { return Verdict(status: 128 + stop) }
+    return Verdict(end: end, fault: job.messages.fault)
+  }
+}
+
+/// A running mpirun and what was done to it.
+private struct Job {
+  let child: ChildProcess
+  let runID: String
+  let graceSeconds: Double
+  let say: @Sendable (String) -> Void
+  var messages = MPIMessages()
+  /// The signal that ended the job by the user's wish.
+  var stopSignal: Int32?
+  private var deadline: ContinuousClock.Instant?
+  private let clock = ContinuousClock()
+
+  init(child: ChildProcess, runID: String, graceSeconds: Double, say: @escaping @Sendable (String) -> Void) {
+    self.child = child
+    self.runID = runID
+    self.graceSeconds = graceSeconds
+    self.say = say
+  }
+
+  mutating func watch(signals: SignalQueue, messages descriptor: Int32) -> ChildProcess.End {
+    while true {
+      var waits = [
+        pollfd(fd: signals.descriptor, events: Int16(POLLIN), revents: 0),
+        pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0),
+      ]
+      _ = poll(&waits, nfds_t(waits.count), deadline == nil ? 1000 : 100)
+      let isOpen = showMessages(descriptor)
+      while let signal = signals.next() { handle(signal) }
+      if let end = child.end() {
+        _ = showMessages(descriptor)
+        write(messages.finish())
+        return end
+      }
+      // mpirun is still there but has closed its end: wait for it without spinning.
+      if !isOpen { usleep(20_000) }
+      if let deadline, clock.now > deadline {
+        say("mpirun did not end in \(Int(graceSeconds)) s; killing the job")
+        self.deadline = nil
+        _ = JobProcesses.kill(runID: runID)
+      }
+    }
+  }
+
+  private mutating func handle(_ signal: Int32) {
+    switch signal {
+    case SIGINT, SIGTERM, SIGHUP, SIGQUIT:
+      if stopSignal == nil {
+        stopSignal = signal
+        deadline = clock.now + .milliseconds(Int(graceSeconds * 1000))
+        // Once: a second one would make mpirun leave without ending its ranks.
+        kill(child.pid, SIGTERM)
+      } else {
+        _ = JobProcesses.kill(runID: runID)
+      }
+    case SIGTSTP:
+      // The ranks are in another session, so the terminal's Ctrl-Z has to be done for them.
+      let stopped = JobProcesses.find(runID: runID)
+      for pid in stopped { kill(pid, SIGSTOP) }
+      raise(SIGSTOP)
+      for pid in stopped { kill(pid, SIGCONT) }
+    case SIGUSR1, SIGUSR2:
+      kill(child.pid, signal)  // mpirun passes it to every rank.
+    default: break  // SIGCHLD only wakes the loop.
+    }
+  }
+
+  /// Shows what mpirun said; false once there is no more to come.
+  private mutating func showMessages(_ descriptor: Int32) -> Bool {
+    var buffer = [UInt8](repeating: 0, count: 4096)
+    while true {
+      let count = read(descriptor, &buffer, buffer.count)
+      guard count > 0 else { return count < 0 && (errno == EAGAIN || errno == EINTR) }
+      write(messages.read(buffer[..<count]))
+    }
+  }
+
+  private func write(_ bytes: [UInt8]) {
+    if !bytes.isEmpty { _ = bytes.withUnsafeBytes { Glibc.write(STDERR_FILENO, $0.baseAddress, $0.count) } }
+  }
+}
+
+/// Signals as a queue to read from, instead of handlers that interrupt.
+private struct SignalQueue {
+  let descriptor: Int32
+
+  /// Also undoes what a parent had set to be ignored, except SIGHUP, whose being ignored is what `nohup` is for.
+  init(_ signals: [Int32]) throws(Failure) {
+    var set = sigset_t()
+    sigemptyset(&set)
+    for number in signals {
+      var action = sigaction()
+      sigaction(number, nil, &action)
+      let isIgnored = unsafeBitCast(action.__sigaction_handler.sa_handler, to: Int.self) == 1  // SIG_IGN
+      if number == SIGHUP && isIgnored { continue }
+      signal(number, SIG_DFL)
+      sigaddset(&set, number)
+    }
+    sigprocmask(SIG_BLOCK, &set, nil)
+    descriptor = signalfd(-1, &set, Int32(SFD_CLOEXEC | SFD_NONBLOCK))
+    guard descriptor >= 0 else { throw Failure(.unavailable, "signalfd failed: \(lastSystemError())") }
+  }
+
+  func next() -> Int32? {
+    var info = signalfd_siginfo()
+    let size = MemoryLayout<signalfd_siginfo>.size
+    return read(descriptor, &info, size) == size ? Int32(info.ssi_signo) : nil
+  }
+
+  func close() { Glibc.close(descriptor) }
+}

@@ -1,0 +1,43 @@
+import Glibc
+
+/// The bytes of a file of the kernel's (/proc, /sys), whose size is not known before it is read; nil where it cannot be.
+package func systemFile(_ path: String) -> [UInt8]? {
+  let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+  guard descriptor >= 0 else { return nil }
+  defer { close(descriptor) }
+  var bytes: [UInt8] = []
+  let blockBytes = 16_384
+  while true {
+    var count = 0
+    let start = bytes.count
+    bytes.append(contentsOf: repeatElement(0, count: blockBytes))
+    bytes.withUnsafeMutableBytes { buffer in
+      repeat { count = read(descriptor, buffer.baseAddress! + start, blockBytes) } while count < 0 && errno == EINTR
+    }
+    bytes.removeLast(blockBytes - max(count, 0))
+    if count <= 0 { return count < 0 ? nil : bytes }
+  }
+}
+
+/// The text of a kernel's file without white space at its ends.
+package func systemText(_ path: String) -> String? {
+  guard let bytes = systemFile(path) else { return nil }
+  let isSpace = { (byte: UInt8) in byte == 0x20 || (0x09...0x0D).contains(byte) }
+  let end = bytes.lastIndex { !isSpace($0) }.map { $0 + 1 } ?? 0
+  let start = bytes.firstIndex { !isSpace($0) } ?? end
+  return String(decoding: bytes[min(start, end)..<end], as: UTF8.self)
+}
+
+/// The names in the folder `path`, without `.` and `..`; empty where it cannot be read.
+package func names(in path: String) -> [String] {
+  guard let directory = opendir(path) else { return [] }
+  defer { closedir(directory) }
+  var names: [String] = []
+  while let entry = readdir(directory) {
+    let name = withUnsafePointer(to: &entry.pointee.d_name) { pointer in
+      pointer.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+    }
+    if name != "." && name != ".." { names.append(name) }
+  }
+  return names
+}

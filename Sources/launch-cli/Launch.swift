@@ -1,0 +1,50 @@
+import ArgumentParser
+import FileSystem
+import Glibc
+import Launcher
+
+/// The front-end: `launch [options] PROGRAM [arguments]`.
+struct Launch: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "./launch",
+    abstract: "Starts a program as many ranks that work in lockstep.",
+    subcommands: [RunCommand.self],
+    defaultSubcommand: RunCommand.self)
+
+  /// Parses and runs the command; errors are one line, with the exit statuses of the package.
+  static func mainReportingInOneLine() -> Never {
+    do {
+      var command = try parseAsRoot()
+      try command.run()
+      exit(withError: nil)
+    } catch let failure as Failure {
+      fail(failure)
+    } catch {
+      // Help and the like; or a mistake in the options.
+      if exitCode(for: error).isSuccess { exit(withError: error) }
+      fail(Failure(.usage, message(for: error), hint: "./launch --help shows the options"))
+    }
+  }
+}
+
+/// Shows `failure` and ends the process.
+func fail(_ failure: Failure) -> Never {
+  say("error: \(failure)")
+  exit(failure.status.rawValue)
+}
+
+/// Shows one line on stderr, in one write so that it stays whole among the output of ranks.
+func say(_ line: String) {
+  let bytes = Array("launch: \(line)\n".utf8)
+  _ = bytes.withUnsafeBytes { write(STDERR_FILENO, $0.baseAddress, $0.count) }
+}
+
+extension CommandLine {
+  /// The process's arguments as bytes: file names need not be UTF-8.
+  static var rawArguments: [[UInt8]] {
+    (0..<Int(argc)).map { index in
+      let argument = unsafeArgv[index]!
+      return Array(UnsafeBufferPointer(start: argument, count: strlen(argument))).map { UInt8(bitPattern: $0) }
+    }
+  }
+}

@@ -1,0 +1,164 @@
+import FileSystem
+import Glibc
+import Launcher
+import Testing
+
+/// Jobs under real mpirun. One at a time: they are timed, and they count processes.
+@Suite(.serialized) struct JobTests {
+  /// A rank that says its pid and the job's id, then sleeps.
+  static let sleeper = "echo pid=$$ run=$LOCKSTEP_RUN_ID; sleep 600 & wait"
+
+  @Test(arguments: [0, 1, 7, 65, 75, 127, 200]) func statusIsTheProgramsOwn(_ status: Int32) throws {
+    let result = try launch("--num_processes", "2", "/bin/sh", "-c", "exit \(status)")
+    #expect(result.status == status)
+    #expect(result.stderr.isEmpty)
+  }
+
+  @Test func oneRankFailsAndOneLives() throws {
+    let result = try launch(
+      "-n", "2", "sh", "-c", "if [ $OMPI_COMM_WORLD_RANK = 1 ]; then echo mine >&2; exit 9; fi; sleep 600")
+    #expect(result.status == 9)
+    #expect(result.stderr == "mine\n")
+    #expect(result.seconds < 10)
+  }
+
+  @Test func everyRankRuns() throws {
+    let result = try launch("-n", "3", "sh", "-c", "echo $OMPI_COMM_WORLD_RANK of $OMPI_COMM_WORLD_SIZE")
+    #expect(result.lines.sorted() == ["0 of 3", "1 of 3", "2 of 3"])
+    #expect(result.status == 0)
+  }
+
+  @Test(arguments: [("KILL", 75), ("SEGV", 70), ("ILL", 70)]) func rankEndedBySignal(_ signal: String, _ status: Int32)
+    throws
+  {
+    let result = try launch("-n", "2", "sh", "-c", "if [ $OMPI_COMM_WORLD_RANK = 1 ]; then kill -\(signal) $$; fi; sleep 600")
+    #expect(result.status == status)
+    #expect(result.stderr.contains("SIG\(signal)"))
+    #expect(result.stderr.utf8.filter { $0 == 10 }.count == 1, "expected one line, got: \(result.stderr)")
+  }
+
+  @Test func argumentsPassByteForByte() throws {
+    let odd = ["a b", "it's \"q\"", "$(x) `y` ${z}", "a\nb", "-n", "--help", "", "ÄÖ€", "*", "\\", "\t", "--", "-x"]
+      .map { Array($0.utf8) } + [[0x66, 0xFF, 0xFE]]
+    for ranks in ["1", "2"] {
+      let words = ["-n", ranks, "sh", "-c", "printf '%s\\0' \"$@\"", "name"].map { Array($0.utf8) }
+      let result = try Running("\(binaries)/launch", words + odd).finish()
+      let expected = odd.flatMap { $0 + [0] }
+      #expect(result.stdout.count == expected.count * (ranks == "1" ? 1 : 2))
+      #expect(result.stdout.starts(with: expected))
+    }
+  }
+
+  @Test func oneProcessRunsWithoutMPI() throws {
+    let result = try launch(
+      "--num_processes", "1", "sh", "-c", "echo ${OMPI_COMM_WORLD_SIZE-none} $$ $LOCKSTEP_NUM_THREADS; exit 3",
+      environment: ["LOCKSTEP_NUM_THREADS": "5", "OMP_NUM_THREADS": "7"])
+    #expect(result.text.hasPrefix("none ") && result.text.hasSuffix(" 5\n"), "got \(result.text)")
+    #expect(result.status == 3)
+  }
+
+  @Test func inProcessRanksAreAVariable() throws {
+    let result = try launch("--in_process", "3", "sh", "-c", "echo $LOCKSTEP_IN_PROCESS ${OMPI_COMM_WORLD_SIZE-none}")
+    #expect(result.text == "3 none\n")
+    let plain = try launch("-n", "2", "sh", "-c", "echo ${LOCKSTEP_IN_PROCESS-none}", environment: ["LOCKSTEP_IN_PROCESS": "4"])
+    #expect(plain.text == "none\nnone\n")
+  }
+
+  @Test func threadsAgree() throws {
+    let result = try launch(
+      "-n", "2", "--num-cpu-threads-per-process", "3", "sh", "-c",
+      "echo $OPENBLAS_NUM_THREADS $OMP_NUM_THREADS $LOCKSTEP_NUM_THREADS", environment: ["OMP_NUM_THREADS": "9"])
+    #expect(result.text == "3 3 3\n3 3 3\n")
+  }
+
+  @Test func aJobInsideARank() throws {
+    let result = try launch("-n", "2", "\(binaries)/launch", "-n", "2", "sh", "-c", "echo $OMPI_COMM_WORLD_SIZE")
+    #expect(result.text == "2\n2\n2\n2\n")
+    #expect(result.status == 0)
+  }
+
+  @Test func dryRunPrintsWhatRuns() throws {
+    let folder = try temporaryFolder()
+    defer { unlink("\(folder)/mpirun"); rmdir(folder) }
+    try writeAtomically(Array("#!/bin/sh\nprintf '%s\\n' \"$0\" \"$@\"\n".utf8), to: "\(folder)/mpirun")
+    chmod("\(folder)/mpirun", 0o755)
+    let path = ["PATH": "\(folder):/usr/bin:/bin"]
+    let words = ["-n", "3", "sh", "-c", "a 'b' # c", "--np"]
+    let dry = try run("\(binaries)/launch", ["--dry-run"] + words, environment: path)
+    let real = try run("\(binaries)/launch", words, environment: path)
+    // Comments at the ends of lines let a shell read the text, but for the ends of lines themselves.
+    let text = dry.lines.filter { !$0.contains("THREADS=") && !$0.contains("CORETYPE=") }
+      .map { $0[..<($0.range(ofLast: "  # ") ?? $0.endIndex)] }
+    let echoed = try run("/bin/sh", ["-c", "printf '%s\\n' " + text.joined(separator: " ")])
+    #expect(echoed.lines == real.lines)
+    #expect(real.lines.contains("a 'b' # c"))
+  }
+
+  @Test(arguments: [SIGINT, SIGTERM, SIGHUP]) func signalEndsTheJob(_ signal: Int32) throws {
+    let running = try start()
+    kill(running.child.pid, signal)
+    let id = runID(running)
+    let result = running.finish(within: 20)
+    #expect(result.status == 128 + signal)
+    #expect(JobProcesses.find(runID: id).isEmpty)
+  }
+
+  @Test func secondSignalEndsItAtOnce() throws {
+    let running = try start("trap '' TERM INT; \(Self.sleeper)")
+    let id = runID(running)
+    kill(running.child.pid, SIGINT)
+    usleep(200_000)
+    kill(running.child.pid, SIGINT)
+    let clock = ContinuousClock.now
+    let result = running.finish(within: 20)
+    #expect(ContinuousClock.now - clock < .seconds(1.5))
+    #expect(result.status == 130)
+    #expect(JobProcesses.find(runID: id).isEmpty)
+  }
+
+  @Test func killedLauncherLeavesNothing() throws {
+    let running = try start()
+    let id = runID(running)
+    #expect(JobProcesses.find(runID: id).count >= 3)
+    kill(running.child.pid, SIGKILL)
+    #expect(running.wait(seconds: 10) { JobProcesses.find(runID: id).isEmpty })
+    _ = running.finish()
+  }
+
+  @Test func killedMPIRunIsALoss() throws {
+    let running = try start()
+    let id = runID(running)
+    let mpirun = JobProcesses.find(runID: id).first { pid in
+      systemFile("/proc/\(pid)/cmdline").map { String(decoding: $0, as: UTF8.self).contains("mpirun") } ?? false
+    }
+    kill(try #require(mpirun), SIGKILL)
+    let result = running.finish(within: 10)
+    #expect(result.status == 75)
+    #expect(JobProcesses.find(runID: id).isEmpty)
+  }
+
+  @Test func helpersThatHideAreFound() throws {
+    let result = try launch("-n", "2", "sh", "-c", "setsid sh -c 'trap \"\" TERM; sleep 600' & echo $LOCKSTEP_RUN_ID")
+    #expect(result.status == 0)
+    #expect(JobProcesses.find(runID: try #require(result.lines.first)).isEmpty)
+  }
+
+  /// Starts two ranks that sleep, and waits until both say so.
+  private func start(_ script: String = sleeper) throws -> Running {
+    let running = try Running("\(binaries)/launch", ["-n", "2", "sh", "-c", script].map { Array($0.utf8) })
+    try #require(running.wait { running.output().utf8.filter { $0 == 10 }.count == 2 })
+    return running
+  }
+
+  private func runID(_ running: Running) -> String {
+    let fields = running.output().split { $0 == " " || $0 == "\n" }
+    return fields.first { $0.hasPrefix("run=") }.map { String($0.dropFirst(4)) } ?? "?"
+  }
+}
+
+extension String {
+  /// Where the last occurrence of `text` starts.
+  func range(ofLast text: String) -> String.Index? {
+    indices.reversed().first { self[$0...].hasPrefix(text) }
+  }
+}

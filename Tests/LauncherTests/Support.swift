@@ -1,0 +1,91 @@
+import FileSystem
+import Glibc
+import Launcher
+
+/// What a program wrote and how it ended; a signal counts as 128 + its number, as in a shell.
+struct RunResult {
+  var status: Int32
+  var stdout: [UInt8]
+  var stderr: String
+  var seconds: Double
+  var text: String { String(decoding: stdout, as: UTF8.self) }
+  var lines: [String] { text.split(separator: "\n").map(String.init) }
+}
+
+/// The folder of the release binaries: `LOCKSTEP_BIN`, else that of the test bundle.
+let binaries: String = {
+  if let folder = getenv("LOCKSTEP_BIN") { return String(cString: folder) }
+  var buffer = [CChar](repeating: 0, count: 4097)
+  _ = readlink("/proc/self/exe", &buffer, 4096)
+  return parent(of: String(cString: buffer))
+}()
+
+/// A program that is running, with its output going to files.
+struct Running {
+  let child: ChildProcess
+  let folder: String
+  let start = ContinuousClock.now
+
+  init(_ path: String, _ arguments: [[UInt8]], environment changes: [String: String?] = [:]) throws {
+    folder = try temporaryFolder()
+    var environment = Environment.ofThisProcess()
+    for (name, value) in changes { environment[name] = value }
+    let outputs = ["stdout", "stderr"].map { open("\(folder)/\($0)", O_WRONLY | O_CREAT | O_CLOEXEC, 0o600) }
+    defer { for output in outputs { close(output) } }
+    child = try ChildProcess(
+      path: path, arguments: [Array(path.utf8)] + arguments, environment: environment,
+      descriptors: [(outputs[0], 1), (outputs[1], 2)])
+  }
+
+  /// What was written so far.
+  func output(_ name: String = "stdout") -> String {
+    String(decoding: systemFile("\(folder)/\(name)") ?? [], as: UTF8.self)
+  }
+
+  /// Waits until `condition` holds; false if it does not within `seconds`.
+  func wait(seconds: Double = 30, until condition: () -> Bool) -> Bool {
+    let deadline = ContinuousClock.now + .milliseconds(Int(seconds * 1000))
+    while ContinuousClock.now < deadline {
+      if condition() { return true }
+      usleep(10_000)
+    }
+    return condition()
+  }
+
+  /// Waits for the end; a program that takes more than `seconds` is killed.
+  func finish(within seconds: Double = 60) -> RunResult {
+    var end: ChildProcess.End?
+    if !wait(seconds: seconds, until: { end = child.end(); return end != nil }) {
+      kill(child.pid, SIGKILL)
+      while end == nil { end = child.end() }
+    }
+    let status: Int32 =
+      switch end! {
+      case .status(let status): status
+      case .signal(let signal): 128 + signal
+      }
+    let result = RunResult(
+      status: status, stdout: systemFile("\(folder)/stdout") ?? [], stderr: output("stderr"),
+      seconds: (ContinuousClock.now - start) / .seconds(1))
+    for name in names(in: folder) { unlink("\(folder)/\(name)") }
+    rmdir(folder)
+    return result
+  }
+}
+
+/// Runs a program to its end.
+func run(_ path: String, _ arguments: [String], environment: [String: String?] = [:]) throws -> RunResult {
+  try Running(path, arguments.map { Array($0.utf8) }, environment: environment).finish()
+}
+
+/// Runs the launcher to its end.
+func launch(_ arguments: String..., environment: [String: String?] = [:]) throws -> RunResult {
+  try run("\(binaries)/launch", arguments, environment: environment)
+}
+
+/// A fresh folder, for the caller to remove.
+func temporaryFolder() throws -> String {
+  var template = Array("/tmp/lockstep-test-XXXXXX".utf8CString)
+  guard mkdtemp(&template) != nil else { throw Failure(.cannotCreate, "mkdtemp: \(lastSystemError())") }
+  return String(cString: template)
+}

@@ -1,0 +1,61 @@
+import Glibc
+import Testing
+
+/// What is refused: one line, the right status, before anything starts.
+@Suite struct UsageTests {
+  struct Refusal: Sendable, CustomTestStringConvertible {
+    var arguments: [String]
+    var status: Int32
+    var says: String
+    var testDescription: String { arguments.joined(separator: " ") }
+
+    init(_ arguments: String..., status: Int32 = 64, says: String) {
+      self.arguments = arguments
+      self.status = status
+      self.says = says
+    }
+  }
+
+  static let refusals = [
+    Refusal("-n", "0", "true", says: "--num_processes: 0, expected 1"),
+    Refusal("-n=-3", "true", says: "--num_processes: -3"),
+    Refusal("-n", "-3", "true", says: "-n"),
+    Refusal("--num_processes", "abc", "true", says: "'abc' is invalid"),
+    Refusal("--num-processes", "1000000000", "true", says: "1000000000, expected 1 to"),
+    Refusal("--num_processes", "99999999999999999999", "true", says: "99999999999999999999"),
+    Refusal("-n", "2", "--in_process", "2", "true", says: "contradict"),
+    Refusal("--num_proceses", "2", "true", says: "did you mean --num_processes?"),
+    Refusal("--wibble", says: "--wibble: unknown option"),
+    Refusal("-n", "2", "--num_cpu_threads_per_process", "0", "true", says: "0, expected 1"),
+    Refusal("-n", "2", "fintune", status: 66, says: "fintune: no such program"),
+    Refusal("-n", "2", "/nonexistent/x", status: 66, says: "/nonexistent/x: no such program"),
+    Refusal("-n", "2", "/tmp", status: 66, says: "is a directory"),
+    Refusal("-n", "2", "/etc/passwd", status: 66, says: "is not executable"),
+  ]
+
+  @Test(arguments: refusals) func refused(_ refusal: Refusal) throws {
+    let result = try run("\(binaries)/launch", refusal.arguments)
+    #expect(result.status == refusal.status)
+    #expect(result.stderr.contains(refusal.says), "got: \(result.stderr)")
+    #expect(result.stderr.utf8.filter { $0 == 10 }.count == 1, "got: \(result.stderr)")
+    #expect(result.stdout.isEmpty)
+  }
+
+  @Test func threadVariablesAreChecked() throws {
+    let result = try launch("-n", "2", "true", environment: ["LOCKSTEP_NUM_THREADS": nil, "OMP_NUM_THREADS": "lots"])
+    #expect(result.status == 64)
+    #expect(result.stderr.contains("OMP_NUM_THREADS: \"lots\""))
+  }
+
+  @Test func withoutMPIRun() throws {
+    let result = try launch("-n", "2", "/bin/sh", environment: ["PATH": "/nonexistent"])
+    #expect(result.status == 69)
+    #expect(result.stderr.contains("mpirun is not on the PATH"))
+  }
+
+  @Test func helpIsShown() throws {
+    let result = try launch("-n", "2", "--help")
+    #expect(result.status == 0)
+    #expect(result.text.contains("--num_processes"))
+  }
+}
