@@ -20,7 +20,11 @@ public struct TokenizerConfiguration: Sendable, Equatable {
   /// Throws `.configuration` where the file is not JSON, a value has the wrong type, or the file is of a tokenizer
   /// that is not BERT's WordPiece.
   public init(contentsOf path: String) throws(Failure) {
-    let bytes = try readBytes(path, limitBytes: 1 << 26)
+    try self.init(json: readBytes(path, limitBytes: 1 << 26), path: path)
+  }
+
+  /// Reads the text of a `tokenizer_config.json`; `path` names it in messages.
+  public init(json bytes: [UInt8], path: String) throws(Failure) {
     let file: ConfigurationFile
     do {
       file = try JSONDecoder().decode(ConfigurationFile.self, from: Data(bytes))

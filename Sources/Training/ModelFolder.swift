@@ -34,15 +34,20 @@ public struct ModelFolder: Sendable {
     try checkVocabulary()
   }
 
-  /// A folder that exists in memory only: the embedded default.
-  public init(name: String, configuration text: [UInt8], vocabulary: [UInt8], labels: Int? = nil) throws(Failure) {
+  /// A folder that exists in memory only, such as the embedded default: its files' texts under the name that errors and
+  /// reports give it.
+  public init(
+    name: String, configuration: [UInt8], tokenizer tokenizerText: [UInt8], vocabulary: [UInt8], labels: Int? = nil
+  ) throws(Failure) {
     path = name
-    configurationText = text
+    configurationText = configuration
     vocabularyText = vocabulary
-    tokenizerText = nil
-    configuration = try BertConfiguration(json: text, path: "\(name)/config.json", labels: labels)
+    self.tokenizerText = tokenizerText
+    self.configuration = try BertConfiguration(json: configuration, path: "\(name)/config.json", labels: labels)
     let tokens = vocabulary.split(separator: UInt8(ascii: "\n")).map { Array($0) }
-    tokenizer = BertTokenizer(vocabulary: try Vocabulary(tokens: tokens, path: "\(name)/vocab.txt"))
+    tokenizer = BertTokenizer(
+      vocabulary: try Vocabulary(tokens: tokens, path: "\(name)/vocab.txt"),
+      configuration: try TokenizerConfiguration(json: tokenizerText, path: "\(name)/tokenizer_config.json"))
     try checkVocabulary()
   }
 

@@ -1,6 +1,5 @@
 import BERT
 import Collectives
-import Corpus
 import Datasets
 import FileSystem
 import Training
@@ -30,7 +29,7 @@ struct Job {
       if let path = command.model, let data = command.data {
         try Source(folder: path, data: data, task: .named(command.task))
       } else {
-        try Source.embedded()
+        try Source.embedded(ranks: communicator.size)
       }
     recipe = source.recipe
     folder = source.folder

@@ -40,8 +40,29 @@ struct Source {
 }
 
 extension Source {
-  /// What the program brings along.
-  static func embedded() throws(Failure) -> Source {
-    throw Failure(.usage, at: "--model", "is missing")
+  /// What the program brings along: the paraphrase corpus and the geometry and numbers that were found for it.
+  ///
+  /// - Parameter ranks: the rate was found for one global batch, which is dealt out to the ranks.
+  static func embedded(ranks: Int) throws(Failure) -> Source {
+    try Source(ParaphraseCorpus.standard, ranks: ranks)
+  }
+
+  private init(_ corpus: ParaphraseCorpus, ranks: Int) throws(Failure) {
+    let name = "embedded paraphrase corpus"
+    folder = try ModelFolder(
+      name: "small BERT", configuration: Array(ParaphraseCorpus.configJSON.utf8),
+      tokenizer: Array(ParaphraseCorpus.tokenizerConfigJSON.utf8), vocabulary: corpus.vocabulary,
+      labels: GLUETask.mrpc.labelCount)
+    dataName = name
+    train = try GLUETask.mrpc.parse(corpus.trainTable, path: "\(name)/train.tsv")
+    validation = try GLUETask.mrpc.parse(corpus.validationTable, path: "\(name)/dev.tsv")
+    labelNames = GLUETask.mrpc.labelNames
+    let found = ParaphraseCorpus.recipe
+    recipe = Recipe(
+      epochs: found.epochs, batchSize: max(1, found.ranks * found.batchSize / ranks), evalBatchSize: 64,
+      learningRate: found.learningRate, weightDecay: found.weightDecay, warmupSteps: found.warmupSteps,
+      maxGradNorm: found.maxGradNorm, seed: Int(found.seed))
+    let rules = corpus.baselines()
+    baselines = [("a word-overlap rule", rules.overlapAccuracy, rules.overlapF1)]
   }
 }
