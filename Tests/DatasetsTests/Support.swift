@@ -7,7 +7,9 @@ let reference = ProcessInfo.processInfo.environment["LOCKSTEP_REFERENCE"]
 
 /// The JSON file `name` of the reference's goldens.
 func golden<Value: Decodable>(_ name: String, as type: Value.Type) throws -> Value {
-  try JSONDecoder().decode(type, from: Data(readBytes("\(reference!)/golden/\(name)")))
+  let decoder = JSONDecoder()
+  decoder.keyDecodingStrategy = .convertFromSnakeCase
+  return try decoder.decode(type, from: Data(readBytes("\(reference!)/golden/\(name)")))
 }
 
 /// A folder that is removed with its files when the test is over.

@@ -13,23 +13,25 @@ struct Case: Decodable {
   var configuration: String?
   var a: String
   var b: String?
-  var max_length: Int?
-  var input_ids: [Int32]
-  var token_type_ids: [Int32]
+  var maxLength: Int?
+  var inputIds: [Int32]
+  var tokenTypeIds: [Int32]
 }
 
 func cases(_ path: String) throws -> [Case] {
   let lines = try readBytes(path).split(separator: 0x0A)
-  return try lines.map { try JSONDecoder().decode(Case.self, from: Data($0)) }
+  let decoder = JSONDecoder()
+  decoder.keyDecodingStrategy = .convertFromSnakeCase
+  return try lines.map { try decoder.decode(Case.self, from: Data($0)) }
 }
 
 /// The cases that `tokenizer` gets wrong, in words; `defaultLength` is for those without a length of their own.
 func differences(_ cases: [Case], _ tokenizer: BertTokenizer, defaultLength: Int? = nil) throws -> [String] {
   try cases.compactMap { golden in
-    let encoding = try tokenizer.encode(golden.a, golden.b, maxLength: golden.max_length ?? defaultLength)
-    if encoding.inputIDs == golden.input_ids && encoding.tokenTypeIDs == golden.token_type_ids { return nil }
-    return "\(golden.a.debugDescription), \(golden.b.debugDescription), \(golden.max_length ?? 0): "
-      + "\(encoding.inputIDs) \(encoding.tokenTypeIDs), expected \(golden.input_ids) \(golden.token_type_ids)"
+    let encoding = try tokenizer.encode(golden.a, golden.b, maxLength: golden.maxLength ?? defaultLength)
+    if encoding.inputIDs == golden.inputIds && encoding.tokenTypeIDs == golden.tokenTypeIds { return nil }
+    return "\(golden.a.debugDescription), \(golden.b.debugDescription), \(golden.maxLength ?? 0): "
+      + "\(encoding.inputIDs) \(encoding.tokenTypeIDs), expected \(golden.inputIds) \(golden.tokenTypeIds)"
   }
 }
 
