@@ -29,6 +29,9 @@ public protocol Communicator: AnyObject, Sendable {
   func allGather(_ bytes: UnsafeRawBufferPointer, into result: UnsafeMutableRawBufferPointer) throws(Failure)
   /// Returns when all ranks have called it.
   func barrier() throws(Failure)
+  /// Memory of which every rank on this host gets a part of `count` floats (counts may differ), 0 at first, visible to
+  /// the others; nil on every rank where it can't be had. Called by all ranks.
+  func makeHostMemory(count: Int) throws(Failure) -> HostMemory?
   /// Ends all ranks at once. `.success` is no verdict of an abort: it becomes `.internalError`.
   func abort(_ status: ExitStatus) -> Never
 }

@@ -21,6 +21,8 @@ public final class MPICommunicator: Communicator {
     var world: MPI_Comm?
     /// The ranks that share memory with this one.
     var local: MPI_Comm?
+    /// Shared memory, freed when MPI ends.
+    var windows: [MPI_Win?] = []
   }
   private let handles: Mutex<Handles>
   private let thread = pthread_self()
@@ -123,6 +125,34 @@ public final class MPICommunicator: Communicator {
     try inPieces(of: 1, 1, "MPI_Barrier") { world, _, _ in MPI_Barrier(world) }
   }
 
+  public func makeHostMemory(count: Int) throws(Failure) -> HostMemory? {
+    var own: UnsafeMutableRawPointer?
+    let made = inHandles("MPI_Win_allocate_shared") { handles -> Int32 in
+      var window: MPI_Win?
+      let status = MPI_Win_allocate_shared(
+        MPI_Aint(count * MemoryLayout<Float>.stride), Int32(MemoryLayout<Float>.stride), lockstep_info_null(),
+        handles.local, &own, &window)
+      if status == MPI_SUCCESS { handles.windows.append(window) }
+      return status
+    }
+    // Not an error: /dev/shm may be small. All ranks must do without where one must.
+    guard try allGather(made == MPI_SUCCESS ? 1 : 0).allSatisfy({ $0 == 1 }) else { return nil }
+    var parts: [UnsafeMutableBufferPointer<Float>] = []
+    for rank in 0..<localSize {
+      var byteCount: MPI_Aint = 0
+      var unit: Int32 = 0
+      var base: UnsafeMutableRawPointer?
+      let status = inHandles("MPI_Win_shared_query") { handles in
+        MPI_Win_shared_query(handles.windows[handles.windows.count - 1], Int32(rank), &byteCount, &unit, &base)
+      }
+      try MPICall(name: "MPI_Win_shared_query", rank: self.rank, host: host).check(status)
+      let floats = Int(byteCount) / MemoryLayout<Float>.stride
+      parts.append(
+        UnsafeMutableBufferPointer(start: base?.bindMemory(to: Float.self, capacity: floats), count: floats))
+    }
+    return HostMemory(parts)
+  }
+
   public func abort(_ status: ExitStatus) -> Never {
     fflush(nil)
     // No lock: an abort must work whatever the other threads of this process are in.
@@ -137,7 +167,9 @@ public final class MPICommunicator: Communicator {
     let freed = handles.withLock { handles -> [Int32]? in
       guard handles.world != nil else { return nil }
       defer { handles = Handles() }
-      return [MPI_Comm_free(&handles.local), MPI_Comm_free(&handles.world)]
+      return handles.windows.indices.map { MPI_Win_free(&handles.windows[$0]) } + [
+        MPI_Comm_free(&handles.local), MPI_Comm_free(&handles.world),
+      ]
     }
     guard let freed else { return }
     for status in freed { try call.check(status) }
@@ -151,9 +183,7 @@ public final class MPICommunicator: Communicator {
   private func inPieces(
     of total: Int, _ piece: Int, _ name: String, _ body: (MPI_Comm?, Int, Int32) -> Int32
   ) throws(Failure) {
-    precondition(pthread_self() == thread, "rank \(rank) calls MPI from another thread than the one that made it")
-    let status = handles.withLock { handles -> Int32 in
-      precondition(handles.world != nil, "rank \(rank) calls \(name) after MPI_Finalize")
+    let status = inHandles(name) { handles -> Int32 in
       var start = 0
       while start < total {
         let count = min(piece, total - start)
@@ -164,5 +194,14 @@ public final class MPICommunicator: Communicator {
       return MPI_SUCCESS
     }
     try MPICall(name: name, rank: rank, host: host).check(status)
+  }
+
+  /// Calls `body` with MPI's handles, on the right thread and before the end.
+  private func inHandles(_ name: String, _ body: (inout Handles) -> Int32) -> Int32 {
+    precondition(pthread_self() == thread, "rank \(rank) calls MPI from another thread than the one that made it")
+    return handles.withLock { handles in
+      precondition(handles.world != nil, "rank \(rank) calls \(name) after MPI_Finalize")
+      return body(&handles)
+    }
   }
 }

@@ -23,6 +23,7 @@ final class Meeting: @unchecked Sendable {
   private var buffers: [UnsafeMutableRawBufferPointer]
   private var arrived: [Int] = []
   private var finished: [Int] = []
+  private let memory = FloatAllocations()
   /// Counts the times that all ranks have arrived.
   private var round = 0
   /// What every collective throws from now on.
@@ -44,6 +45,13 @@ final class Meeting: @unchecked Sendable {
     pthread_mutex_destroy(lock)
     changed.deallocate()
     lock.deallocate()
+  }
+
+  /// Memory of one rank that all may see; lives as long as the meeting.
+  func allocate(_ count: Int) -> UnsafeMutableBufferPointer<Float> {
+    pthread_mutex_lock(lock)
+    defer { pthread_mutex_unlock(lock) }
+    return memory.make(count)
   }
 
   /// Waits until all ranks have made the same `call`, lets each do its `work` on all ranks' buffers, and returns when

@@ -1,10 +1,12 @@
 import FileSystem
 import Glibc
+import Synchronization
 
 /// The one rank of a job without others: every collective is done at once. MPI is not initialised.
 public final class SoloCommunicator: Communicator {
   public let host = hostName()
   public let agreement = Agreement()
+  private let memory = Mutex(FloatAllocations())
   public var rank: Int { 0 }
   public var size: Int { 1 }
   public var localRank: Int { 0 }
@@ -26,6 +28,10 @@ public final class SoloCommunicator: Communicator {
   }
 
   public func barrier() {}
+
+  public func makeHostMemory(count: Int) -> HostMemory? {
+    memory.withLock { HostMemory([$0.make(count)]) }
+  }
 
   public func abort(_ status: ExitStatus) -> Never { endProcess(status) }
 }

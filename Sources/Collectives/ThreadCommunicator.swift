@@ -101,6 +101,15 @@ public final class ThreadCommunicator: Communicator {
     try meeting.collective(Call(name: "barrier"), rank: rank, buffer: nothing) { _ in }
   }
 
+  public func makeHostMemory(count: Int) throws(Failure) -> HostMemory? {
+    let part = meeting.allocate(count)
+    var parts: [UnsafeMutableBufferPointer<Float>] = []
+    try meeting.collective(Call(name: "host memory"), rank: rank, buffer: UnsafeMutableRawBufferPointer(part)) {
+      parts = $0.map { $0.bindMemory(to: Float.self) }
+    }
+    return HostMemory(parts)
+  }
+
   public func abort(_ status: ExitStatus) -> Never { endProcess(status) }
 }
 

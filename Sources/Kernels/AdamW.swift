@@ -37,8 +37,31 @@ public struct AdamWStep: Sendable {
     self.gradientScale = Float(gradientScale)
   }
 
-  /// Updates `count` parameters and their moments in place; the gradients are read only.
+  /// Adds up the gradients of several sources and updates a run of parameters and their moments in place, in one pass
+  /// through memory.
+  ///
+  /// - Parameters:
+  ///   - range: the run's place in `parameters` and in each of `gradients`.
+  ///   - gradients: read only; added in order.
+  ///   - firstMoments, secondMoments: of the run: element 0 belongs to `range.lowerBound`.
+  /// - Returns: Σ g² of the summed gradients, before `gradientScale`.
   public func apply(
+    _ range: Range<Int>, parameters: UnsafeMutablePointer<Float>, gradients: [UnsafePointer<Float>],
+    firstMoments: UnsafeMutablePointer<Float>, secondMoments: UnsafeMutablePointer<Float>
+  ) -> Double {
+    var squares = 0.0
+    forEachBlock(range, gradients) { start, count, gradient in
+      squares += sumOfSquares(count: count, gradient)
+      update(
+        count: count, parameters: parameters + start, gradients: gradient,
+        firstMoments: firstMoments + (start - range.lowerBound),
+        secondMoments: secondMoments + (start - range.lowerBound))
+    }
+    return squares
+  }
+
+  @inline(__always)
+  private func update(
     count: Int, parameters: UnsafeMutablePointer<Float>, gradients: UnsafePointer<Float>,
     firstMoments: UnsafeMutablePointer<Float>, secondMoments: UnsafeMutablePointer<Float>
   ) {
@@ -50,6 +73,38 @@ public struct AdamWStep: Sendable {
       secondMoments[i] = v
       let denominator = v.squareRoot() * inverseSqrtCorrection2 + epsilon
       parameters[i] = parameters[i] * decayFactor - stepSize * m / denominator
+    }
+  }
+}
+
+/// Σ g² over `range`, where g is the sum of `gradients`.
+public func sumOfSquares(_ range: Range<Int>, ofSum gradients: [UnsafePointer<Float>]) -> Double {
+  var squares = 0.0
+  forEachBlock(range, gradients) { _, count, gradient in squares += sumOfSquares(count: count, gradient) }
+  return squares
+}
+
+/// Calls `body` with the start, the count and the summed gradient of each block of `range`; blocks fit the first cache.
+@inline(__always)
+private func forEachBlock(
+  _ range: Range<Int>, _ gradients: [UnsafePointer<Float>], _ body: (Int, Int, UnsafePointer<Float>) -> Void
+) {
+  let blockCount = 1024
+  withUnsafeTemporaryAllocation(of: Float.self, capacity: blockCount) { scratch in
+    guard let sum = scratch.baseAddress else { return }
+    var start = range.lowerBound
+    while start < range.upperBound {
+      let count = min(blockCount, range.upperBound - start)
+      if gradients.count == 1 {
+        body(start, count, gradients[0] + start)
+      } else {
+        let first = gradients[0] + start
+        let second = gradients[1] + start
+        for i in 0..<count { sum[i] = first[i] + second[i] }
+        for source in gradients.dropFirst(2) { add(count: count, source + start, to: sum) }
+        body(start, count, UnsafePointer(sum))
+      }
+      start += count
     }
   }
 }

@@ -75,7 +75,9 @@ public struct MPIMessages: Sendable {
     func after(_ text: String) -> String? {
       let pattern = text.split(separator: " ").map(String.init)
       guard words.count > pattern.count else { return nil }
-      return (0..<words.count - pattern.count).first { words[$0...].starts(with: pattern) }.map { words[$0 + pattern.count] }
+      return (0..<words.count - pattern.count).first { words[$0...].starts(with: pattern) }.map {
+        words[$0 + pattern.count]
+      }
     }
     var found = fault ?? Fault()
     if starts("Primary job terminated normally, but") {

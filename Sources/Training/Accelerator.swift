@@ -30,7 +30,10 @@ public final class Accelerator {
   private let network: BertClassifier
   private var evaluationNetwork: BertClassifier?
   private var batch = Batch()
+  /// This rank's gradients.
   private let gradients: FloatBuffer
+  /// Whose sum is the gradient of the whole batch: every rank's where they share memory, else this rank's, summed.
+  private let gradientSources: [UnsafePointer<Float>]
   private var windowLossSum = 0.0
   private var windowRows = 0
 
@@ -41,14 +44,22 @@ public final class Accelerator {
   public init(
     _ communicator: any Communicator, model: Model, optimizer: AdamW.Options, limits: BatchLimits, seed: UInt64,
     maxGradientNorm: Double? = nil
-  ) {
+  ) throws(Failure) {
     self.communicator = communicator
     self.model = model
-    self.optimizer = AdamW(model.layout, optimizer)
     self.maxGradientNorm = maxGradientNorm
     self.seed = seed
     network = BertClassifier(model.configuration, limits: limits)
-    gradients = FloatBuffer(count: model.layout.count)
+    let count = model.layout.count
+    if model.isShared, let memory = try communicator.makeJobMemory(count: count) {
+      gradients = FloatBuffer(borrowing: memory.parts[communicator.localRank])
+      gradientSources = memory.parts.compactMap { $0.baseAddress.map { UnsafePointer($0) } }
+      self.optimizer = AdamW(model.layout, optimizer, slice: slice(of: count, communicator))
+    } else {
+      gradients = FloatBuffer(count: count)
+      gradientSources = [UnsafePointer(gradients.pointer)]
+      self.optimizer = AdamW(model.layout, optimizer, slice: model.isShared ? slice(of: count, communicator) : nil)
+    }
     batch.reserveCapacity(rows: limits.sequences, tokens: limits.tokens)
   }
 
@@ -71,30 +82,49 @@ public final class Accelerator {
 
   /// Sums the gradients over the ranks and takes one optimizer step, the same on every rank.
   ///
-  /// - Throws: `.badData` on every rank where the loss or the gradient is not a finite number; nothing is updated then.
+  /// Where ranks share memory, each adds up and applies its slice of the parameters, in one pass; else every rank sums
+  /// and applies all of them.
+  ///
+  /// - Throws: `.badData` on every rank where the loss or the gradient is not a finite number; the weights are of no use
+  ///   any more then.
   public func step(learningRate: Double) throws(Failure) -> StepReport {
     precondition(windowRows > 0, "step without backward")
+    // Also the sign that every rank's gradients are there.
     let losses = try communicator.allGather(windowLossSum)
     if let bad = losses.firstIndex(where: { !$0.isFinite }) {
       try refuse("the loss became \(losses[bad]) at step \(optimizer.step + 1) on rank \(bad)")
     }
-    try communicator.sum(gradients.buffer)
-    let norm = try gradientNorm()
-    if !norm.isFinite {
-      let tensor = model.layout.slots.first { slot in
-        !sumOfSquares(count: slot.count, gradients.pointer + slot.offset).isFinite
-      }
-      try refuse(
-        "the gradient's norm became \(norm) at step \(optimizer.step + 1), first in \(tensor?.name ?? "the sum")")
+    if !sharesGradients { try communicator.sum(gradients.buffer) }
+    let norm: Double
+    if let maxGradientNorm {
+      norm = try gradientNorm(squares: sumOfSquares(optimizer.slice, ofSum: gradientSources))
+      _ = update(learningRate, scale: min(1, maxGradientNorm / (norm + 1e-6)))
+      // Nobody goes on before all slices of the shared weights are new.
+      if model.isShared { try communicator.barrier() }
+    } else {
+      norm = try gradientNorm(squares: update(learningRate, scale: 1))
     }
-    let clip = maxGradientNorm.map { min(1, $0 / (norm + 1e-6)) } ?? 1
-    optimizer.apply(
-      parameters: model.parameters.pointer, gradients: gradients.pointer, learningRate: learningRate,
-      gradientScale: clip)
+    if !norm.isFinite {
+      let tensor = model.layout.slots.first { !sumOfSquares($0.range, ofSum: gradientSources).isFinite }
+      try refuse("the gradient of \(tensor?.name ?? "all tensors together") became \(norm) at step \(optimizer.step)")
+    }
     let loss = losses.reduce(0, +) / Double(windowRows)
     windowLossSum = 0
     windowRows = 0
     return StepReport(step: optimizer.step, loss: loss, gradientNorm: norm, learningRate: learningRate)
+  }
+
+  private var sharesGradients: Bool { gradientSources.count == communicator.size }
+
+  private func update(_ learningRate: Double, scale: Double) -> Double {
+    optimizer.apply(
+      parameters: model.parameters.pointer, gradients: gradientSources, learningRate: learningRate,
+      gradientScale: scale)
+  }
+
+  /// The norm from this rank's part of the squares; where slices are shared, also the sign that all are through.
+  private func gradientNorm(squares: Double) throws(Failure) -> Double {
+    (model.isShared ? try communicator.sum(squares) : squares).squareRoot()
   }
 
   /// Logits, predictions and losses of a data set, every row exactly once, counted over all ranks.
@@ -129,20 +159,20 @@ public final class Accelerator {
     return made
   }
 
-  /// Each rank squares its part of the summed gradient, and the parts are added: the same on every rank.
-  private func gradientNorm() throws(Failure) -> Double {
-    let start = gradients.count * communicator.rank / communicator.size
-    let end = gradients.count * (communicator.rank + 1) / communicator.size
-    let squares = sumOfSquares(count: end - start, gradients.pointer + start)
-    return try communicator.sum(squares).squareRoot()
-  }
-
   /// Every rank knows the same, so all end in order and one line is printed.
   private func refuse(_ message: String) throws(Failure) {
     try communicator.agree { () throws(Failure) in
       throw Failure(.badData, message, hint: "a lower learning rate or --max-grad-norm 1 may help")
     }
   }
+}
+
+/// This rank's slice of `count` parameters; slices begin at multiples of 1,024, so that no two ranks write one cache line.
+private func slice(of count: Int, _ communicator: any Communicator) -> Range<Int> {
+  let blocks = (count + 1023) / 1024
+  let start = blocks * communicator.rank / communicator.size * 1024
+  let end = blocks * (communicator.rank + 1) / communicator.size * 1024
+  return min(start, count)..<min(end, count)
 }
 
 extension Batch {

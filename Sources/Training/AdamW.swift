@@ -27,45 +27,58 @@ public final class AdamW {
   public let options: Options
   /// Steps taken.
   public private(set) var step = 0
+  /// The parameters that this rank updates; moments exist for them only.
+  public let slice: Range<Int>
   private let firstMoments: FloatBuffer
   private let secondMoments: FloatBuffer
   /// Runs of parameters that are treated alike, in order and without gaps.
   private let runs: [(range: Range<Int>, decays: Bool)]
 
-  public init(_ layout: ParameterLayout, _ options: Options) {
+  /// - Parameter slice: the parameters that this rank updates; nil for all.
+  public init(_ layout: ParameterLayout, _ options: Options, slice: Range<Int>? = nil) {
+    let slice = slice ?? 0..<layout.count
     self.options = options
-    firstMoments = FloatBuffer(count: layout.count)
-    secondMoments = FloatBuffer(count: layout.count)
+    self.slice = slice
+    firstMoments = FloatBuffer(count: slice.count)
+    secondMoments = FloatBuffer(count: slice.count)
     var runs: [(range: Range<Int>, decays: Bool)] = []
     for slot in layout.slots {
+      let range = slot.range.clamped(to: slice)
+      guard !range.isEmpty else { continue }
       let decays = !(options.sparesBiasAndNorm && slot.kind.isBiasOrNorm)
       if let last = runs.last, last.decays == decays {
-        runs[runs.count - 1].range = last.range.lowerBound..<slot.range.upperBound
+        runs[runs.count - 1].range = last.range.lowerBound..<range.upperBound
       } else {
-        runs.append((slot.range, decays))
+        runs.append((range, decays))
       }
     }
     self.runs = runs
   }
 
-  /// Takes one step: parameters and moments change in place, gradients are read only.
+  /// Takes one step for the slice: parameters and moments change in place, gradients are read only.
   ///
-  /// - Parameter gradientScale: factor of every gradient, below 1 where the norm is clipped.
+  /// - Parameters:
+  ///   - parameters: the whole flat buffer.
+  ///   - gradients: whole buffers, whose sum is the gradient.
+  ///   - gradientScale: factor of every gradient, below 1 where the norm is clipped.
+  /// - Returns: Σ g² over the slice, before scaling.
   public func apply(
-    parameters: UnsafeMutablePointer<Float>, gradients: UnsafePointer<Float>, learningRate: Double,
+    parameters: UnsafeMutablePointer<Float>, gradients: [UnsafePointer<Float>], learningRate: Double,
     gradientScale: Double = 1
-  ) {
+  ) -> Double {
     step += 1
+    var squares = 0.0
     for decays in [true, false] {
       let update = AdamWStep(
         step: step, learningRate: learningRate, weightDecay: decays ? options.weightDecay : 0, beta1: options.beta1,
         beta2: options.beta2, epsilon: options.epsilon, gradientScale: gradientScale)
       for run in runs where run.decays == decays {
-        let start = run.range.lowerBound
-        update.apply(
-          count: run.range.count, parameters: parameters + start, gradients: gradients + start,
-          firstMoments: firstMoments.pointer + start, secondMoments: secondMoments.pointer + start)
+        let start = run.range.lowerBound - slice.lowerBound
+        squares += update.apply(
+          run.range, parameters: parameters, gradients: gradients, firstMoments: firstMoments.pointer + start,
+          secondMoments: secondMoments.pointer + start)
       }
     }
+    return squares
   }
 }

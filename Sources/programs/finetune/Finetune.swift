@@ -10,7 +10,7 @@ func finetune(_ command: FinetuneCommand, _ communicator: any Communicator, _ re
   try checkAgreement(job, communicator)
 
   // Rank 0 reads the weights and gives them to the others.
-  let model = Model(job.configuration)
+  let model = try Model(job.configuration, communicator)
   let report = try communicator.agree { () throws(Failure) -> LoadReport? in
     guard communicator.isMain else { return nil }
     if command.model == nil || command.initialization == .random {
@@ -34,7 +34,7 @@ func finetune(_ command: FinetuneCommand, _ communicator: any Communicator, _ re
     try reporter.line("for comparison, \(baseline.name): " + scores(baseline.accuracy, baseline.f1))
   }
 
-  let accelerator = Accelerator(
+  let accelerator = try Accelerator(
     communicator, model: model, optimizer: job.optimizer, limits: job.limits,
     seed: UInt64(bitPattern: Int64(job.seed)), maxGradientNorm: command.maxGradNorm ?? job.recipe.maxGradNorm)
   var meter = Meter(job, reporter, metrics)
