@@ -10,6 +10,7 @@ let hotLoops: [SwiftSetting] = [.unsafeFlags(["-Ounchecked", "-Xcc", "-march=\(m
 
 /// The programs carry the Swift runtime inside: they start in half the time, and run on hosts without Swift. Not
 /// `--static-swift-stdlib`, for then the tests (whose library is dynamic only) would have every module compiled twice.
+/// A test target may not depend on such a program, or it would be linked so itself; tests run the programs.
 /// The libraries are those that a static FoundationEssentials, which ArgumentParser uses, stands on.
 let staticRuntime: [LinkerSetting] = [
   .unsafeFlags(["-static-stdlib", "-l_FoundationCShims", "-l_FoundationCollections", "-lswiftSynchronization"])
@@ -46,7 +47,9 @@ let package = Package(
     .target(name: "Collectives", dependencies: ["CMPI", "FileSystem"]),
     .target(
       name: "Training",
-      dependencies: ["BERT", "Kernels", "Collectives", "Datasets", "Tokenization", "Safetensors", "Corpus", "FileSystem"]),
+      dependencies: [
+        "BERT", "Kernels", "Collectives", "Datasets", "Tokenization", "Safetensors", "Corpus", "FileSystem",
+      ]),
     .executableTarget(
       name: "finetune", dependencies: ["Training", argumentParser], path: "Sources/programs/finetune",
       linkerSettings: staticRuntime),
@@ -68,7 +71,7 @@ let package = Package(
     .testTarget(name: "SafetensorsTests", dependencies: ["Safetensors"]),
     .testTarget(name: "CollectivesTests", dependencies: ["Collectives"]),
     .testTarget(name: "TrainingTests", dependencies: ["Training"]),
-    .testTarget(name: "LauncherTests", dependencies: ["Launcher", "FileSystem", "launch-cli"]),
+    .testTarget(name: "LauncherTests", dependencies: ["Launcher", "FileSystem"]),
   ],
   swiftLanguageModes: [.v6]
 )

@@ -49,7 +49,8 @@ public struct Cores: Sendable, Equatable {
   package static func quota(cgroups: String, read: (String) -> String?) -> Double? {
     var smallest: Double?
     func consider(_ quota: Substring?, _ period: Substring?) {
-      guard let quota = quota.flatMap({ Double($0) }), let period = period.flatMap({ Double($0) }), quota > 0, period > 0
+      guard let quota = quota.flatMap({ Double($0) }), let period = period.flatMap({ Double($0) }), quota > 0,
+        period > 0
       else { return }
       smallest = min(smallest ?? .infinity, quota / period)
     }

@@ -21,7 +21,9 @@ public struct Environment: Sendable, Equatable {
   public subscript(name: String) -> String? {
     get {
       let prefix = Array("\(name)=".utf8)
-      return entries.first { $0.starts(with: prefix) }.map { String(decoding: $0.dropFirst(prefix.count), as: UTF8.self) }
+      return entries.first { $0.starts(with: prefix) }.map {
+        String(decoding: $0.dropFirst(prefix.count), as: UTF8.self)
+      }
     }
     set {
       let prefix = Array("\(name)=".utf8)

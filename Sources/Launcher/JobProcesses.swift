@@ -35,7 +35,9 @@ public enum JobProcesses {
 
   /// The state letter of a process; nil when it is gone. The name before it is in parentheses and may hold any byte.
   private static func state(of pid: pid_t) -> UInt8? {
-    guard let stat = systemFile("/proc/\(pid)/stat"), let end = stat.lastIndex(of: UInt8(ascii: ")")) else { return nil }
+    guard let stat = systemFile("/proc/\(pid)/stat"), let end = stat.lastIndex(of: UInt8(ascii: ")")) else {
+      return nil
+    }
     return end + 2 < stat.count ? stat[end + 2] : nil
   }
 

@@ -75,7 +75,9 @@ public struct MPIMessages: Sendable {
     func after(_ text: String) -> String? {
       let pattern = text.split(separator: " ").map(String.init)
       guard words.count > pattern.count else { return nil }
-      return (0..<words.count - pattern.count).first { words[$0...].starts(with: pattern) }.map { words[$0 + pattern.count] }
+      return (0..<words.count - pattern.count).first { words[$0...].starts(with: pattern) }.map {
+        words[$0 + pattern.count]
+      }
     }
     var found = fault ?? Fault()
     if starts("Primary job terminated normally, but") {
@@ -90,7 +92,7 @@ public struct MPIMessages: Sendable {
       found.rank = after("process rank").flatMap(digits)
       found.host = after("on node")
       found.signal = after("on signal").flatMap(digits).map { Int32(truncatingIfNeeded: $0) }
-    } else if starts("mpirun detected that one or more processes exited with non-zero status") {
+    } else if starts("mpirun detected that one or more processes exited with non-zero") {
       guard !found.isAbort else { return true }
       // `Process name: [[20318,1],1]`
       found.rank = after("Process name:").flatMap { $0.split(separator: ",").last }.flatMap { digits(String($0)) }

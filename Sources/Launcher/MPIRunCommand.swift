@@ -47,7 +47,8 @@ public enum MPIRunCommand {
 
   /// One option a line, quoted for a shell, each with its comment.
   public static func commented(_ command: String, for plan: LaunchPlan) -> String {
-    let lines = [(shellQuoted(command), "Open MPI")]
+    let lines =
+      [(shellQuoted(command), "Open MPI")]
       + options(for: plan).map { ("  " + $0.words.map(shellQuoted).joined(separator: " "), $0.comment) }
     let width = min(lines.map(\.0.count).max() ?? 0, 60)
     return lines.map { line, comment in

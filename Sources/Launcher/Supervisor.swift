@@ -65,6 +65,9 @@ private struct Job {
   /// The signal that ended the job by the user's wish.
   var stopSignal: Int32?
   private var deadline: ContinuousClock.Instant?
+  /// Since when mpirun has no rank here any more, though it had.
+  private var ranksGone: ContinuousClock.Instant?
+  private var hadRanks = false
   private let clock = ContinuousClock()
 
   init(child: ChildProcess, runID: String, graceSeconds: Double, say: @escaping @Sendable (String) -> Void) {
@@ -90,11 +93,28 @@ private struct Job {
       }
       // mpirun is still there but has closed its end: wait for it without spinning.
       if !isOpen { usleep(20_000) }
+      killStragglers()
       if let deadline, clock.now > deadline {
         say("mpirun did not end in \(Int(graceSeconds)) s; killing the job")
         self.deadline = nil
         _ = JobProcesses.kill(runID: runID)
       }
+    }
+  }
+
+  /// mpirun waits for the output of whatever a rank has started and left behind: without end for a helper that stays.
+  private mutating func killStragglers() {
+    guard let children = systemText("/proc/\(child.pid)/task/\(child.pid)/children") else { return }
+    if !children.isEmpty {
+      hadRanks = true
+      ranksGone = nil
+    } else if hadRanks {
+      let now = clock.now
+      guard now - (ranksGone ?? now) > .seconds(1) else {
+        ranksGone = ranksGone ?? now
+        return
+      }
+      for pid in JobProcesses.find(runID: runID) where pid != child.pid { kill(pid, SIGKILL) }
     }
   }
 
