@@ -12,6 +12,7 @@ let hotLoops: [SwiftSetting] = [
 
 /// The programs carry the Swift runtime inside: they start in half the time, and run on hosts without Swift. Not
 /// `--static-swift-stdlib`, for then the tests (whose library is dynamic only) would have every module compiled twice.
+/// A test target may not depend on such a program, or it would be linked so itself; tests run the programs.
 /// The libraries are those that a static FoundationEssentials, which ArgumentParser uses, stands on.
 let staticRuntime: [LinkerSetting] = [
   .unsafeFlags(["-static-stdlib", "-l_FoundationCShims", "-l_FoundationCollections", "-lswiftSynchronization"])
@@ -78,7 +79,7 @@ let package = Package(
     .executableTarget(
       name: "rankcheck", dependencies: ["Collectives", "FileSystem"], path: "Tests/Support/rankcheck"),
     .testTarget(name: "TrainingTests", dependencies: ["Training"]),
-    .testTarget(name: "LauncherTests", dependencies: ["Launcher", "FileSystem", "launch-cli"]),
+    .testTarget(name: "LauncherTests", dependencies: ["Launcher", "FileSystem"]),
   ],
   swiftLanguageModes: [.v6]
 )

@@ -92,7 +92,7 @@ public struct MPIMessages: Sendable {
       found.rank = after("process rank").flatMap(digits)
       found.host = after("on node")
       found.signal = after("on signal").flatMap(digits).map { Int32(truncatingIfNeeded: $0) }
-    } else if starts("mpirun detected that one or more processes exited with non-zero status") {
+    } else if starts("mpirun detected that one or more processes exited with non-zero") {
       guard !found.isAbort else { return true }
       // `Process name: [[20318,1],1]`
       found.rank = after("Process name:").flatMap { $0.split(separator: ",").last }.flatMap { digits(String($0)) }

@@ -7,6 +7,8 @@ public struct Supervisor: Sendable {
   /// The launcher's own binary, which stands guard over mpirun.
   public var launcher: String
   public var runID: String
+  /// Whether all ranks are on this machine.
+  public var isLocal = true
   /// How long mpirun may take to end its ranks after it was asked to.
   public var graceSeconds: Double = 8
   /// Shows a line to the user.
@@ -46,7 +48,7 @@ public struct Supervisor: Sendable {
     }
     close(pipeEnds[1])
 
-    var job = Job(child: child, runID: runID, graceSeconds: graceSeconds, say: say)
+    var job = Job(child: child, supervisor: self)
     let end = job.watch(signals: signals, messages: messages)
     let left = JobProcesses.kill(runID: runID)
     if !left.isEmpty { say("processes \(left.map(String.init).joined(separator: ", ")) of the job cannot be killed") }
@@ -58,20 +60,20 @@ public struct Supervisor: Sendable {
 /// A running mpirun and what was done to it.
 private struct Job {
   let child: ChildProcess
-  let runID: String
-  let graceSeconds: Double
-  let say: @Sendable (String) -> Void
+  let supervisor: Supervisor
   var messages = MPIMessages()
   /// The signal that ended the job by the user's wish.
   var stopSignal: Int32?
   private var deadline: ContinuousClock.Instant?
+  /// Since when mpirun has no rank any more, though processes of the job are there.
+  private var ranksGone: ContinuousClock.Instant?
   private let clock = ContinuousClock()
 
-  init(child: ChildProcess, runID: String, graceSeconds: Double, say: @escaping @Sendable (String) -> Void) {
+  private var runID: String { supervisor.runID }
+
+  init(child: ChildProcess, supervisor: Supervisor) {
     self.child = child
-    self.runID = runID
-    self.graceSeconds = graceSeconds
-    self.say = say
+    self.supervisor = supervisor
   }
 
   mutating func watch(signals: SignalQueue, messages descriptor: Int32) -> ChildProcess.End {
@@ -90,11 +92,31 @@ private struct Job {
       }
       // mpirun is still there but has closed its end: wait for it without spinning.
       if !isOpen { usleep(20_000) }
+      killStragglers()
       if let deadline, clock.now > deadline {
-        say("mpirun did not end in \(Int(graceSeconds)) s; killing the job")
+        supervisor.say("mpirun did not end in \(Int(supervisor.graceSeconds)) s; killing the job")
         self.deadline = nil
         _ = JobProcesses.kill(runID: runID)
       }
+    }
+  }
+
+  /// mpirun waits for the output of whatever a rank has started and left behind: without end for a helper that stays.
+  /// Where the ranks are gone and such helpers are all that is left, they are ended.
+  private mutating func killStragglers() {
+    guard supervisor.isLocal, let ranks = systemText("/proc/\(child.pid)/task/\(child.pid)/children"), ranks.isEmpty
+    else {
+      ranksGone = nil
+      return
+    }
+    let helpers = JobProcesses.find(runID: runID).filter { $0 != child.pid }
+    let now = clock.now
+    if helpers.isEmpty {
+      ranksGone = nil
+    } else if let ranksGone, now - ranksGone > .milliseconds(900) {
+      for pid in helpers { kill(pid, SIGKILL) }
+    } else {
+      ranksGone = ranksGone ?? now
     }
   }
 
@@ -103,7 +125,7 @@ private struct Job {
     case SIGINT, SIGTERM, SIGHUP, SIGQUIT:
       if stopSignal == nil {
         stopSignal = signal
-        deadline = clock.now + .milliseconds(Int(graceSeconds * 1000))
+        deadline = clock.now + .milliseconds(Int(supervisor.graceSeconds * 1000))
         // Once: a second one would make mpirun leave without ending its ranks.
         kill(child.pid, SIGTERM)
       } else {

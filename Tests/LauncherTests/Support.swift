@@ -16,8 +16,8 @@ struct RunResult {
 let binaries: String = {
   if let folder = getenv("LOCKSTEP_BIN") { return String(cString: folder) }
   var buffer = [CChar](repeating: 0, count: 4097)
-  _ = readlink("/proc/self/exe", &buffer, 4096)
-  return parent(of: String(cString: buffer))
+  let count = max(0, readlink("/proc/self/exe", &buffer, 4096))
+  return parent(of: String(decoding: buffer[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self))
 }()
 
 /// A program that is running, with its output going to files.
@@ -27,7 +27,8 @@ struct Running {
   let start = ContinuousClock.now
 
   init(_ path: String, _ arguments: [[UInt8]], environment changes: [String: String?] = [:]) throws {
-    folder = try temporaryFolder()
+    let folder = try temporaryFolder()
+    self.folder = folder
     var environment = Environment.ofThisProcess()
     for (name, value) in changes { environment[name] = value }
     let outputs = ["stdout", "stderr"].map { open("\(folder)/\($0)", O_WRONLY | O_CREAT | O_CLOEXEC, 0o600) }
@@ -55,7 +56,12 @@ struct Running {
   /// Waits for the end; a program that takes more than `seconds` is killed.
   func finish(within seconds: Double = 60) -> RunResult {
     var end: ChildProcess.End?
-    if !wait(seconds: seconds, until: { end = child.end(); return end != nil }) {
+    if !wait(
+      seconds: seconds,
+      until: {
+        end = child.end(); return end != nil
+      })
+    {
       kill(child.pid, SIGKILL)
       while end == nil { end = child.end() }
     }
@@ -87,5 +93,5 @@ func launch(_ arguments: String..., environment: [String: String?] = [:]) throws
 func temporaryFolder() throws -> String {
   var template = Array("/tmp/lockstep-test-XXXXXX".utf8CString)
   guard mkdtemp(&template) != nil else { throw Failure(.cannotCreate, "mkdtemp: \(lastSystemError())") }
-  return String(cString: template)
+  return String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
 }
