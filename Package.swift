@@ -52,11 +52,16 @@ let package = Package(
       dependencies: [
         "BERT", "Kernels", "Collectives", "Datasets", "Tokenization", "Safetensors", "Corpus", "FileSystem",
       ]),
+    .target(
+      name: "ProgramSupport", dependencies: ["Training", argumentParser], path: "Sources/programs/support"),
     .executableTarget(
-      name: "finetune", dependencies: ["Training", argumentParser], path: "Sources/programs/finetune",
+      name: "finetune", dependencies: ["Training", "ProgramSupport", argumentParser], path: "Sources/programs/finetune",
       linkerSettings: staticRuntime),
     .executableTarget(
-      name: "inspect", dependencies: ["Training", argumentParser], path: "Sources/programs/inspect",
+      name: "inspect", dependencies: ["Training", "ProgramSupport", argumentParser], path: "Sources/programs/inspect",
+      linkerSettings: staticRuntime),
+    .executableTarget(
+      name: "raw-training-loop", dependencies: ["Training"], path: "Examples/RawTrainingLoop",
       linkerSettings: staticRuntime),
 
     // The front-end: links neither MPI nor BLAS.

@@ -87,6 +87,7 @@ public final class Accelerator {
   ///
   /// - Throws: `.badData` on every rank where the loss or the gradient is not a finite number; the weights are of no use
   ///   any more then.
+  @discardableResult
   public func step(learningRate: Double) throws(Failure) -> StepReport {
     precondition(windowRows > 0, "step without backward")
     // Also the sign that every rank's gradients are there.

@@ -1,3 +1,4 @@
+import BERT
 import Datasets
 import FileSystem
 
@@ -44,6 +45,12 @@ public struct DataLoader: Sendable {
 
   /// Optimizer steps of an epoch.
   public var stepsPerEpoch: Int { (plan.steps + accumulationSteps - 1) / accumulationSteps }
+
+  /// The most that one batch can hold: what an `Accelerator` for this loader needs.
+  public var limits: BatchLimits {
+    let rows = plan.rankBatchSize
+    return BatchLimits(tokens: dataset.mostTokens(inRows: rows), sequences: rows, length: dataset.longestRow)
+  }
 
   /// This rank's micro-batches of an epoch, in order.
   public func epoch(_ epoch: Int) -> some Sequence<Share> {

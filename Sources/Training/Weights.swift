@@ -1,4 +1,5 @@
 import BERT
+import Collectives
 import FileSystem
 import Safetensors
 
@@ -10,7 +11,32 @@ public struct LoadReport: Sendable, Equatable {
   public var unused: [String] = []
 }
 
+/// Where a model's weights come from.
+public enum Initialization: String, Sendable, CaseIterable {
+  /// The checkpoint; what it lacks starts fresh.
+  case checkpoint
+  /// All fresh.
+  case random
+}
+
 extension Model {
+  /// Fills the weights on every rank: rank 0 reads or makes them and gives them to the others.
+  ///
+  /// - Parameter seed: of fresh weights.
+  public func load(
+    _ initialization: Initialization, from folder: ModelFolder, seed: Int, _ communicator: any Communicator
+  ) throws(Failure) -> LoadReport {
+    let seed = UInt64(bitPattern: Int64(seed))
+    let report = try communicator.agree { () throws(Failure) -> LoadReport in
+      guard communicator.isMain else { return LoadReport() }
+      if initialization == .checkpoint { return try loadWeights(folder: folder.path, seed: seed) }
+      initialize(seed: seed)
+      return LoadReport()
+    }
+    try broadcast(communicator)
+    return report
+  }
+
   /// Overwrites the weights with those of the checkpoint in `folder`; parameters that it lacks start fresh.
   ///
   /// Tensors are found by name with or without the `bert.` in front, and with LayerNorm's old names.

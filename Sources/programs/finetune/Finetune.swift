@@ -9,17 +9,8 @@ func finetune(_ command: FinetuneCommand, _ communicator: any Communicator, _ re
   let job = try communicator.agree { () throws(Failure) in try Job(command, communicator) }
   try checkAgreement(job, communicator)
 
-  // Rank 0 reads the weights and gives them to the others.
   let model = try Model(job.configuration, communicator)
-  let report = try communicator.agree { () throws(Failure) -> LoadReport? in
-    guard communicator.isMain else { return nil }
-    if command.model == nil || command.initialization == .random {
-      model.initialize(seed: UInt64(bitPattern: Int64(job.seed)))
-      return nil
-    }
-    return try model.loadWeights(folder: job.folder.path, seed: UInt64(bitPattern: Int64(job.seed)))
-  }
-  try model.broadcast(communicator)
+  let report = try model.load(job.initialization, from: job.folder, seed: job.seed, communicator)
 
   // Last, when nothing else can be wrong: a metrics file of an earlier run is emptied here.
   let metrics = try communicator.agree { () throws(Failure) -> MetricsFile? in
@@ -29,13 +20,13 @@ func finetune(_ command: FinetuneCommand, _ communicator: any Communicator, _ re
     return try MetricsFile(path)
   }
   try reporter.facts(job.facts)
-  if let report { try say(report, reporter) }
+  try say(report, reporter)
   for baseline in job.baselines {
     try reporter.line("for comparison, \(baseline.name): " + scores(baseline.accuracy, baseline.f1))
   }
 
   let accelerator = try Accelerator(
-    communicator, model: model, optimizer: job.optimizer, limits: job.limits,
+    communicator, model: model, optimizer: job.optimizer, limits: job.loader.limits,
     seed: UInt64(bitPattern: Int64(job.seed)), maxGradientNorm: command.maxGradNorm ?? job.recipe.maxGradNorm)
   var meter = Meter(job, reporter, metrics)
   var evaluations: [EvaluationRecord] = []

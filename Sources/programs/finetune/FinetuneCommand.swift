@@ -1,24 +1,12 @@
 import ArgumentParser
 import Datasets
 import FileSystem
-
-extension Remainder: ExpressibleByArgument {
-  public init?(argument: String) {
-    guard let value = Remainder(rawValue: argument), value != .ragged else { return nil }
-    self = value
-  }
-
-  public static var allValueStrings: [String] { allCases.filter { $0 != .ragged }.map(\.rawValue) }
-}
-
-/// Where the weights come from.
-enum Initialization: String, ExpressibleByArgument, CaseIterable {
-  case checkpoint, random
-}
+import ProgramSupport
+import Training
 
 /// The options of `finetune`, with Hugging Face's names. What is nil falls to the recipe: the write-ups' for a real job,
 /// the corpus's own for the embedded default.
-struct FinetuneCommand: ParsableArguments {
+struct FinetuneCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "finetune",
     abstract: "Fine-tunes BERT on sentence pairs, on as many ranks as it was started on.",
@@ -40,34 +28,35 @@ struct FinetuneCommand: ParsableArguments {
   var epochs: Int?
 
   @Option(
-    name: dashed("batch-size"), help: "Rows of a batch on each rank; with --split-batches on all together. (default: 8)"
+    name: bothSpellings("batch-size"),
+    help: "Rows of a batch on each rank; with --split-batches on all together. (default: 8)"
   )
   var batchSize: Int?
 
-  @Option(name: dashed("eval-batch-size"), help: "Rows of a batch in evaluation, on each rank. (default: 8)")
+  @Option(name: bothSpellings("eval-batch-size"), help: "Rows of a batch in evaluation, on each rank. (default: 8)")
   var evalBatchSize: Int?
 
-  @Option(name: dashed("learning-rate"), help: "The highest learning rate. (default: 3e-5)")
+  @Option(name: bothSpellings("learning-rate"), help: "The highest learning rate. (default: 3e-5)")
   var learningRate: Double?
 
-  @Option(name: dashed("weight-decay"), help: "AdamW's weight decay. (default: 0.01)")
+  @Option(name: bothSpellings("weight-decay"), help: "AdamW's weight decay. (default: 0.01)")
   var weightDecay: Double?
 
-  @Option(name: dashed("warmup-steps"), help: "Optimizer steps of linear warm-up. (default: 0)")
+  @Option(name: bothSpellings("warmup-steps"), help: "Optimizer steps of linear warm-up. (default: 0)")
   var warmupSteps: Int?
 
-  @Option(name: dashed("max-steps"), help: "Optimizer steps in all; overrides --epochs.")
+  @Option(name: bothSpellings("max-steps"), help: "Optimizer steps in all; overrides --epochs.")
   var maxSteps: Int?
 
   @Option(
-    name: dashed("max-length"),
+    name: bothSpellings("max-length"),
     help: "The most tokens of a row, special ones included. (default: 512, or what the model has)")
   var maxLength: Int?
 
-  @Option(name: dashed("gradient-accumulation-steps"), help: "Micro-batches of one optimizer step. (default: 1)")
+  @Option(name: bothSpellings("gradient-accumulation-steps"), help: "Micro-batches of one optimizer step. (default: 1)")
   var gradientAccumulationSteps: Int?
 
-  @Option(name: dashed("max-grad-norm"), help: "Clips the gradient to this norm.")
+  @Option(name: bothSpellings("max-grad-norm"), help: "Clips the gradient to this norm.")
   var maxGradNorm: Double?
 
   @Option(help: "Every dropout of the model. (default: config.json's)")
@@ -76,10 +65,10 @@ struct FinetuneCommand: ParsableArguments {
   @Option(help: "Seed of the order, of dropout and of fresh weights. (default: 42)")
   var seed: Int?
 
-  @Flag(name: dashed("no-shuffle"), help: "Keep the order of the file.")
+  @Flag(name: bothSpellings("no-shuffle"), help: "Keep the order of the file.")
   var noShuffle = false
 
-  @Flag(name: dashed("split-batches"), help: "The batch size is that of all ranks together.")
+  @Flag(name: bothSpellings("split-batches"), help: "The batch size is that of all ranks together.")
   var splitBatches = false
 
   @Option(
@@ -88,10 +77,10 @@ struct FinetuneCommand: ParsableArguments {
   )
   var uneven = Remainder.exact
 
-  @Flag(name: dashed("no-decay-bias-norm"), help: "Leave biases and LayerNorm out of weight decay.")
+  @Flag(name: bothSpellings("no-decay-bias-norm"), help: "Leave biases and LayerNorm out of weight decay.")
   var noDecayBiasNorm = false
 
-  @Option(name: dashed("output-dir"), help: ArgumentHelp("Where to save the trained model.", valueName: "dir"))
+  @Option(name: bothSpellings("output-dir"), help: ArgumentHelp("Where to save the trained model.", valueName: "dir"))
   var outputDir: String?
 
   @Option(help: ArgumentHelp("Where to write metrics as JSON lines.", valueName: "file"))
@@ -141,9 +130,4 @@ struct FinetuneCommand: ParsableArguments {
         hint: "name another folder")
     }
   }
-}
-
-/// The spellings of an option: with dashes, and with Accelerate's underscores.
-private func dashed(_ name: String) -> NameSpecification {
-  [.customLong(name), .customLong(String(name.map { $0 == "-" ? "_" : $0 }))]
 }

@@ -18,6 +18,7 @@ struct Job {
   var seed: Int
   var labelNames: [String]
   var recipe: Recipe
+  var initialization: Initialization
   /// Names and values to print at the start.
   var facts: [(name: String, value: String)]
   /// What needs no learning, to measure accuracy against.
@@ -32,6 +33,7 @@ struct Job {
         try Source.embedded(ranks: communicator.size)
       }
     recipe = source.recipe
+    initialization = command.model == nil ? .random : command.initialization
     folder = source.folder
     labelNames = source.labelNames
     configuration = folder.configuration
@@ -69,12 +71,6 @@ struct Job {
     baselines = [("always guessing the majority", guess.accuracy, guess.f1)] + source.baselines
     facts = []
     facts = describe(source, communicator)
-  }
-
-  /// The most that one batch can hold.
-  var limits: BatchLimits {
-    let rows = loader.plan.rankBatchSize
-    return BatchLimits(tokens: train.mostTokens(inRows: rows), sequences: rows, length: train.longestRow)
   }
 
   /// Numbers that must be the same on every rank, with what they stand for.

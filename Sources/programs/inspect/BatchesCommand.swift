@@ -1,9 +1,8 @@
 import ArgumentParser
 import Datasets
 import FileSystem
+import ProgramSupport
 import Tokenization
-
-extension Split: ExpressibleByArgument {}
 
 /// `inspect batches`: the first batches of every rank, by keys and shapes.
 struct BatchesCommand: ParsableCommand {
@@ -22,7 +21,7 @@ struct BatchesCommand: ParsableCommand {
   @Option(help: "The split: train, validation or test.")
   var split = Split.train
 
-  @Option(name: sharedNames("max-length"), help: "The most tokens of a row, special ones included.")
+  @Option(name: bothSpellings("max-length"), help: "The most tokens of a row, special ones included.")
   var maxLength = 512
 
   @Option(help: "How many steps to show.")

@@ -2,6 +2,7 @@ import ArgumentParser
 import BERT
 import Datasets
 import FileSystem
+import ProgramSupport
 import Training
 
 /// `inspect forward`: logits, loss and gradients of one batch, for comparing with another implementation.
@@ -25,7 +26,7 @@ struct ForwardCommand: ParsableCommand {
   @Option(help: "How many rows, from the first on.")
   var rows = 8
 
-  @Option(name: sharedNames("max-length"), help: "The most tokens of a row, special ones included.")
+  @Option(name: bothSpellings("max-length"), help: "The most tokens of a row, special ones included.")
   var maxLength = 512
 
   @Option(help: ArgumentHelp("Where to write every gradient of the mean loss, as safetensors.", valueName: "file"))

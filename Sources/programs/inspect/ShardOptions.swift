@@ -1,42 +1,28 @@
 import ArgumentParser
 import Datasets
-
-/// The spellings of an option: with dashes, and with Accelerate's underscores.
-func sharedNames(_ name: String) -> NameSpecification {
-  let underscored = String(name.map { $0 == "-" ? "_" : $0 })
-  return underscored == name ? [.customLong(name)] : [.customLong(name), .customLong(underscored)]
-}
-
-extension Remainder: ExpressibleByArgument {
-  /// What `--uneven` offers; the ragged kind is Accelerate's own.
-  public init?(argument: String) {
-    guard let value = Remainder(rawValue: argument), value != .ragged else { return nil }
-    self = value
-  }
-
-  public static var allValueStrings: [String] { allCases.filter { $0 != .ragged }.map(\.rawValue) }
-}
+import ProgramSupport
 
 /// How rows are dealt to ranks, as `finetune` takes it.
 struct ShardOptions: ParsableArguments {
-  @Option(name: sharedNames("batch-size"), help: "Rows of a batch on each rank; with --split-batches on all together.")
+  @Option(
+    name: bothSpellings("batch-size"), help: "Rows of a batch on each rank; with --split-batches on all together.")
   var batchSize = 8
 
-  @Option(name: sharedNames("num-processes"), help: "The number of ranks.")
+  @Option(name: bothSpellings("num-processes"), help: "The number of ranks.")
   var numProcesses = 1
 
-  @Flag(name: sharedNames("split-batches"), help: "The batch size is that of all ranks together.")
+  @Flag(name: bothSpellings("split-batches"), help: "The batch size is that of all ranks together.")
   var splitBatches = false
 
   @Option(help: "What becomes of the rows that do not fill the last round: exact, pad or drop.")
   var uneven: Remainder?
 
   @Option(
-    name: sharedNames("even-batches"),
+    name: bothSpellings("even-batches"),
     help: ArgumentHelp("Deal as Accelerate does, with its even_batches true or false.", valueName: "true|false"))
   var evenBatches: Bool?
 
-  @Flag(name: sharedNames("drop-last"), help: "Leave out the rows that do not fill the last round.")
+  @Flag(name: bothSpellings("drop-last"), help: "Leave out the rows that do not fill the last round.")
   var dropLast = false
 
   @Flag(help: "Shuffle the rows; without it they keep their order.")

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Datasets
 import FileSystem
+import ProgramSupport
 
 /// `inspect shards`: which rows each rank would take.
 struct ShardsCommand: ParsableCommand {
@@ -15,7 +16,7 @@ struct ShardsCommand: ParsableCommand {
   /// No list of row numbers is longer.
   private static let largestDataset = 100_000_000
 
-  @Option(name: sharedNames("dataset-size"), help: "The number of rows.")
+  @Option(name: bothSpellings("dataset-size"), help: "The number of rows.")
   var datasetSize: Int
 
   @OptionGroup var sharding: ShardOptions

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Datasets
 import FileSystem
+import ProgramSupport
 import Tokenization
 
 /// `inspect tokens`: the tokenizer's output, a JSON line per row.
@@ -20,7 +21,7 @@ struct TokensCommand: ParsableCommand {
   @Option(help: ArgumentHelp("A table of MRPC, with or without labels.", valueName: "file"))
   var tsv: String?
 
-  @Option(name: sharedNames("max-length"), help: "The most tokens of a row, special ones included.")
+  @Option(name: bothSpellings("max-length"), help: "The most tokens of a row, special ones included.")
   var maxLength: Int?
 
   func validate() throws {

@@ -1,0 +1,23 @@
+import ArgumentParser
+import Datasets
+import Training
+
+/// The spellings of an option: with dashes, and with Accelerate's underscores.
+public func bothSpellings(_ name: String) -> NameSpecification {
+  let underscored = String(name.map { $0 == "-" ? "_" : $0 })
+  return underscored == name ? [.customLong(name)] : [.customLong(name), .customLong(underscored)]
+}
+
+extension Remainder: ExpressibleByArgument {
+  /// What `--uneven` offers; the ragged kind is Accelerate's own.
+  public init?(argument: String) {
+    guard let value = Remainder(rawValue: argument), value != .ragged else { return nil }
+    self = value
+  }
+
+  public static var allValueStrings: [String] { allCases.filter { $0 != .ragged }.map(\.rawValue) }
+}
+
+extension Split: ExpressibleByArgument {}
+
+extension Initialization: ExpressibleByArgument {}
