@@ -26,14 +26,15 @@ public struct GLUETask: Sendable, Equatable {
 
   /// A task of classes or scores over one column of sentences or two.
   public init(
-    name: String, firstColumn: String, secondColumn: String?, labelColumn: String, labels: Labels, metrics: [String],
-    officialRowCounts: [Split: Int] = [:]
+    name: String, firstColumn: String, secondColumn: String?, labelColumn: String, labels: Labels, labelNames: [String] = [],
+    metrics: [String], officialRowCounts: [Split: Int] = [:]
   ) {
     self.name = name
     self.firstColumn = firstColumn
     self.secondColumn = secondColumn
     self.labelColumn = labelColumn
     self.labels = labels
+    self.labelNames = labelNames
     self.metrics = metrics
     self.officialRowCounts = officialRowCounts
   }
