@@ -18,7 +18,7 @@ enum Initialization: String, ExpressibleByArgument, CaseIterable {
 
 /// The options of `finetune`, with Hugging Face's names. What is nil falls to the recipe: the write-ups' for a real job,
 /// the corpus's own for the embedded default.
-struct FinetuneCommand: ParsableArguments {
+struct FinetuneCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "finetune",
     abstract: "Fine-tunes BERT on sentence pairs, on as many ranks as it was started on.",
