@@ -69,9 +69,14 @@ let package = Package(
     .executableTarget(
       name: "launch-cli", dependencies: ["Launcher", "FileSystem", argumentParser], linkerSettings: staticRuntime),
 
-    .testTarget(name: "FileSystemTests", dependencies: ["FileSystem"]),
-    .testTarget(name: "KernelsTests", dependencies: ["Kernels"], exclude: ["fit_polynomials.py"]),
-    .testTarget(name: "BERTTests", dependencies: ["BERT", "Kernels", "Safetensors"]),
+    // Goldens, comparisons that name the worst element, processes: shared by test targets.
+    .target(
+      name: "TestSupport", dependencies: ["BERT", "Datasets", "Safetensors", "Tokenization", "FileSystem"],
+      path: "Tests/Support/TestSupport"),
+    .testTarget(name: "FileSystemTests", dependencies: ["FileSystem", "TestSupport"]),
+    .testTarget(
+      name: "KernelsTests", dependencies: ["Kernels", "TestSupport"], exclude: ["fit_polynomials.py"]),
+    .testTarget(name: "BERTTests", dependencies: ["BERT", "Kernels", "Safetensors", "TestSupport"]),
     .testTarget(
       name: "TokenizationTests", dependencies: ["Tokenization"],
       exclude: ["fuzz.py", "make_goldens.py", "make_unicode_tables.py", "Goldens"]),
@@ -83,7 +88,9 @@ let package = Package(
     // What the tests of Collectives run under mpirun.
     .executableTarget(
       name: "rankcheck", dependencies: ["Collectives", "FileSystem"], path: "Tests/Support/rankcheck"),
-    .testTarget(name: "TrainingTests", dependencies: ["Training"]),
+    .testTarget(name: "TrainingTests", dependencies: ["Training", "TestSupport"]),
+    // The real programs, as a user starts them.
+    .testTarget(name: "FinetuneTests", dependencies: ["TestSupport", "Safetensors", "finetune", "inspect"]),
     .testTarget(name: "LauncherTests", dependencies: ["Launcher", "FileSystem"]),
   ],
   swiftLanguageModes: [.v6]

@@ -5,7 +5,7 @@
 ///
 /// x = n·ln 2 + r with |r| ≤ ln 2 / 2 (Cody and Waite, two-part ln 2); eˣ = 2ⁿ · (1 + r + r²·P(r)).
 @inline(__always)
-func exponential(_ x: Float) -> Float {
+package func exponential(_ x: Float) -> Float {
   let clamped = max(min(x, 88.7), -87.3)
   // Adding 1.5·2²³ rounds to an integer in the low bits.
   let shifted = Float(12_582_912).addingProduct(clamped, 1.442_695_1)
@@ -26,7 +26,7 @@ func exponential(_ x: Float) -> Float {
 ///
 /// |x| ≤ 1: x·P(x²). Beyond: 1 - exp(-|x|·Q(|x|)), with |x| held at 4.1, where erf is 1 in Float.
 @inline(__always)
-func errorFunction(_ x: Float) -> Float {
+package func errorFunction(_ x: Float) -> Float {
   let s = x * x
   var p: Float = 7.853_847e-5
   p = Float(-0.000_801_018_9).addingProduct(p, s)
@@ -56,7 +56,7 @@ func errorFunction(_ x: Float) -> Float {
 ///
 /// x = 2ⁿ · (1 + t) with 0.75 ≤ 1 + t < 1.5; ln x = n · ln 2 + t · P(t).
 @inline(__always)
-func naturalLogarithm(_ x: Float) -> Float {
+package func naturalLogarithm(_ x: Float) -> Float {
   let bits = Int32(bitPattern: x.bitPattern)
   let exponent = (bits &- 0x3F40_0000) & Int32(bitPattern: 0xFF80_0000)
   let t = Float(bitPattern: UInt32(bitPattern: bits &- exponent)) - 1
@@ -74,7 +74,7 @@ func naturalLogarithm(_ x: Float) -> Float {
 
 /// cos 2πx from s = x², |x| ≤ ½.
 @inline(__always)
-func cosineOfTurn(_ s: Float) -> Float {
+package func cosineOfTurn(_ s: Float) -> Float {
   var p: Float = -1.453_234_8
   p = Float(7.800_238_6).addingProduct(p, s)
   p = Float(-26.404_705).addingProduct(p, s)
@@ -87,7 +87,7 @@ func cosineOfTurn(_ s: Float) -> Float {
 
 /// sin 2πx / x from s = x², |x| ≤ ½.
 @inline(__always)
-func sineOfTurnOverTurn(_ s: Float) -> Float {
+package func sineOfTurnOverTurn(_ s: Float) -> Float {
   var p: Float = 3.199_693
   p = Float(-14.868_61).addingProduct(p, s)
   p = Float(42.016_167).addingProduct(p, s)

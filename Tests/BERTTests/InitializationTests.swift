@@ -1,0 +1,106 @@
+import BERT
+import FileSystem
+import Kernels
+import TestSupport
+import Testing
+
+/// Fresh weights and the reading of config.json.
+struct InitializationTests {
+  @Test("fresh weights: zero biases, unit gains, normal matrices, nothing for the padding")
+  func freshWeights() throws {
+    let model = try OddModel(labels: 3)
+    func fresh(seed: UInt64) -> [Float] {
+      var weights = [Float](repeating: .nan, count: model.layout.count)
+      for slot in model.layout.slots {
+        weights.withUnsafeMutableBufferPointer {
+          model.layout.initialize(slot, of: $0.baseAddress!, configuration: model.configuration, seed: seed)
+        }
+      }
+      return weights
+    }
+    let weights = fresh(seed: 1)
+    #expect(fresh(seed: 1) == weights)
+    #expect(fresh(seed: 2) != weights)
+    for slot in model.layout.slots {
+      let values = weights[slot.range]
+      switch slot.kind {
+      case .bias, .normShift: #expect(values.allSatisfy { $0 == 0 }, "\(slot.name)")
+      case .normGain: #expect(values.allSatisfy { $0 == 1 }, "\(slot.name)")
+      case .embedding, .weight:
+        let numbers = slot.offset == 0 ? values.dropFirst(model.configuration.hiddenSize) : values
+        let deviation = (numbers.reduce(0.0) { $0 + Double($1) * Double($1) } / Double(numbers.count)).squareRoot()
+        let error = 0.02 / (2 * Double(numbers.count)).squareRoot()
+        #expect(abs(deviation - 0.02) < 4.5 * error, "\(slot.name) has deviation \(deviation)")
+      }
+    }
+    #expect(weights[..<model.configuration.hiddenSize].allSatisfy { $0 == 0 }, "the padding's embedding")
+  }
+
+  private let good = [
+    "model_type": "\"bert\"", "hidden_act": "\"gelu\"", "vocab_size": "37", "hidden_size": "24",
+    "num_hidden_layers": "3",
+    "num_attention_heads": "3", "intermediate_size": "20", "max_position_embeddings": "19", "type_vocab_size": "2",
+    "layer_norm_eps": "1e-5", "initializer_range": "0.02", "hidden_dropout_prob": "0.1",
+    "attention_probs_dropout_prob": "0.2",
+  ]
+
+  private func read(_ keys: [String: String]) -> (BertConfiguration?, String) {
+    let text = "{" + keys.map { "\"\($0.key)\": \($0.value)" }.sorted().joined(separator: ",") + "}"
+    var configuration: BertConfiguration?
+    let problem = failure { () throws(Failure) in
+      configuration = try BertConfiguration(json: Array(text.utf8), path: "config.json")
+    }
+    #expect(problem == nil || problem?.status == .configuration)
+    return (configuration, problem?.description ?? "")
+  }
+
+  @Test("a missing key is told, and so is a value that cannot be")
+  func badValues() {
+    for key in good.keys {
+      var keys = good
+      keys[key] = nil
+      let (configuration, text) = read(keys)
+      #expect(configuration == nil && text.hasPrefix("config.json: has no key \"\(key)\""), "\(text)")
+      if key != "model_type" && key != "hidden_act" {
+        keys[key] = "\"12\""
+        #expect(read(keys).1.contains("\"\(key)\""), "a number as text: \(read(keys).1)")
+        keys[key] = "-1"
+        #expect(read(keys).1.contains("\"\(key)\" is -1"), "\(read(keys).1)")
+      }
+    }
+    for (key, value) in [
+      ("model_type", "\"roberta\""), ("hidden_act", "\"relu\""), ("num_attention_heads", "5"),
+      ("hidden_size", "1000000000"),
+      ("vocab_size", "0"), ("pad_token_id", "37"), ("position_embedding_type", "\"relative_key\""),
+      ("is_decoder", "true"),
+      ("hidden_dropout_prob", "1"), ("classifier_dropout", "-0.5"),
+    ] {
+      let text = read(good.merging([key: value]) { $1 }).1
+      let expected = "\"\(key)\""
+      #expect(text.contains(expected), "\(key) = \(value): \(text)")
+    }
+  }
+
+  @Test("what may be missing, and what is not known, does no harm")
+  func optionalKeys() throws {
+    let (base, _) = read(good.merging(["use_cache": "true", "new_key": "[1, {\"a\": null}]"]) { $1 })
+    let configuration = try #require(base)
+    #expect(configuration.labels == 2 && configuration.classifierDropout == 0.1 && configuration.padTokenID == 0)
+    #expect(configuration.headSize == 8)
+    let named = read(good.merging(["id2label": "{\"0\": \"a\", \"1\": \"b\", \"2\": \"c\"}"]) { $1 }).0
+    #expect(named?.labels == 3)
+    #expect(read(good.merging(["num_labels": "5"]) { $1 }).0?.labels == 5)
+    #expect(read(good.merging(["classifier_dropout": "null"]) { $1 }).0?.classifierDropout == 0.1)
+    #expect(read(good.merging(["classifier_dropout": "0.3"]) { $1 }).0?.classifierDropout == 0.3)
+  }
+
+  @Test("text that is no JSON is told")
+  func badText() {
+    let huge = "{\"model_type\": \"bert\", \"vocab_size\": 99999999999999999999}"
+    for text in [huge, "", "{", "[]", "null", "{\"model_type\": \"bert\",}"] {
+      let problem = failure { () throws(Failure) in try BertConfiguration(json: Array(text.utf8), path: "config.json") }
+      #expect(problem?.status == .configuration && problem?.place == "config.json", "\(text)")
+      #expect(problem.map { !$0.description.contains("\n") } ?? false, "\(text): \(String(describing: problem))")
+    }
+  }
+}

@@ -1,0 +1,251 @@
+import FileSystem
+import TestSupport
+import Testing
+
+import enum FileSystem.ExitStatus  // Testing has one too.
+
+/// A way to do it wrong.
+struct BadInput: Sendable, CustomTestStringConvertible {
+  var name: String
+  var status: ExitStatus
+  /// What the message must say, apart from its being one line.
+  var words: [String]
+  /// Behind the usual options.
+  var arguments: [String] = []
+  /// Instead of the usual `--model` and `--data`.
+  var source: [String]?
+  var ranks = 1
+  /// Whether the job has begun by then, so that the metrics file is its own.
+  var hasBegun = false
+  /// Spoils the copies of the small model (`model`) and its rows (`data`).
+  var spoil: @Sendable (TemporaryFolder) throws -> Void = { _ in }
+
+  var testDescription: String { ranks == 1 ? name : "\(name), \(ranks) ranks" }
+
+  func on(_ ranks: Int) -> BadInput {
+    var result = self
+    result.ranks = ranks
+    return result
+  }
+}
+
+extension BadInput {
+  private static func edit(_ file: String, _ change: @escaping @Sendable (inout [UInt8]) -> Void)
+    -> @Sendable (TemporaryFolder) throws -> Void
+  {
+    { folder in
+      var bytes = try readBytes("\(folder.path)/\(file)")
+      change(&bytes)
+      try folder.write(bytes, file)
+    }
+  }
+
+  private static func replace(_ file: String, _ old: String, _ new: String)
+    -> @Sendable (TemporaryFolder) throws -> Void
+  {
+    edit(file) { bytes in
+      guard let range = bytes.firstRange(of: Array(old.utf8)) else { preconditionFailure("\(old) is not in \(file)") }
+      bytes.replaceSubrange(range, with: Array(new.utf8))
+    }
+  }
+
+  private static func remove(_ file: String) -> @Sendable (TemporaryFolder) throws -> Void {
+    { folder in try TemporaryFolder.removeFile("\(folder.path)/\(file)") }
+  }
+
+  private static func weights(_ header: String, data: Int = 16) -> @Sendable (TemporaryFolder) throws -> Void {
+    { folder in
+      let length = (0..<8).map { UInt8(truncatingIfNeeded: header.utf8.count >> (8 * $0)) }
+      try folder.write(length + Array(header.utf8) + [UInt8](repeating: 0, count: data), "model/model.safetensors")
+    }
+  }
+
+  static let options: [BadInput] = [
+    BadInput(name: "unknown option", status: .usage, words: ["--frobnicate"], arguments: ["--frobnicate"]),
+    BadInput(
+      name: "a number that is none", status: .usage, words: ["--epochs", "two"], arguments: ["--epochs", "two"]),
+    BadInput(
+      name: "batch size 0", status: .usage, words: ["--batch-size", "0", "at least 1"],
+      arguments: ["--batch-size", "0"]),
+    BadInput(
+      name: "negative rate", status: .usage, words: ["--learning-rate", "-1"], arguments: ["--learning-rate=-1"]),
+    BadInput(
+      name: "rate nan", status: .usage, words: ["--learning-rate", "nan"], arguments: ["--learning-rate", "nan"]),
+    BadInput(name: "dropout 1", status: .usage, words: ["--dropout", "1"], arguments: ["--dropout", "1"]),
+    BadInput(
+      name: "batch size beyond all numbers", status: .usage, words: ["batch"],
+      arguments: ["--batch-size", "9223372036854775807"], ranks: 2),
+    BadInput(
+      name: "unknown task", status: .usage, words: ["unknown task 'mnli'", "mrpc"], arguments: ["--task", "mnli"]),
+    BadInput(name: "data without model", status: .usage, words: ["--data", "--model"], source: ["--data", "data"]),
+    BadInput(name: "model without data", status: .usage, words: ["--model", "--data"], source: ["--model", "model"]),
+    BadInput(
+      name: "random without model", status: .usage, words: ["--init", "--model"], source: ["--init", "random"]),
+    BadInput(
+      name: "a batch that cannot be split", status: .usage, words: ["7", "2"],
+      arguments: ["--batch-size", "7", "--split-batches"], ranks: 2),
+    BadInput(
+      name: "warm-up longer than the run", status: .usage, words: ["--warmup-steps", "99"],
+      arguments: ["--warmup-steps", "99", "--max-steps", "9"]),
+    BadInput(
+      name: "longer than the model's positions", status: .usage, words: ["--max-length", "41", "40"],
+      arguments: ["--max-length", "41"]),
+    BadInput(
+      name: "no room for special tokens", status: .usage, words: ["2"], arguments: ["--max-length", "2"]),
+    BadInput(
+      name: "nothing left to train on", status: .usage, words: ["--uneven", "62", "100"],
+      arguments: ["--uneven", "drop", "--batch-size", "100"]),
+    BadInput(
+      name: "more ranks than rows", status: .usage, words: ["3", "2 rows"], ranks: 3,
+      spoil: edit("data/train.tsv") { bytes in
+        bytes = Array(bytes.split(separator: UInt8(ascii: "\n")).prefix(3).joined(separator: [UInt8(ascii: "\n")]))
+      }),
+  ]
+
+  static let folders: [BadInput] = [
+    BadInput(
+      name: "no model folder", status: .missingInput, words: ["none/model"],
+      source: ["--model", "none/model", "--data", "\(Golden.folder)/mrpc"]),
+    BadInput(
+      name: "no data folder", status: .missingInput, words: ["none/data"],
+      source: ["--model", "\(Golden.folder)/tiny-bert", "--data", "none/data"]),
+    BadInput(
+      name: "no config.json", status: .missingInput, words: ["model/config.json"], spoil: remove("model/config.json")),
+    BadInput(name: "no vocab.txt", status: .missingInput, words: ["model/vocab.txt"], spoil: remove("model/vocab.txt")),
+    BadInput(
+      name: "no weights", status: .missingInput, words: ["model.safetensors"], spoil: remove("model/model.safetensors")),
+    BadInput(name: "no train.tsv", status: .missingInput, words: ["data/train.tsv"], spoil: remove("data/train.tsv")),
+    BadInput(name: "no dev.tsv", status: .missingInput, words: ["data/dev.tsv"], spoil: remove("data/dev.tsv")),
+    BadInput(
+      name: "output below a file", status: .cannotCreate, words: ["file"], arguments: ["--output-dir", "file/below"],
+      spoil: { try $0.write("x", "file") }),
+    BadInput(
+      name: "output is a file", status: .cannotCreate, words: ["file", "is a file"],
+      arguments: ["--output-dir", "file"],
+      spoil: { try $0.write("x", "file") }),
+    BadInput(
+      name: "output is the model", status: .usage, words: ["--output-dir", "--model"],
+      arguments: ["--output-dir", "model/../model"]),
+    BadInput(
+      name: "metrics into a folder", status: .cannotCreate, words: ["data"], arguments: ["--metrics", "data"]),
+  ]
+
+  static let files: [BadInput] = [
+    BadInput(
+      name: "another model type", status: .configuration, words: ["model/config.json", "roberta", "bert"],
+      spoil: replace("model/config.json", "\"model_type\": \"bert\"", "\"model_type\": \"roberta\"")),
+    BadInput(
+      name: "heads that do not divide", status: .configuration, words: ["num_attention_heads", "5", "32"],
+      spoil: replace("model/config.json", "\"num_attention_heads\": 4", "\"num_attention_heads\": 5")),
+    BadInput(
+      name: "no JSON", status: .configuration, words: ["model/config.json"],
+      spoil: edit("model/config.json") { $0.removeLast(9) }),
+    BadInput(
+      name: "wrong shape", status: .badData,
+      words: ["model/model.safetensors", "intermediate.dense.weight", "[64, 32]", "[65, 32]"],
+      spoil: replace("model/config.json", "\"intermediate_size\": 64", "\"intermediate_size\": 65")),
+    BadInput(
+      name: "weights for three classes", status: .badData, words: ["classifier", "[3, 20]", "[2, 20]"],
+      source: ["--model", "\(Golden.folder)/three-labels", "--data", "\(Golden.folder)/mrpc"]),
+    BadInput(
+      name: "truncated weights", status: .badData, words: ["model/model.safetensors"],
+      spoil: edit("model/model.safetensors") { $0.removeLast(100) }),
+    BadInput(
+      name: "empty weights", status: .badData, words: ["model/model.safetensors"],
+      spoil: edit("model/model.safetensors") { $0 = [] }),
+    BadInput(
+      name: "header too long", status: .badData, words: ["model/model.safetensors"],
+      spoil: edit("model/model.safetensors") { $0.replaceSubrange(0..<8, with: [UInt8](repeating: 0xff, count: 8)) }),
+    BadInput(
+      name: "offsets that overlap", status: .badData, words: ["model/model.safetensors", "b"],
+      spoil: weights(
+        #"{"a":{"dtype":"F32","shape":[3],"data_offsets":[0,12]},"b":{"dtype":"F32","shape":[2],"data_offsets":[8,16]}}"#
+      )),
+    BadInput(
+      name: "offsets outside", status: .badData, words: ["model/model.safetensors"],
+      spoil: weights(#"{"a":{"dtype":"F32","shape":[8],"data_offsets":[0,32]}}"#)),
+    BadInput(
+      name: "offsets that do not match the shape", status: .badData, words: ["model/model.safetensors", "a"],
+      spoil: weights(#"{"a":{"dtype":"F32","shape":[3],"data_offsets":[0,16]}}"#)),
+    BadInput(
+      name: "a weight that is NaN", status: .badData, words: ["nan", "["],
+      spoil: edit("model/model.safetensors") { bytes in
+        bytes.replaceSubrange(bytes.count - 4..<bytes.count, with: [0, 0, 0xc0, 0x7f])
+      }),
+    BadInput(
+      name: "one row with four columns", status: .badData, words: ["data/train.tsv:3:", "4", "5"],
+      spoil: edit("data/train.tsv") { bytes in
+        let lines = bytes.split(separator: UInt8(ascii: "\n"))
+        let short = lines[2].prefix(upTo: lines[2].lastIndex(of: UInt8(ascii: "\t"))!)
+        bytes = Array((lines[..<2] + [short] + lines[3...]).joined(separator: [UInt8(ascii: "\n")]))
+      }),
+    BadInput(
+      name: "a label outside 0 and 1", status: .badData, words: ["data/train.tsv:2:1", "7", "0 or 1"],
+      spoil: replace("data/train.tsv", "\n0\t1000", "\n7\t1000")),
+    BadInput(
+      name: "bytes that are not UTF-8", status: .badData, words: ["data/dev.tsv:"],
+      spoil: edit("data/dev.tsv") { $0.insert(0xff, at: $0.count - 5) }),
+    BadInput(
+      name: "an empty table", status: .badData, words: ["data/train.tsv"], spoil: edit("data/train.tsv") { $0 = [] }),
+    BadInput(
+      name: "a loss that becomes NaN", status: .badData, words: ["nan", "step 2", "rank "],
+      arguments: ["--learning-rate", "1e38", "--no-shuffle"], hasBegun: true),
+  ]
+
+  static let vocabularies = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"].map { token in
+    BadInput(
+      name: "a vocabulary without \(token)", status: .badData, words: ["model/vocab.txt", token],
+      spoil: replace("model/vocab.txt", token, "gone"))
+  }
+
+  static var all: [BadInput] { options + folders + files + vocabularies }
+
+  /// Some of each kind, on two ranks.
+  static var onTwoRanks: [BadInput] {
+    let names = [
+      "unknown option", "batch size 0", "no model folder", "output below a file", "another model type", "wrong shape",
+      "truncated weights", "a label outside 0 and 1", "a vocabulary without [CLS]", "a loss that becomes NaN",
+    ]
+    return all.filter { names.contains($0.name) && $0.ranks == 1 }.map { $0.on(2) }
+  }
+}
+
+extension Programs {
+  /// One line, the right status, within 5 s, no rank left, nothing overwritten.
+  struct BadInputs {
+    @Test("bad input is told in one line and does no harm", arguments: BadInput.all + BadInput.onTwoRanks)
+    func badInput(input: BadInput) throws {
+      let folder = try TemporaryFolder()
+      _ = try folder.copy("\(Golden.folder)/tiny-bert", as: "model")
+      _ = try folder.copy("\(Golden.folder)/mrpc", as: "data")
+      try makeDirectory("\(folder.path)/output")
+      try folder.write("precious", "output/config.json")
+      try folder.write("earlier", "metrics")
+      try input.spoil(folder)
+
+      func absolute(_ word: String) -> String {
+        let isOurs = ["model", "data", "file", "none"].contains { word == $0 || word.hasPrefix("\($0)/") }
+        return isOurs ? "\(folder.path)/\(word)" : word
+      }
+      let source = input.source ?? ["--model", "model", "--data", "data"]
+      var arguments = (source + input.arguments).map(absolute)
+      if !arguments.contains("--output-dir") { arguments += ["--output-dir", "\(folder.path)/output"] }
+      if !arguments.contains("--metrics") { arguments += ["--metrics", "\(folder.path)/metrics"] }
+      let outcome = try finetune(ranks: input.ranks, arguments)
+
+      #expect(outcome.status == input.status.rawValue, "\(outcome.output)\(outcome.errors)")
+      let messages = outcome.errorLines.filter { $0.hasPrefix("finetune: error: ") }
+      #expect(messages.count == 1, "\(outcome.errors)")
+      if input.ranks == 1 { #expect(outcome.errorLines.count == 1, "\(outcome.errors)") }
+      for word in input.words {
+        #expect(messages.first?.contains(word) == true, "\"\(word)\" in \(outcome.errors)")
+      }
+      if !input.hasBegun { #expect(outcome.output == "") }
+      #expect(outcome.seconds < 5, "\(outcome.seconds) s")
+      #expect(outcome.left == [], "processes \(outcome.left) are left")
+      #expect(TemporaryFolder.entries("\(folder.path)/output") == ["config.json"])
+      #expect(try readBytes("\(folder.path)/output/config.json") == Array("precious".utf8))
+      if !input.hasBegun { #expect(try readBytes("\(folder.path)/metrics") == Array("earlier".utf8)) }
+    }
+  }
+}

@@ -1,0 +1,125 @@
+import FileSystem
+import Glibc
+import TestSupport
+import Testing
+
+extension Programs {
+  /// Runs that go well.
+  struct Runs {
+    @Test(
+      "the goldens' curves and scores through the program, alone, as threads and under mpirun",
+      arguments: [
+        ("plain", 1), ("plain", 3), ("clip and warm-up", 2), ("accumulation", 4),
+        ("weight decay spares biases and norms", 1),
+      ])
+    func goldenCurve(name: String, ranks: Int) throws {
+      let golden = try #require(CurveGolden.all()[name])
+      let folder = try TemporaryFolder()
+      let metrics = "\(folder.path)/metrics"
+      let outcome = try finetune(ranks: ranks, tinyModel + golden.options + ["--metrics", metrics])
+      #expect(outcome.status == 0 && outcome.left == [], "\(outcome.errors)")
+      let lines = try MetricsLine.read(metrics)
+      #expect(differences(lines, golden.expected) == [])
+      let last = try #require(lines.last)
+      #expect(last.kind == "eval" && last.step == golden.totalSteps && last.examples == 30)
+      #expect(abs(last.accuracy! - golden.accuracy!) < 1e-12 && abs(last.f1! - golden.f1!) < 1e-12)
+      #expect(relativeError(last.loss, golden.dev_loss!) < 1e-5)
+    }
+
+    @Test("ranks 1, 2, 3 and 4 with the same global batch write the same curve, dropout on")
+    func ranks() throws {
+      let folder = try TemporaryFolder()
+      let options = ["--epochs", "2", "--batch-size", "12", "--split-batches", "--learning-rate", "1e-3"]
+      func lines(_ name: String, ranks: Int, variables: [String: String] = [:]) throws -> [MetricsLine] {
+        let arguments = tinyModel + options + ["--dropout", "0.2", "--metrics", "\(folder.path)/\(name)"]
+        let outcome = try finetune(ranks: ranks, arguments, variables: variables)
+        #expect(outcome.status == 0 && outcome.errors == "" && outcome.left == [], "\(outcome.errors)")
+        return try MetricsLine.read("\(folder.path)/\(name)")
+      }
+      let alone = try lines("1", ranks: 1)
+      #expect(alone.count == 14 && alone.map(\.kind).filter { $0 == "eval" }.count == 2)
+      let expected = alone.filter { $0.kind == "step" }.map { ($0.loss, $0.learning_rate!, $0.grad_norm!) }
+      var others = try (2...4).map { try lines("\($0)", ranks: $0) }
+      others.append(try lines("threads", ranks: 1, variables: ["LOCKSTEP_IN_PROCESS": "3"]))
+      for other in others {
+        #expect(differences(other, expected) == [])
+        for (line, first) in zip(other, alone) where line.kind == "eval" {
+          #expect(line.accuracy == first.accuracy && line.f1 == first.f1 && line.examples == 30)
+          #expect(relativeError(line.loss, first.loss) < 1e-5 && line.epoch == first.epoch)
+        }
+      }
+    }
+
+    @Test("a saved model is what was evaluated last, and starts again from there")
+    func saving() throws {
+      let folder = try TemporaryFolder()
+      let saved = "\(folder.path)/new/model"
+      let options = ["--epochs", "1", "--learning-rate", "1e-3", "--metrics", "\(folder.path)/metrics"]
+      let outcome = try finetune(ranks: 2, tinyModel + options + ["--output-dir", saved])
+      #expect(outcome.status == 0 && outcome.output.contains("saved to \(saved)"), "\(outcome.errors)")
+      let last = try #require(MetricsLine.read("\(folder.path)/metrics").last)
+      let forward = try ForwardOutput.of(["--model", saved, "--data", "\(Golden.folder)/mrpc", "--rows", "30"])
+      #expect(relativeError(forward.loss, last.loss) < 1e-5)
+      let again = ["--model", saved, "--data", "\(Golden.folder)/mrpc", "--max-steps", "1", "--learning-rate", "0"]
+      let second = try finetune(again + ["--metrics", "\(folder.path)/again"])
+      #expect(second.status == 0 && !second.output.contains("newly initialised"), "\(second.errors)")
+      let same = try #require(MetricsLine.read("\(folder.path)/again").last)
+      #expect(relativeError(same.loss, last.loss) < 1e-6 && same.accuracy == last.accuracy)
+    }
+
+    @Test("what a checkpoint lacks and what is not used is told; random weights need none")
+    func reports() throws {
+      let arguments = [
+        "--model", "\(Golden.folder)/tiny-bert-old", "--data", "\(Golden.folder)/mrpc", "--max-steps", "1",
+      ]
+      let outcome = try finetune(arguments)
+      #expect(outcome.status == 0, "\(outcome.errors)")
+      #expect(outcome.outputLines.contains("newly initialised: classifier.weight, classifier.bias"))
+      let unused = outcome.outputLines.first { $0.hasPrefix("not used: ") }
+      #expect(unused?.contains("cls.predictions.bias") == true && unused?.contains("embeddings.position_ids") == true)
+
+      let folder = try TemporaryFolder()
+      let bare = try folder.copy("\(Golden.folder)/tiny-bert", as: "bare")
+      try TemporaryFolder.removeFile("\(bare)/model.safetensors")
+      let random = ["--model", bare, "--init", "random", "--data", "\(Golden.folder)/mrpc", "--max-steps", "2"]
+      let fresh = try finetune(random)
+      #expect(fresh.status == 0 && !fresh.output.contains("newly initialised"), "\(fresh.errors)")
+    }
+
+    @Test("the facts are said at the start: rows, steps, ranks and kernels")
+    func facts() throws {
+      let outcome = try finetune(ranks: 2, tinyModel + ["--epochs", "2", "--batch-size", "3", "--max-grad-norm", "1"])
+      #expect(outcome.status == 0, "\(outcome.errors)")
+      for fact in [
+        "62 training rows, 30 validation rows", "11 an epoch, 6 rows each (3 a rank)", "22 in 2 epochs",
+        "23,938 parameters", "fp32", "OpenBLAS", "epoch 2/2: accuracy",
+      ] {
+        #expect(outcome.output.contains(fact), "\(fact) in \(outcome.output)")
+      }
+      #expect(!outcome.output.contains("\u{1B}"), "no terminal, no escape sequences")
+    }
+
+    @Test("help is help, on any number of ranks", arguments: [1, 2])
+    func help(ranks: Int) throws {
+      let outcome = try finetune(ranks: ranks, ["--help"])
+      #expect(outcome.status == 0 && outcome.errors == "", "\(outcome.errors)")
+      #expect(outcome.outputLines.filter { $0.hasPrefix("USAGE: finetune ") }.count == 1, "\(outcome.output)")
+      for option in ["--model", "--gradient-accumulation-steps", "--no-decay-bias-norm", "--metrics"] {
+        #expect(outcome.output.contains(option))
+      }
+    }
+
+    @Test("a rank that is killed takes the others along", arguments: [0, 1, 2])
+    func killedRank(rank: Int) throws {
+      let arguments = tinyModel + ["--epochs", "1000000"]
+      let program = try Program(Program.command("finetune", ranks: 3, arguments))
+      while program.seconds < 20, !program.outputSoFar.contains("step ") { usleep(20_000) }
+      let victim = try #require(program.marked.first { $0.rank == rank }, "rank \(rank) is not there")
+      let begin = program.seconds
+      #expect(kill(victim.id, SIGKILL) == 0)
+      let outcome = program.wait(seconds: 20)
+      #expect(outcome.status != 0 && outcome.seconds - begin < 5)
+      #expect(outcome.left == [], "processes \(outcome.left) are left")
+    }
+  }
+}

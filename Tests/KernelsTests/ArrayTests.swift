@@ -1,0 +1,196 @@
+import Kernels
+import TestSupport
+import Testing
+
+/// Products, sums, embeddings and AdamW.
+struct ArrayTests {
+  @Test("products of all transposes, modes and strides", arguments: [(1, 1, 1), (3, 5, 7), (17, 2, 33), (16, 16, 16)])
+  func products(rows: Int, columns: Int, depth: Int) {
+    BLAS.setThreads(1)
+    var numbers = Numbers(UInt64(rows * 100 + columns))
+    for (index, pad) in [0, 3].enumerated() {
+      for (transposesA, transposesB) in [(false, false), (true, false), (false, true), (true, true)] {
+        for mode in [OutputMode.overwrite, .add] {
+          // Row strides beyond the width, so that a mixed-up stride shows.
+          let aWidth = (transposesA ? rows : depth) + pad
+          let bWidth = (transposesB ? depth : columns) + 2 * pad
+          let a = numbers.floats((transposesA ? depth : rows) * aWidth)
+          let b = numbers.floats((transposesB ? columns : depth) * bWidth)
+          let outputStride = columns + pad
+          let before = numbers.floats(rows * outputStride)
+          var c = before
+          a.withUnsafeBufferPointer { a in
+            b.withUnsafeBufferPointer { b in
+              let left = MatrixOperand(a.baseAddress!, rowStride: aWidth)
+              let right = MatrixOperand(b.baseAddress!, rowStride: bWidth)
+              matrixProduct(
+                rows: rows, columns: columns, depth: depth, transposesA ? left.transposed : left,
+                transposesB ? right.transposed : right, scale: 0.5, into: &c, outputStride: outputStride, mode)
+            }
+          }
+          var expected = before.map(Double.init)
+          for i in 0..<rows {
+            for j in 0..<columns {
+              var total = mode == .add ? Double(before[i * outputStride + j]) : 0
+              for k in 0..<depth {
+                let x = a[transposesA ? k * aWidth + i : i * aWidth + k]
+                let y = b[transposesB ? j * bWidth + k : k * bWidth + j]
+                total += 0.5 * Double(x) * Double(y)
+              }
+              expected[i * outputStride + j] = total
+            }
+          }
+          let problem = worstDifference(
+            "C", shape: [rows, outputStride], c.map(Double.init), expected, within: 1e-5)
+          #expect(problem == nil, "case \(index), transposes \(transposesA) \(transposesB), \(mode)")
+        }
+      }
+    }
+  }
+
+  @Test("an empty product touches nothing")
+  func emptyProduct() {
+    var c: [Float] = [1, 2]
+    let x: [Float] = [3]
+    x.withUnsafeBufferPointer { x in
+      let operand = MatrixOperand(x.baseAddress!, rowStride: 1)
+      matrixProduct(rows: 0, columns: 2, depth: 1, operand, operand, into: &c, outputStride: 2)
+      matrixProduct(rows: 1, columns: 0, depth: 1, operand, operand, into: &c, outputStride: 2)
+    }
+    #expect(c == [1, 2])
+  }
+
+  @Test("column sums, overwriting and adding", arguments: [1, 3, 15, 16, 17, 33])
+  func columnSum(columns: Int) {
+    let rows = 7
+    var numbers = Numbers(UInt64(columns))
+    let x = numbers.floats(rows * columns)
+    let sums = (0..<columns).map { j in (0..<rows).reduce(0.0) { $0 + Double(x[$1 * columns + j]) } }
+    for (mode, start) in [(OutputMode.overwrite, 0.0), (.add, 5.0)] {
+      var output = [Float](repeating: 5, count: columns) + [7]
+      columnSums(rows: rows, columns: columns, x, into: &output, mode)
+      #expect(output.removeLast() == 7)
+      #expect(
+        worstDifference("\(mode)", output.map(Double.init), sums.map { $0 + start }, within: 3e-6) == nil)
+    }
+  }
+
+  @Test("sums of squares at odd counts and large ones", arguments: [0, 1, 15, 16, 17, 4095, 4096, 4097, 1_000_003])
+  func squares(count: Int) {
+    var numbers = Numbers(UInt64(count))
+    let x = numbers.floats(count)
+    let expected = x.reduce(0.0) { $0 + Double($1) * Double($1) }
+    #expect(relativeError(sumOfSquares(count: count, x), expected) < 1e-6)
+  }
+
+  @Test("a sum of very many equal squares stays exact where one Float would stand still")
+  func manySquares() {
+    // 2²⁵ ones: a running Float stops at 2²⁴.
+    let count = 1 << 25
+    let ones = [Float](repeating: 1, count: count)
+    #expect(sumOfSquares(count: count, ones) == Double(count))
+    let notFinite: [Float] = [1, .nan, 2]
+    #expect(sumOfSquares(count: 3, notFinite).isNaN)
+  }
+
+  @Test("elementwise loops at odd counts", arguments: [0, 1, 3, 15, 16, 17, 33])
+  func elementwise(count: Int) {
+    var numbers = Numbers(UInt64(count) + 1)
+    let x = numbers.floats(count) + [1]
+    let y = numbers.floats(count) + [1]
+    var sum = y
+    add(count: count, x, to: &sum)
+    #expect(sum == zip(x, y).map { $0 + $1 }.dropLast() + [1])
+    var product = y
+    multiply(count: count, x, y, into: &product)
+    #expect(product == zip(x, y).map { $0 * $1 }.dropLast() + [1])
+    var scaled = x
+    scale(count: count, &scaled, by: -2)
+    #expect(scaled == x.dropLast().map { $0 * -2 } + [1])
+    var biased = x + x
+    addBias(rows: 2, columns: count + 1, x: &biased, bias: y)
+    #expect(biased == (x + x).indices.map { (x + x)[$0] + y[$0 % (count + 1)] })
+  }
+
+  @Test("embeddings: three tables summed, gradients added per id, the padding's id skipped")
+  func embeddings() {
+    let words: [Float] = [1, 2, 3, 4, 5, 6, 7, 8]  // [4, 2]
+    let positions: [Float] = [10, 20, 30, 40, 50, 60]  // [3, 2]
+    let types: [Float] = [100, 200, 300, 400]  // [2, 2]
+    let ids: [Int32] = [3, 0, 3]
+    var output = [Float](repeating: .nan, count: 6)
+    embed(
+      tokens: 3, columns: 2, words: words, wordIDs: ids, positions: positions, positionIDs: [0, 1, 2], types: types,
+      typeIDs: [0, 0, 1], into: &output)
+    #expect(output == [117, 228, 131, 242, 357, 468])
+    let gradient: [Float] = [1, 2, 4, 8, 16, 32]
+    var table = [Float](repeating: 0.5, count: 8)
+    embedBackward(tokens: 3, columns: 2, ids: ids, gradient: gradient, into: &table)
+    #expect(table == [4.5, 8.5, 0.5, 0.5, 0.5, 0.5, 17.5, 34.5])
+    table = [Float](repeating: 0, count: 8)
+    embedBackward(tokens: 3, columns: 2, ids: ids, skippedID: 0, gradient: gradient, into: &table)
+    #expect(table == [0, 0, 0, 0, 0, 0, 17, 34])
+  }
+
+  @Test("AdamW follows torch's formula in double precision", arguments: [1, 3, 15, 16, 17, 33])
+  func adamW(count: Int) {
+    var numbers = Numbers(UInt64(count))
+    var parameters = numbers.floats(count)
+    var m = [Float](repeating: 0, count: count)
+    var v = m
+    var exact = (p: parameters.map(Double.init), m: m.map(Double.init), v: v.map(Double.init))
+    let (rate, decay, b1, b2, epsilon, clip) = (0.01, 0.1, 0.9, 0.999, 1e-6, 0.5)
+    for step in 1...30 {
+      let gradients = numbers.floats(count)
+      AdamWStep(
+        step: step, learningRate: rate, weightDecay: decay, beta1: b1, beta2: b2, epsilon: epsilon, gradientScale: clip
+      ).apply(count: count, parameters: &parameters, gradients: gradients, firstMoments: &m, secondMoments: &v)
+      for i in 0..<count {
+        let g = Double(gradients[i]) * clip
+        exact.p[i] *= 1 - rate * decay
+        exact.m[i] = b1 * exact.m[i] + (1 - b1) * g
+        exact.v[i] = b2 * exact.v[i] + (1 - b2) * g * g
+        let corrected = (exact.v[i] / (1 - power(b2, step))).squareRoot()
+        exact.p[i] -= rate / (1 - power(b1, step)) * exact.m[i] / (corrected + epsilon)
+      }
+    }
+    #expect(worstDifference("parameters", parameters.map(Double.init), exact.p, within: 2e-6) == nil)
+    #expect(worstDifference("first moments", m.map(Double.init), exact.m, within: 1e-6) == nil)
+    #expect(worstDifference("second moments", v.map(Double.init), exact.v, within: 1e-7) == nil)
+  }
+
+  private func power(_ base: Double, _ exponent: Int) -> Double {
+    (0..<exponent).reduce(1) { result, _ in result * base }
+  }
+
+  @Test("AdamW's closed forms: the first step is the rate, decay alone is a power, late steps need no correction")
+  func adamWClosedForms() {
+    func step(_ number: Int, decay: Double, epsilon: Double = 0) -> AdamWStep {
+      AdamWStep(
+        step: number, learningRate: 0.125, weightDecay: decay, beta1: 0.9, beta2: 0.999, epsilon: epsilon,
+        gradientScale: 1)
+    }
+    var p: [Float] = [1, 1, 1]
+    var m: [Float] = [0, 0, 0]
+    var v = m
+    step(1, decay: 0).apply(count: 3, parameters: &p, gradients: [1e-3, -5, 1e3], firstMoments: &m, secondMoments: &v)
+    #expect(worstDifference("first step", p, [0.875, 1.125, 0.875], within: 1e-6) == nil)
+
+    p = [1, -2, 4]
+    m = [0, 0, 0]
+    v = m
+    for number in 1...10 {
+      step(number, decay: 0.5, epsilon: 1e-8)
+        .apply(count: 3, parameters: &p, gradients: [0, 0, 0], firstMoments: &m, secondMoments: &v)
+    }
+    let shrunk = Float(power(1 - 0.125 * 0.5, 10))
+    #expect(worstDifference("decay alone", p, [shrunk, -2 * shrunk, 4 * shrunk], within: 1e-6) == nil)
+
+    p = [1]
+    m = [3]
+    v = [9]
+    step(1_000_000, decay: 0)
+      .apply(count: 1, parameters: &p, gradients: [3], firstMoments: &m, secondMoments: &v)
+    #expect(abs(p[0] - 0.875) < 1e-6, "constant gradients: the rate again, \(p[0])")
+  }
+}

@@ -1,0 +1,105 @@
+import Glibc
+import Kernels
+import TestSupport
+import Testing
+
+/// exp, erf, ln and the two trigonometric polynomials against libm in double precision.
+struct ElementaryFunctionTests {
+  /// Every `step`-th Float from `low` to `high`, both positive.
+  private func floats(from low: Float, to high: Float, step: UInt32) -> StrideThrough<UInt32> {
+    stride(from: low.bitPattern, through: high.bitPattern, by: Int(step))
+  }
+
+  /// The largest error over a sweep and where it is.
+  private func worst(
+    _ bits: some Sequence<UInt32>, signs: [Float] = [1], _ value: (Float) -> Float, _ expected: (Double) -> Double
+  ) -> (error: Double, x: Float) {
+    var worst = (error: 0.0, x: Float(0))
+    for bits in bits {
+      for sign in signs {
+        let x = sign * Float(bitPattern: bits)
+        let error = ulps(value(x), expected(Double(x)))
+        if error > worst.error { worst = (error, x) }
+      }
+    }
+    return worst
+  }
+
+  @Test("exp errs by at most 1.5 ulp")
+  func exponentialError() {
+    let found = worst(floats(from: 1e-30, to: 87.3, step: 997), signs: [1, -1], exponential, exp)
+    #expect(found.error <= 1.5, "exp(\(found.x)) is off by \(found.error) ulp")
+    #expect(exponential(0) == 1 && exponential(-0.0) == 1)
+    #expect(ulps(exponential(88.7), exp(Double(Float(88.7)))) <= 1.5)
+  }
+
+  @Test("exp of what is far below 0 is 0, of what is far above is finite")
+  func exponentialEnds() {
+    for x: Float in [-87.4, -100, -1e10, -.greatestFiniteMagnitude, -.infinity] { #expect(exponential(x) == 0) }
+    for x: Float in [89, 1000, .infinity] { #expect(exponential(x) == exponential(88.7)) }
+  }
+
+  @Test("erf errs by at most 3 ulp, is odd and ends at 1")
+  func errorFunctionError() {
+    let found = worst(floats(from: 1e-30, to: 6, step: 499), signs: [1, -1], errorFunction, erf)
+    #expect(found.error <= 3, "erf(\(found.x)) is off by \(found.error) ulp")
+    #expect(errorFunction(0) == 0)
+    for x: Float in [4.2, 10, 1e10, .infinity] { #expect(errorFunction(x) == 1 && errorFunction(-x) == -1) }
+  }
+
+  @Test("ln errs by at most 1.5e-7, or so much of itself")
+  func logarithmError() {
+    var worst = (error: 0.0, x: Float(0))
+    for bits in floats(from: .leastNormalMagnitude, to: 1e30, step: 1999) {
+      let x = Float(bitPattern: bits)
+      let expected = log(Double(x))
+      let error = abs(Double(naturalLogarithm(x)) - expected) / max(1, abs(expected))
+      if error > worst.error { worst = (error, x) }
+    }
+    #expect(worst.error <= 1.5e-7, "ln \(worst.x) is off by \(worst.error)")
+  }
+
+  @Test("cosine and sine of a turn err by at most 6e-7")
+  func turns() {
+    var worst = (error: 0.0, x: Float(0))
+    for index in -4096...4096 {
+      let x = Float(index) / 8192
+      let angle = 2 * Double.pi * Double(x)
+      let error = max(
+        abs(Double(cosineOfTurn(x * x)) - cos(angle)), abs(Double(x * sineOfTurnOverTurn(x * x)) - sin(angle)))
+      if error > worst.error { worst = (error, x) }
+    }
+    #expect(worst.error <= 6e-7, "a turn of \(worst.x) is off by \(worst.error)")
+  }
+
+  @Test("GELU and its derivative against double precision")
+  func gelu() {
+    let count = 4001
+    let points = (0..<count).map { Float($0 - 2000) / 250 }  // -8 … 8
+    var x = points.map { $0 - 0.25 }
+    var output = [Float](repeating: .nan, count: count)
+    let bias = [Float](repeating: 0.25, count: count)
+    biasGELU(rows: 1, columns: count, x: &x, bias: bias, into: &output)
+    let kept = x
+    var gradient = [Float](repeating: -3, count: count)
+    geluBackward(count: count, x: x, gradient: &gradient)
+    let phi = kept.map { 0.5 * erfc(-Double($0) / 2.0.squareRoot()) }
+    let expected = zip(kept, phi).map { Double($0) * $1 }
+    let slope = zip(kept, phi).map { x, phi in
+      -3 * (phi + Double(x) * exp(-Double(x) * Double(x) / 2) / (2 * Double.pi).squareRoot())
+    }
+    // The kept sum is x + bias in Float; GELU cancels for large negative x, so the error is absolute there.
+    #expect(worstDifference("x + bias", kept, points, within: 5e-7) == nil)
+    for index in 0..<count {
+      let tolerance = 4e-7 * max(1, abs(expected[index]))
+      #expect(abs(Double(output[index]) - expected[index]) <= tolerance, "GELU(\(kept[index]))")
+      #expect(abs(Double(gradient[index]) - slope[index]) <= 2e-6, "GELU′(\(kept[index]))")
+    }
+  }
+
+  @Test("this CPU can run what was compiled for it")
+  func features() {
+    #expect(CPU.missingFeatures.isEmpty)
+    #expect(CPU.features.contains("avx2") || !CPU.features.isEmpty)
+  }
+}

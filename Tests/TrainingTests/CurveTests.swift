@@ -1,0 +1,93 @@
+import Collectives
+import Datasets
+import FileSystem
+import TestSupport
+import Testing
+import Training
+
+/// Training runs against torch's, and against themselves on other numbers of ranks.
+struct CurveTests {
+  static let names = [
+    "plain", "clip and warm-up", "accumulation", "weight decay spares biases and norms",
+  ]
+
+  @Test("losses, rates, norms and scores are torch's on 1, 2, 3 and 4 ranks", arguments: names, 1...4)
+  func goldenCurve(name: String, ranks: Int) throws {
+    let golden = try #require(CurveGolden.all()[name])
+    let results = try Run(golden)(ranks: ranks)
+    for (rank, result) in results.enumerated() {
+      #expect(differences(result.steps, golden.expected) == [], "rank \(rank)")
+      let expected = try #require(golden.dev_logits).flatMap(\.self)
+      #expect(worstDifference("logits of rank \(rank)", result.logits, expected, within: 1e-5) == nil)
+      #expect(result.counts.examples == 30)
+      #expect(abs(result.counts.accuracy - golden.accuracy!) < 1e-12)
+      #expect(abs(result.counts.f1 - golden.f1!) < 1e-12)
+      #expect(relativeError(result.counts.loss, golden.dev_loss!) < 1e-5)
+    }
+  }
+
+  @Test("every rank ends with the same bits", arguments: [2, 3, 4])
+  func sameBits(ranks: Int) throws {
+    var run = Run()
+    run.dropout = 0.2
+    let results = try run(ranks: ranks)
+    for result in results.dropFirst() {
+      #expect(result.steps == results[0].steps && result.logits == results[0].logits)
+    }
+  }
+
+  @Test("with dropout on, 2, 3 and 4 ranks follow 1, uneven last batch and window included", arguments: [1, 3])
+  func ranksWithDropout(accumulationSteps: Int) throws {
+    var run = Run()
+    run.dropout = 0.3
+    run.order = .shuffled(seed: 42)
+    run.accumulationSteps = accumulationSteps
+    let alone = try run(ranks: 1)[0]
+    let expected = alone.steps.map { (loss: $0.loss, rate: $0.learningRate, norm: $0.gradientNorm) }
+    for ranks in 2...4 {
+      let result = try run(ranks: ranks)[0]
+      #expect(differences(result.steps, expected) == [], "\(ranks) ranks")
+      #expect(worstDifference("logits", result.logits, alone.logits, within: 1e-5) == nil)
+    }
+    run.dropout = 0
+    let off = try run(ranks: 1)[0]
+    #expect(abs(off.steps[0].loss - alone.steps[0].loss) > 1e-3, "dropout is on")
+  }
+
+  @Test("evaluation counts every row once, whatever the batch size and the ranks", arguments: 1...4)
+  func evaluation(ranks: Int) throws {
+    for (rows, batchSize) in [(30, 1), (30, 7), (30, 100), (3, 2), (1, 8)] {
+      var run = Run()
+      run.steps = 1
+      run.evaluatedRows = rows
+      run.evaluationBatchSize = batchSize
+      let results = try run(ranks: ranks)
+      #expect(results[0].counts.examples == rows)
+      #expect(results.allSatisfy { $0.counts == results[0].counts })
+      let labels = try loadSplit(.mrpc, folder: run.data, split: .validation).prefix(rows).map { pair in
+        if case .category(let label) = pair.label { label } else { -1 }
+      }
+      let logits = results[0].logits
+      let correct = (0..<rows).count { (logits[2 * $0 + 1] > logits[2 * $0] ? 1 : 0) == labels[$0] }
+      #expect(results[0].counts.correct == correct)
+    }
+  }
+}
+
+/// The reference's long runs, on real data.
+@Suite(.enabled(if: Golden.reference != nil, "LOCKSTEP_REFERENCE is not set"))
+struct ReferenceCurveTests {
+  @Test("the reference's curves and logits", arguments: ["curve_plain", "curve_clip_warmup", "curve_accumulate"])
+  func curve(name: String) throws {
+    let reference = try #require(Golden.reference)
+    let golden = try Golden.json(path: "\(reference)/golden/\(name).json", as: CurveGolden.self)
+    var run = Run(golden)
+    run.folder = "\(reference)/golden/tiny-bert"
+    run.data = "\(reference)/data/glue/MRPC"
+    run.evaluatedRows = 32
+    let result = try run(ranks: 1)[0]
+    #expect(differences(result.steps, golden.expected) == [])
+    let expected = try #require(golden.dev32_logits).flatMap(\.self)
+    #expect(worstDifference("logits", shape: [32, 2], result.logits, expected, within: 1e-5) == nil)
+  }
+}

@@ -1,0 +1,181 @@
+import BERT
+import Collectives
+import Datasets
+import FileSystem
+import Kernels
+import TestSupport
+import Testing
+import Training
+
+/// The parts of training, each alone.
+struct PartsTests {
+  @Test("accuracy and F1 are scikit-learn's")
+  func metrics() throws {
+    try check(try Golden.json("metrics.json", as: [MetricsGolden].self))
+  }
+
+  @Test("the reference's too", .enabled(if: Golden.reference != nil, "LOCKSTEP_REFERENCE is not set"))
+  func referenceMetrics() throws {
+    try check(try Golden.json(path: "\(Golden.reference!)/golden/metrics.json", as: [MetricsGolden].self))
+  }
+
+  private func check(_ goldens: [MetricsGolden]) throws {
+    #expect(goldens.count >= 20)
+    for golden in goldens {
+      var counts = ClassificationCounts()
+      for (label, prediction) in zip(golden.labels, golden.predictions) {
+        counts.add(label: label, prediction: prediction)
+      }
+      #expect(abs(counts.accuracy - golden.accuracy) <= 1e-12 && abs(counts.f1 - golden.f1) <= 1e-12)
+      #expect(counts.examples == golden.labels.count)
+    }
+    #expect(ClassificationCounts().accuracy == 0 && ClassificationCounts().f1 == 0 && ClassificationCounts().loss == 0)
+  }
+
+  @Test("the schedule rises from 0 in the warm-up and falls to 0")
+  func schedule() {
+    let schedule = LinearSchedule(peakRate: 8, warmupSteps: 4, totalSteps: 12)
+    #expect((1...13).map { schedule.rate(step: $0) } == [0, 2, 4, 6, 8, 7, 6, 5, 4, 3, 2, 1, 0])
+    #expect((1...3).map { LinearSchedule(peakRate: 6, warmupSteps: 0, totalSteps: 2).rate(step: $0) } == [6, 3, 0])
+    #expect((1...3).map { LinearSchedule(peakRate: 6, warmupSteps: 2, totalSteps: 2).rate(step: $0) } == [0, 3, 0])
+    #expect(LinearSchedule(peakRate: 6, warmupSteps: 0, totalSteps: 2).rate(step: 9) == 0)
+  }
+
+  @Test("without gradient only what decays moves", arguments: [false, true])
+  func decay(spares: Bool) throws {
+    let folder = try ModelFolder("\(Golden.folder)/tiny-bert")
+    let model = Model(folder.configuration)
+    model.parameters.buffer.update(repeating: 1)
+    let gradients = FloatBuffer(count: model.layout.count)
+    let adam = AdamW(model.layout, .init(weightDecay: 0.5, sparesBiasAndNorm: spares))
+    adam.apply(parameters: model.parameters.pointer, gradients: gradients.pointer, learningRate: 0.5)
+    #expect(adam.step == 1)
+    for slot in model.layout.slots {
+      let isSpared = spares && (slot.name.hasSuffix("bias") || slot.name.contains("LayerNorm"))
+      let expected: Float = isSpared ? 1 : 0.75
+      #expect(model.parameters.buffer[slot.range].allSatisfy { $0 == expected }, "\(slot.name)")
+    }
+  }
+
+  @Test("a loss that is no number names step and rank, on every rank, and updates nothing")
+  func notANumber() throws {
+    let names = (0..<3).map { "the loss became nan at step 1 on rank \($0)" }
+    for bad in 0..<3 {
+      let problem = failure { () throws(Failure) in
+        try ThreadCommunicator.run(ranks: 3) { (communicator) throws(Failure) in
+          let (model, accelerator, loader) = try self.setUp(communicator)
+          if communicator.rank == bad { model.parameters.pointer[model.layout.count - 1] = .nan }
+          for share in loader.epoch(0) {
+            accelerator.backward(share)
+            _ = try accelerator.step(learningRate: 1)
+          }
+        }
+      }
+      #expect(problem?.status == .badData && problem?.message == names[bad], "\(String(describing: problem))")
+    }
+  }
+
+  @Test("a gradient that overflows names a tensor, and updates nothing")
+  func overflow() throws {
+    let (model, accelerator, loader) = try setUp(SoloCommunicator())
+    let slot = try #require(model.layout.slots.first { $0.name == "classifier.weight" })
+    for index in slot.range { model.parameters.pointer[index] *= 1e30 }
+    let before = Array(model.parameters.buffer)
+    let share = try #require(loader.epoch(0).first { _ in true })
+    accelerator.backward(share)
+    let problem = failure { () throws(Failure) in try accelerator.step(learningRate: 1) }
+    #expect(problem?.status == .badData, "\(String(describing: problem))")
+    #expect(problem?.message.contains("step 1") == true)
+    #expect(Array(model.parameters.buffer) == before)
+  }
+
+  private func setUp(_ communicator: any Communicator) throws(Failure) -> (Model, Accelerator, DataLoader) {
+    let folder = try ModelFolder("\(Golden.folder)/tiny-bert")
+    let model = Model(folder.configuration)
+    _ = try model.loadWeights(folder: folder.path, seed: 1)
+    let rows = try TokenizedDataset(
+      loadSplit(.mrpc, folder: "\(Golden.folder)/mrpc", split: .train), tokenizer: folder.tokenizer, maxLength: 40)
+    let plan = try ShardPlan(datasetSize: rows.count, batchSize: 4, ranks: communicator.size)
+    let accelerator = Accelerator(
+      communicator, model: model, optimizer: .init(weightDecay: 0),
+      limits: BatchLimits(tokens: rows.mostTokens(inRows: 4), sequences: 4, length: rows.longestRow), seed: 1)
+    return (model, accelerator, try DataLoader(rows, plan: plan, rank: communicator.rank))
+  }
+
+  @Test("a loader's shares cover every row once; windows know their rows", arguments: [1, 2, 3, 4], [1, 2, 4, 7])
+  func shares(ranks: Int, accumulationSteps: Int) throws {
+    let folder = try ModelFolder("\(Golden.folder)/tiny-bert")
+    let rows = try TokenizedDataset(
+      loadSplit(.mrpc, folder: "\(Golden.folder)/mrpc", split: .train), tokenizer: folder.tokenizer, maxLength: 40)
+    let plan = try ShardPlan(datasetSize: rows.count, batchSize: 12, ranks: ranks, splitBatches: true)
+    let loaders = try (0..<ranks).map {
+      try DataLoader(rows, plan: plan, rank: $0, order: .shuffled(seed: 3), accumulationSteps: accumulationSteps)
+    }
+    let epochs = loaders.map { Array($0.epoch(1)) }
+    #expect(epochs.flatMap { $0.flatMap(\.rows) }.sorted() == Array(0..<62))
+    #expect(epochs[0].flatMap(\.rows) != Array(loaders[0].epoch(2)).flatMap(\.rows))
+    #expect(epochs[0].count { $0.endsWindow } == loaders[0].stepsPerEpoch && epochs[0].last?.endsWindow == true)
+    var windowRows = 0
+    for step in 0..<plan.steps {
+      windowRows += epochs.reduce(0) { $0 + $1[step].rows.count }
+      guard epochs[0][step].endsWindow else { continue }
+      #expect(epochs.allSatisfy { $0[step].windowRows == windowRows })
+      windowRows = 0
+    }
+    #expect(
+      failure { () throws(Failure) in try DataLoader(rows, plan: plan, rank: 0, accumulationSteps: 0) }?.status
+        == .usage)
+  }
+
+  @Test("rows without labels are refused where a loss is asked for")
+  func unknownLabels() throws {
+    let folder = try ModelFolder("\(Golden.folder)/tiny-bert")
+    let pair = SentencePair(first: Array("the otter".utf8), second: nil, label: .unknown)
+    let rows = try TokenizedDataset([pair], tokenizer: folder.tokenizer)
+    let problem = failure { () throws(Failure) in
+      try Model(folder.configuration).evaluateOnce(rows, keepsGradients: false).loss
+    }
+    #expect(problem?.status == .badData && problem?.message.contains("row 0 has no label") == true)
+  }
+
+  @Test("memory starts at zero and has its size", arguments: [0, 1, 17])
+  func floatBuffer(count: Int) {
+    let buffer = FloatBuffer(count: count)
+    #expect(buffer.count == count && buffer.buffer.count == count && buffer.buffer.allSatisfy { $0 == 0 })
+  }
+
+  @Test("metrics are JSON lines that can be read while they are written")
+  func metricsFile() throws {
+    let folder = try TemporaryFolder()
+    let path = try folder.write("of an earlier run\n", "metrics")
+    let file = try MetricsFile(path)
+    let (_, accelerator, loader) = try setUp(SoloCommunicator())
+    accelerator.backward(try #require(loader.epoch(0).first { _ in true }))
+    var report = try accelerator.step(learningRate: 3e-5)
+    report.loss = 0.1 + 0.2
+    report.gradientNorm = 1e-300
+    try file.write(StepRecord(report, epoch: 0.5))
+    var counts = ClassificationCounts()
+    counts.add(label: 1, prediction: 1)
+    counts.add(label: 1, prediction: 0)
+    counts.lossSum = 3
+    try file.write(EvaluationRecord(counts, epoch: 1, step: 6))
+    let lines = try readBytes(path).split(separator: UInt8(ascii: "\n"))
+    #expect(lines.count == 2)
+    for (index, line) in lines.enumerated() { try folder.write(Array(line), "\(index)") }
+    let step = try Golden.json(path: "\(folder.path)/0", as: StepRecord.self)
+    #expect(step == StepRecord(report, epoch: 0.5), "every bit of a Double survives")
+    let evaluation = try Golden.json(path: "\(folder.path)/1", as: EvaluationRecord.self)
+    #expect(evaluation.accuracy == 0.5 && evaluation.f1 == 2.0 / 3 && evaluation.loss == 1.5)
+    #expect(evaluation.examples == 2 && evaluation.step == 6 && evaluation.epoch == 1)
+    #expect(failure { () throws(Failure) in try MetricsFile(folder.path) }?.status == .cannotCreate)
+  }
+
+  @Test("numbers for people")
+  func forPeople() {
+    #expect([0, 7, 999, 1000, 109_483_778, -1234].map(grouped) == ["0", "7", "999", "1,000", "109,483,778", "-1,234"])
+    #expect([0, 59.6, 127, 3661].map(clockTime) == ["0:00", "1:00", "2:07", "1:01:01"])
+    #expect(formatted(0.6875, digits: 2) == "0.69" && formatted(3e-5, digits: 2) == "3.00e-05")
+    #expect(formatted(0, digits: 1) == "0.0" && formatted(.nan, digits: 1) == "nan")
+  }
+}

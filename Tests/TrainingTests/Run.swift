@@ -1,0 +1,111 @@
+import BERT
+import Collectives
+import Datasets
+import FileSystem
+import Kernels
+import TestSupport
+import Training
+
+/// A training run as a function of the ranks.
+struct Run: Sendable {
+  var folder = "\(Golden.folder)/tiny-bert"
+  var data = "\(Golden.folder)/mrpc"
+  /// Rows of a step over all ranks.
+  var globalBatchSize = 12
+  var steps = 12
+  var peakRate = 1e-3
+  var warmupSteps = 0
+  var accumulationSteps = 1
+  var maxGradientNorm: Double?
+  var optimizer = AdamW.Options(weightDecay: 0.01)
+  var dropout = 0.0
+  var order = DataLoader.Order.file
+  /// Rows that are evaluated, and whose logits are kept, at the end; nil takes all.
+  var evaluatedRows: Int?
+  var evaluationBatchSize = 7
+
+  struct Result: Sendable {
+    var steps: [StepReport] = []
+    var counts = ClassificationCounts()
+    var logits: [Float] = []
+  }
+
+  init() {}
+
+  init(_ golden: CurveGolden) {
+    globalBatchSize = golden.batch_size
+    steps = golden.totalSteps
+    peakRate = golden.peakRate
+    warmupSteps = golden.warmupSteps
+    accumulationSteps = golden.gradient_accumulation_steps
+    maxGradientNorm = golden.maxGradientNorm
+    optimizer = AdamW.Options(weightDecay: golden.weightDecay, sparesBiasAndNorm: golden.sparesBiasAndNorm)
+  }
+
+  /// Runs on one rank alone, or on several as threads; every rank's result.
+  func callAsFunction(ranks: Int) throws -> [Result] {
+    BLAS.setThreads(1)
+    if ranks == 1 { return [try result(SoloCommunicator())] }
+    return try ThreadCommunicator.run(ranks: ranks) { (communicator) throws(Failure) in try result(communicator) }
+  }
+
+  private func result(_ communicator: any Communicator) throws(Failure) -> Result {
+    let folder = try ModelFolder(folder, labels: 2)
+    var configuration = folder.configuration
+    configuration.setDropout(dropout)
+    let model = Model(configuration)
+    // Other ranks have nothing until rank 0 gives them its weights.
+    if communicator.isMain { _ = try model.loadWeights(folder: folder.path, seed: 1) }
+    try model.broadcast(communicator)
+    func dataset(_ split: Split, first count: Int? = nil) throws(Failure) -> TokenizedDataset {
+      let pairs = try loadSplit(.mrpc, folder: data, split: split)
+      return try TokenizedDataset(
+        Array(pairs.prefix(count ?? pairs.count)), tokenizer: folder.tokenizer,
+        maxLength: configuration.maximumPositions)
+    }
+    let train = try dataset(.train)
+    let plan = try ShardPlan(
+      datasetSize: train.count, batchSize: globalBatchSize, ranks: communicator.size, splitBatches: true)
+    let loader = try DataLoader(
+      train, plan: plan, rank: communicator.rank, order: order, accumulationSteps: accumulationSteps)
+    let schedule = LinearSchedule(peakRate: peakRate, warmupSteps: warmupSteps, totalSteps: steps)
+    let limits = BatchLimits(
+      tokens: train.mostTokens(inRows: plan.rankBatchSize), sequences: plan.rankBatchSize, length: train.longestRow)
+    let accelerator = Accelerator(
+      communicator, model: model, optimizer: optimizer, limits: limits, seed: 42, maxGradientNorm: maxGradientNorm)
+    var result = Result()
+    var epoch = 0
+    while result.steps.count < steps {
+      for share in loader.epoch(epoch) {
+        accelerator.backward(share)
+        guard share.endsWindow else { continue }
+        result.steps.append(try accelerator.step(learningRate: schedule.rate(step: accelerator.optimizer.step + 1)))
+        if result.steps.count == steps { break }
+      }
+      epoch += 1
+    }
+    let validation = try dataset(.validation, first: evaluatedRows)
+    result.counts = try accelerator.evaluate(validation, batchSize: evaluationBatchSize)
+    result.logits = try model.evaluateOnce(validation, keepsGradients: false).logits
+    return result
+  }
+}
+
+/// What is wrong with a run, against another's losses, rates and norms.
+func differences(
+  _ steps: [StepReport], _ expected: [(loss: Double, rate: Double, norm: Double)], norms: Double = 1e-4
+) -> [String] {
+  guard steps.count == expected.count else { return ["\(steps.count) steps, expected \(expected.count)"] }
+  return zip(steps, expected).flatMap { step, expected in
+    [
+      ("loss", step.loss, expected.loss, 1e-5), ("rate", step.learningRate, expected.rate, 1e-5),
+      ("norm", step.gradientNorm, expected.norm, norms),
+    ].compactMap { name, value, expected, tolerance in
+      relativeError(value, expected) <= tolerance ? nil : "step \(step.step): \(name) \(value), expected \(expected)"
+    }
+  }
+}
+
+extension CurveGolden {
+  var expected: [(loss: Double, rate: Double, norm: Double)] { history.map { ($0.loss, $0.rate, $0.grad_norm) } }
+}
