@@ -85,8 +85,8 @@ public final class Accelerator {
   /// Where ranks share memory, each adds up and applies its slice of the parameters, in one pass; else every rank sums
   /// and applies all of them.
   ///
-  /// - Throws: `.badData` on every rank where the loss or the gradient is not a finite number; the weights are of no use
-  ///   any more then.
+  /// - Throws: `.badData` on every rank where the loss or the gradient is not a finite number. Nothing is updated then,
+  ///   but where only the gradient is bad and the norm is not clipped: the weights are of no use any more.
   @discardableResult
   public func step(learningRate: Double) throws(Failure) -> StepReport {
     precondition(windowRows > 0, "step without backward")
@@ -99,15 +99,13 @@ public final class Accelerator {
     let norm: Double
     if let maxGradientNorm {
       norm = try gradientNorm(squares: sumOfSquares(optimizer.slice, ofSum: gradientSources))
+      try requireFinite(norm, step: optimizer.step + 1)
       _ = update(learningRate, scale: min(1, maxGradientNorm / (norm + 1e-6)))
       // Nobody goes on before all slices of the shared weights are new.
       if model.isShared { try communicator.barrier() }
     } else {
       norm = try gradientNorm(squares: update(learningRate, scale: 1))
-    }
-    if !norm.isFinite {
-      let tensor = model.layout.slots.first { !sumOfSquares($0.range, ofSum: gradientSources).isFinite }
-      try refuse("the gradient of \(tensor?.name ?? "all tensors together") became \(norm) at step \(optimizer.step)")
+      try requireFinite(norm, step: optimizer.step)
     }
     let loss = losses.reduce(0, +) / Double(windowRows)
     windowLossSum = 0
@@ -158,6 +156,12 @@ public final class Accelerator {
     let made = BertClassifier(model.configuration, limits: limits, keepsForBackward: false)
     evaluationNetwork = made
     return made
+  }
+
+  private func requireFinite(_ norm: Double, step: Int) throws(Failure) {
+    if norm.isFinite { return }
+    let tensor = model.layout.slots.first { !sumOfSquares($0.range, ofSum: gradientSources).isFinite }
+    try refuse("the gradient of \(tensor?.name ?? "all tensors together") became \(norm) at step \(step)")
   }
 
   /// Every rank knows the same, so all end in order and one line is printed.

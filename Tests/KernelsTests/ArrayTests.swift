@@ -132,8 +132,10 @@ struct ArrayTests {
     #expect(table == [0, 0, 0, 0, 0, 0, 17, 34])
   }
 
-  @Test("AdamW follows torch's formula in double precision", arguments: [1, 3, 15, 16, 17, 33])
-  func adamW(count: Int) {
+  @Test(
+    "AdamW follows torch's formula in double precision, on the sum of its sources",
+    arguments: [1, 3, 15, 16, 17, 33, 1023, 2500], [1, 2, 3])
+  func adamW(count: Int, sources: Int) {
     var numbers = Numbers(UInt64(count))
     var parameters = numbers.floats(count)
     var m = [Float](repeating: 0, count: count)
@@ -141,18 +143,22 @@ struct ArrayTests {
     var exact = (p: parameters.map(Double.init), m: m.map(Double.init), v: v.map(Double.init))
     let (rate, decay, b1, b2, epsilon, clip) = (0.01, 0.1, 0.9, 0.999, 1e-6, 0.5)
     for step in 1...30 {
-      let gradients = numbers.floats(count)
-      AdamWStep(
+      let gradients = (0..<sources).map { _ in numbers.floats(count) }
+      let squares = AdamWStep(
         step: step, learningRate: rate, weightDecay: decay, beta1: b1, beta2: b2, epsilon: epsilon, gradientScale: clip
-      ).apply(count: count, parameters: &parameters, gradients: gradients, firstMoments: &m, secondMoments: &v)
+      ).apply(&parameters, gradients, &m, &v)
+      var exactSquares = 0.0
       for i in 0..<count {
-        let g = Double(gradients[i]) * clip
+        let sum = gradients.reduce(0) { $0 + Double($1[i]) }
+        exactSquares += sum * sum
+        let g = sum * clip
         exact.p[i] *= 1 - rate * decay
         exact.m[i] = b1 * exact.m[i] + (1 - b1) * g
         exact.v[i] = b2 * exact.v[i] + (1 - b2) * g * g
         let corrected = (exact.v[i] / (1 - power(b2, step))).squareRoot()
         exact.p[i] -= rate / (1 - power(b1, step)) * exact.m[i] / (corrected + epsilon)
       }
+      #expect(abs(squares - exactSquares) <= 1e-5 * exactSquares, "squares \(squares), expected \(exactSquares)")
     }
     #expect(worstDifference("parameters", parameters.map(Double.init), exact.p, within: 2e-6) == nil)
     #expect(worstDifference("first moments", m.map(Double.init), exact.m, within: 1e-6) == nil)
@@ -173,15 +179,14 @@ struct ArrayTests {
     var p: [Float] = [1, 1, 1]
     var m: [Float] = [0, 0, 0]
     var v = m
-    step(1, decay: 0).apply(count: 3, parameters: &p, gradients: [1e-3, -5, 1e3], firstMoments: &m, secondMoments: &v)
+    _ = step(1, decay: 0).apply(&p, [[1e-3, -5, 1e3]], &m, &v)
     #expect(worstDifference("first step", p, [0.875, 1.125, 0.875], within: 1e-6) == nil)
 
     p = [1, -2, 4]
     m = [0, 0, 0]
     v = m
     for number in 1...10 {
-      step(number, decay: 0.5, epsilon: 1e-8)
-        .apply(count: 3, parameters: &p, gradients: [0, 0, 0], firstMoments: &m, secondMoments: &v)
+      _ = step(number, decay: 0.5, epsilon: 1e-8).apply(&p, [[0, 0, 0]], &m, &v)
     }
     let shrunk = Float(power(1 - 0.125 * 0.5, 10))
     #expect(worstDifference("decay alone", p, [shrunk, -2 * shrunk, 4 * shrunk], within: 1e-6) == nil)
@@ -189,8 +194,33 @@ struct ArrayTests {
     p = [1]
     m = [3]
     v = [9]
-    step(1_000_000, decay: 0)
-      .apply(count: 1, parameters: &p, gradients: [3], firstMoments: &m, secondMoments: &v)
+    _ = step(1_000_000, decay: 0).apply(&p, [[3]], &m, &v)
     #expect(abs(p[0] - 0.875) < 1e-6, "constant gradients: the rate again, \(p[0])")
+  }
+}
+
+extension AdamWStep {
+  /// Updates whole arrays; in the middle of longer ones, so that a wrong place shows.
+  func apply(
+    _ parameters: inout [Float], _ sources: [[Float]], _ firstMoments: inout [Float], _ secondMoments: inout [Float]
+  ) -> Double {
+    let margin = 5
+    let range = margin..<margin + parameters.count
+    func embedded(_ values: [Float]) -> [Float] {
+      [Float](repeating: 7, count: margin) + values + [Float](repeating: 7, count: margin)
+    }
+    var wide = embedded(parameters)
+    let pointers = sources.map { source in
+      let pointer = UnsafeMutablePointer<Float>.allocate(capacity: source.count + 2 * margin)
+      pointer.initialize(from: embedded(source), count: source.count + 2 * margin)
+      return pointer
+    }
+    defer { for pointer in pointers { pointer.deallocate() } }
+    let squares = apply(
+      range, parameters: &wide, gradients: pointers.map { UnsafePointer($0) }, firstMoments: &firstMoments,
+      secondMoments: &secondMoments)
+    parameters = Array(wide[range])
+    #expect(wide == embedded(parameters), "elements outside of the range changed")
+    return squares
   }
 }

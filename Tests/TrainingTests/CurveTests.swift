@@ -14,8 +14,11 @@ struct CurveTests {
   @Test("losses, rates, norms and scores are torch's on 1, 2, 3 and 4 ranks", arguments: names, 1...4)
   func goldenCurve(name: String, ranks: Int) throws {
     let golden = try #require(CurveGolden.all()[name])
-    let results = try Run(golden)(ranks: ranks)
-    for (rank, result) in results.enumerated() {
+    var run = Run(golden)
+    let shared = try run(ranks: ranks)
+    run.sharesMemory = false
+    let copies = try run(ranks: ranks)
+    for (rank, result) in (shared + copies).enumerated() {
       #expect(differences(result.steps, golden.expected) == [], "rank \(rank)")
       let expected = try #require(golden.dev_logits).flatMap(\.self)
       #expect(worstDifference("logits of rank \(rank)", result.logits, expected, within: 1e-5) == nil)
@@ -26,9 +29,10 @@ struct CurveTests {
     }
   }
 
-  @Test("every rank ends with the same bits", arguments: [2, 3, 4])
-  func sameBits(ranks: Int) throws {
+  @Test("every rank ends with the same bits, with shared weights and with copies", arguments: [2, 3, 4], [true, false])
+  func sameBits(ranks: Int, sharesMemory: Bool) throws {
     var run = Run()
+    run.sharesMemory = sharesMemory
     run.dropout = 0.2
     let results = try run(ranks: ranks)
     for result in results.dropFirst() {

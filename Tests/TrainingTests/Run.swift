@@ -23,6 +23,8 @@ struct Run: Sendable {
   /// Rows that are evaluated, and whose logits are kept, at the end; nil takes all.
   var evaluatedRows: Int?
   var evaluationBatchSize = 7
+  /// Whether ranks share weights and gradients, as on one host, or have copies, as on several.
+  var sharesMemory = true
 
   struct Result: Sendable {
     var steps: [StepReport] = []
@@ -53,7 +55,7 @@ struct Run: Sendable {
     let folder = try ModelFolder(folder, labels: 2)
     var configuration = folder.configuration
     configuration.setDropout(dropout)
-    let model = Model(configuration)
+    let model = sharesMemory ? try Model(configuration, communicator) : Model(configuration)
     // Other ranks have nothing until rank 0 gives them its weights.
     if communicator.isMain { _ = try model.loadWeights(folder: folder.path, seed: 1) }
     try model.broadcast(communicator)
@@ -71,7 +73,7 @@ struct Run: Sendable {
     let schedule = LinearSchedule(peakRate: peakRate, warmupSteps: warmupSteps, totalSteps: steps)
     let limits = BatchLimits(
       tokens: train.mostTokens(inRows: plan.rankBatchSize), sequences: plan.rankBatchSize, length: train.longestRow)
-    let accelerator = Accelerator(
+    let accelerator = try Accelerator(
       communicator, model: model, optimizer: optimizer, limits: limits, seed: 42, maxGradientNorm: maxGradientNorm)
     var result = Result()
     var epoch = 0
