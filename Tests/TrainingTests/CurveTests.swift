@@ -12,9 +12,16 @@ struct CurveTests {
   ]
 
   @Test("losses, rates, norms and scores are torch's on 1, 2, 3 and 4 ranks", arguments: names, 1...4)
-  func goldenCurve(name: String, ranks: Int) throws {
+  func goldenCurve(name: String, ranks: Int) throws { try check(name, ranks, sharesMemory: true) }
+
+  @Test("the same where every rank has weights of its own", arguments: names, 2...4)
+  func goldenCurveInPrivateMemory(name: String, ranks: Int) throws { try check(name, ranks, sharesMemory: false) }
+
+  private func check(_ name: String, _ ranks: Int, sharesMemory: Bool) throws {
     let golden = try #require(CurveGolden.all()[name])
-    let results = try Run(golden)(ranks: ranks)
+    var run = Run(golden)
+    run.sharesMemory = sharesMemory
+    let results = try run(ranks: ranks)
     for (rank, result) in results.enumerated() {
       #expect(differences(result.steps, golden.expected) == [], "rank \(rank)")
       let expected = try #require(golden.dev_logits).flatMap(\.self)
@@ -26,9 +33,10 @@ struct CurveTests {
     }
   }
 
-  @Test("every rank ends with the same bits", arguments: [2, 3, 4])
-  func sameBits(ranks: Int) throws {
+  @Test("every rank ends with the same bits", arguments: [2, 3, 4], [false, true])
+  func sameBits(ranks: Int, sharesMemory: Bool) throws {
     var run = Run()
+    run.sharesMemory = sharesMemory
     run.dropout = 0.2
     let results = try run(ranks: ranks)
     for result in results.dropFirst() {

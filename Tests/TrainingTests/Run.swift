@@ -20,6 +20,8 @@ struct Run: Sendable {
   var optimizer = AdamW.Options(weightDecay: 0.01)
   var dropout = 0.0
   var order = DataLoader.Order.file
+  /// One copy of the weights for all ranks, each updating its slice; else a copy each.
+  var sharesMemory = true
   /// Rows that are evaluated, and whose logits are kept, at the end; nil takes all.
   var evaluatedRows: Int?
   var evaluationBatchSize = 7
@@ -53,7 +55,7 @@ struct Run: Sendable {
     let folder = try ModelFolder(folder, labels: 2)
     var configuration = folder.configuration
     configuration.setDropout(dropout)
-    let model = Model(configuration)
+    let model = sharesMemory ? try Model(configuration, communicator) : Model(configuration)
     // Other ranks have nothing until rank 0 gives them its weights.
     if communicator.isMain { _ = try model.loadWeights(folder: folder.path, seed: 1) }
     try model.broadcast(communicator)
@@ -69,10 +71,9 @@ struct Run: Sendable {
     let loader = try DataLoader(
       train, plan: plan, rank: communicator.rank, order: order, accumulationSteps: accumulationSteps)
     let schedule = LinearSchedule(peakRate: peakRate, warmupSteps: warmupSteps, totalSteps: steps)
-    let limits = BatchLimits(
-      tokens: train.mostTokens(inRows: plan.rankBatchSize), sequences: plan.rankBatchSize, length: train.longestRow)
-    let accelerator = Accelerator(
-      communicator, model: model, optimizer: optimizer, limits: limits, seed: 42, maxGradientNorm: maxGradientNorm)
+    let accelerator = try Accelerator(
+      communicator, model: model, optimizer: optimizer, limits: loader.limits, seed: 42,
+      maxGradientNorm: maxGradientNorm)
     var result = Result()
     var epoch = 0
     while result.steps.count < steps {
