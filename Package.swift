@@ -90,7 +90,7 @@ let package = Package(
       name: "rankcheck", dependencies: ["Collectives", "FileSystem"], path: "Tests/Support/rankcheck"),
     .testTarget(name: "TrainingTests", dependencies: ["Training", "TestSupport"]),
     // The real programs, as a user starts them.
-    .testTarget(name: "FinetuneTests", dependencies: ["TestSupport", "Safetensors"]),
+    .testTarget(name: "FinetuneTests", dependencies: ["TestSupport", "Safetensors", "FileSystem"]),
     .testTarget(name: "LauncherTests", dependencies: ["Launcher", "FileSystem"]),
   ],
   swiftLanguageModes: [.v6]

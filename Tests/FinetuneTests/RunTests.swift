@@ -40,6 +40,7 @@ extension Programs {
       #expect(alone.count == 14 && alone.map(\.kind).filter { $0 == "eval" }.count == 2)
       let expected = alone.filter { $0.kind == "step" }.map { ($0.loss, $0.learning_rate!, $0.grad_norm!) }
       var others = try (2...4).map { try lines("\($0)", ranks: $0) }
+      others.append(try lines("private", ranks: 2, variables: ["LOCKSTEP_SHARED_MEMORY": "off"]))
       others.append(try lines("threads", ranks: 1, variables: ["LOCKSTEP_IN_PROCESS": "3"]))
       for other in others {
         #expect(differences(other, expected) == [])

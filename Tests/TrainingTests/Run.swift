@@ -20,11 +20,11 @@ struct Run: Sendable {
   var optimizer = AdamW.Options(weightDecay: 0.01)
   var dropout = 0.0
   var order = DataLoader.Order.file
+  /// One copy of the weights for all ranks, each updating its slice; else a copy each.
+  var sharesMemory = true
   /// Rows that are evaluated, and whose logits are kept, at the end; nil takes all.
   var evaluatedRows: Int?
   var evaluationBatchSize = 7
-  /// Whether ranks share weights and gradients, as on one host, or have copies, as on several.
-  var sharesMemory = true
 
   struct Result: Sendable {
     var steps: [StepReport] = []
@@ -71,10 +71,9 @@ struct Run: Sendable {
     let loader = try DataLoader(
       train, plan: plan, rank: communicator.rank, order: order, accumulationSteps: accumulationSteps)
     let schedule = LinearSchedule(peakRate: peakRate, warmupSteps: warmupSteps, totalSteps: steps)
-    let limits = BatchLimits(
-      tokens: train.mostTokens(inRows: plan.rankBatchSize), sequences: plan.rankBatchSize, length: train.longestRow)
     let accelerator = try Accelerator(
-      communicator, model: model, optimizer: optimizer, limits: limits, seed: 42, maxGradientNorm: maxGradientNorm)
+      communicator, model: model, optimizer: optimizer, limits: loader.limits, seed: 42,
+      maxGradientNorm: maxGradientNorm)
     var result = Result()
     var epoch = 0
     while result.steps.count < steps {
