@@ -31,7 +31,10 @@ public enum Launch: Equatable, Sendable {
       return
     }
 
-    let slurmRanks = variable("SLURM_PROCID").flatMap { _ in variable("SLURM_NTASKS").flatMap(wholeNumber) }
+    // Only srun makes a step: a batch script has SLURM_PROCID and SLURM_NTASKS too, but runs once.
+    let slurmRanks = variable("SLURM_STEP_ID").flatMap { _ in
+      (variable("SLURM_STEP_NUM_TASKS") ?? variable("SLURM_NTASKS")).flatMap(wholeNumber)
+    }
     if started != nil {
       self = .mpi(
         ranks: variable("OMPI_COMM_WORLD_SIZE").flatMap(wholeNumber) ?? variable("PMI_SIZE").flatMap(wholeNumber)

@@ -15,8 +15,10 @@ struct LaunchTests {
       (["PMIX_RANK": "0"], .mpi(ranks: nil)),
       (["PMI_RANK": "1", "PMI_SIZE": "4"], .mpi(ranks: 4)),
       (["MPI_LOCALNRANKS": "2"], .mpi(ranks: nil)),
-      (["SLURM_PROCID": "0", "SLURM_NTASKS": "2", "PMIX_RANK": "0"], .mpi(ranks: 2)),
-      (["SLURM_PROCID": "0", "SLURM_NTASKS": "1"], .solo),
+      (["SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "2", "SLURM_NTASKS": "8", "PMIX_RANK": "0"], .mpi(ranks: 2)),
+      (["SLURM_STEP_ID": "0", "SLURM_NTASKS": "1"], .solo),
+      // A batch script runs once, whatever its allocation.
+      (["SLURM_PROCID": "0", "SLURM_NTASKS": "8"], .solo),
       (["SLURM_NTASKS": "4"], .solo),
       (["LOCKSTEP_IN_PROCESS": "4"], .threads(4)),
     ] as [([String: String], Launch)])
@@ -32,7 +34,7 @@ struct LaunchTests {
       (["LOCKSTEP_IN_PROCESS": ""], .usage, "\"\""),
       (["LOCKSTEP_IN_PROCESS": "99999999999999999999"], .usage, "\"99999999999999999999\""),
       (["LOCKSTEP_IN_PROCESS": "2", "PMIX_RANK": "0"], .usage, "LOCKSTEP_IN_PROCESS and PMIX_RANK are both set"),
-      (["SLURM_PROCID": "0", "SLURM_NTASKS": "2"], .unavailable, "srun --mpi=pmix"),
+      (["SLURM_STEP_ID": "0", "SLURM_NTASKS": "2"], .unavailable, "srun --mpi=pmix"),
     ] as [([String: String], ExitStatus, String)])
   func refused(environment: [String: String], status: ExitStatus, text: String) throws {
     let failure = #expect(throws: Failure.self) { try Launch(environment: { environment[$0] }) }
