@@ -1,3 +1,6 @@
+import Glibc
+import Kernels
+
 /// Memory that one model needs to compute: what forward leaves for backward, and scratch. Allocated once, for the
 /// largest batch; pages that no batch reaches are never touched and so never count.
 ///
@@ -56,7 +59,7 @@ final class Activations {
     let square = limits.length * limits.length
     var floats: [UnsafeMutablePointer<Float>] = []
     func allocate(_ count: Int) -> UnsafeMutablePointer<Float> {
-      floats.append(.allocate(capacity: max(count, 1)))
+      floats.append(allocateFloats(count))
       return floats[floats.count - 1]
     }
     func makeLayer() -> Layer {
@@ -102,7 +105,7 @@ final class Activations {
   }
 
   deinit {
-    for pointer in floats { pointer.deallocate() }
+    for pointer in floats { free(pointer) }
     positions.deallocate()
     tokenRows.deallocate()
   }

@@ -1,3 +1,6 @@
+import Glibc
+import Kernels
+
 /// Float memory of a fixed size, zero at first: its own, freed with it, or memory of a communicator.
 public final class FloatBuffer {
   public let count: Int
@@ -6,7 +9,7 @@ public final class FloatBuffer {
 
   public init(count: Int) {
     self.count = count
-    pointer = .allocate(capacity: max(count, 1))
+    pointer = allocateFloats(count)
     pointer.initialize(repeating: 0, count: count)
     isOwner = true
   }
@@ -19,7 +22,7 @@ public final class FloatBuffer {
     isOwner = false
   }
 
-  deinit { if isOwner { pointer.deallocate() } }
+  deinit { if isOwner { free(pointer) } }
 
   public var buffer: UnsafeMutableBufferPointer<Float> { UnsafeMutableBufferPointer(start: pointer, count: count) }
 }
