@@ -51,7 +51,8 @@ let package = Package(
     .testTarget(name: "BERTTests", dependencies: ["BERT", "Kernels", "Safetensors"]),
     .testTarget(name: "TokenizationTests", dependencies: ["Tokenization"]),
     .testTarget(name: "DatasetsTests", dependencies: ["Datasets"]),
-    .testTarget(name: "CorpusTests", dependencies: ["Corpus", "Datasets", "Tokenization"]),
+    .testTarget(
+      name: "CorpusTests", dependencies: ["Corpus", "Datasets", "Tokenization"], exclude: ["train_in_torch.py"]),
     .testTarget(name: "SafetensorsTests", dependencies: ["Safetensors"]),
     .testTarget(name: "CollectivesTests", dependencies: ["Collectives"]),
     .testTarget(name: "TrainingTests", dependencies: ["Training"]),
