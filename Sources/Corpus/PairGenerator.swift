@@ -9,8 +9,8 @@ struct PairGenerator {
     /// Where two events agree in a slot, it takes the other word with this probability: most words are the same.
     /// So both kinds of pairs share about as many words.
     static let otherWordPercentInDifference = 20
-    /// Two events differ in at least one slot, up to this many; each number is equally likely.
-    static let mostChangedSlots = 4
+    /// Two events differ in this many slots, each entry equally likely: one slot alone is the rarest and hardest case.
+    static let changedSlots = [1, 2, 2, 3, 3, 4, 4]
   }
 
   /// Which events are drawn: those held out for validation, or all others.
@@ -26,7 +26,7 @@ struct PairGenerator {
   /// The next pair.
   mutating func next() -> (isParaphrase: Bool, first: Sentence, second: Sentence) {
     let isParaphrase = random.chance(Mixture.paraphrasePercent)
-    let changedSlots = isParaphrase ? 0 : 1 + random.below(Mixture.mostChangedSlots)
+    let changedSlots = isParaphrase ? 0 : Mixture.changedSlots[random.below(Mixture.changedSlots.count)]
     let (event, other) = events(changedSlots: changedSlots)
     let first = Sentence(event, from: &random)
     var second = Sentence(other, from: &random)

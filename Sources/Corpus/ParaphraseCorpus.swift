@@ -2,7 +2,7 @@ import FileSystem
 
 /// A made-up paraphrase corpus in MRPC's columns: one event told twice, or two events that share words.
 ///
-/// It is made from a seed, the same bytes on every machine. What it says is a toy: four slots, six meanings each, two
+/// It is made from a seed, the same bytes on every machine. What it says is a toy: four slots, five meanings each, two
 /// words for each meaning (``Lexicon``), four orders of words. docs/corpus.md has the grammar and what it is not.
 public struct ParaphraseCorpus: Sendable {
   /// The training part: tab-separated UTF-8 text with MRPC's header, one pair per line, each line ended by LF.
@@ -16,7 +16,7 @@ public struct ParaphraseCorpus: Sendable {
 
   /// The corpus that `./launch` trains on: every default is here.
   public static var standard: ParaphraseCorpus {
-    ParaphraseCorpus(seed: 20, trainPairs: 40_000, validationPairs: 2_000)
+    ParaphraseCorpus(seed: 20, trainPairs: 60_000, validationPairs: 2_000)
   }
 
   /// Draws `trainPairs` and `validationPairs` pairs from `seed`.
