@@ -4,6 +4,7 @@ import Safetensors
 import TestSupport
 import Testing
 
+// swift-format-ignore: AlwaysUseLowerCamelCase
 /// What `inspect forward` prints.
 struct ForwardOutput: Decodable {
   var rows: Int
@@ -74,6 +75,7 @@ extension Programs {
 
     @Test("inspect tokens encodes texts, pairs and tables")
     func tokens() throws {
+      // swift-format-ignore: AlwaysUseLowerCamelCase
       struct Row: Decodable, Equatable { var input_ids, token_type_ids, attention_mask: [Int] }
       func rows(_ arguments: [String]) throws -> [Row] {
         let outcome = try inspect(["tokens", "--model", "\(Golden.folder)/tiny-bert"] + arguments)
@@ -129,6 +131,7 @@ extension Programs {
 
     @Test("logits, loss and every gradient of forward.json")
     func forward() throws {
+      // swift-format-ignore: AlwaysUseLowerCamelCase
       struct Values: Decodable {
         var logits: [[Float]]
         var loss, grad_norm: Double

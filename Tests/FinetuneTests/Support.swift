@@ -6,6 +6,7 @@ import Testing
 /// Tests of the real programs, one after another: they share two cores.
 @Suite(.serialized) enum Programs {}
 
+// swift-format-ignore: AlwaysUseLowerCamelCase
 /// A line of a metrics file.
 struct MetricsLine: Decodable, Equatable {
   var kind: String

@@ -120,6 +120,7 @@ struct LoadAndSaveTests {
     for file in ["vocab.txt", "tokenizer_config.json"] {
       #expect(try readBytes("\(saved)/\(file)") == readBytes("\(source.path)/\(file)"))
     }
+    // swift-format-ignore: AlwaysUseLowerCamelCase
     struct Saved: Decodable {
       var architectures: [String]
       var id2label: [String: String]

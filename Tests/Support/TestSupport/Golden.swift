@@ -24,6 +24,7 @@ package enum Golden {
   }
 }
 
+// swift-format-ignore: AlwaysUseLowerCamelCase
 /// Logits, loss and gradient norm of the first 8 rows of dev.tsv: an entry of `forward.json`.
 package struct ForwardGolden: Decodable {
   package var logits: [[Float]]
@@ -38,8 +39,10 @@ package struct ForwardGolden: Decodable {
   }
 }
 
+// swift-format-ignore: AlwaysUseLowerCamelCase
 /// A training run, from the small goldens or the reference's.
 package struct CurveGolden: Decodable {
+  // swift-format-ignore: AlwaysUseLowerCamelCase
   package struct Step: Decodable {
     package var step: Int
     package var loss: Double
