@@ -87,14 +87,16 @@ extension String {
   func leftPadded(to width: Int) -> String { String(repeating: " ", count: max(0, width - count)) + self }
 }
 
-/// A number with so many digits after the point, or in scientific form where it is small.
-public func formatted(_ value: Double, digits: Int) -> String {
+/// A number with so many digits after the point.
+public func formatted(_ value: Double, digits: Int) -> String { printed("%.*f", value, digits) }
+
+/// A number as a learning rate is written: `2.85e-05`.
+public func scientific(_ value: Double) -> String { printed("%.*e", value, 2) }
+
+private func printed(_ format: String, _ value: Double, _ digits: Int) -> String {
   guard value.isFinite else { return "\(value)" }
-  var buffer = [CChar](repeating: 0, count: 64)
-  let scientific = value != 0 && abs(value) < 1e-3
-  let count = withVaList([Int32(digits), value]) {
-    vsnprintf(&buffer, buffer.count, scientific ? "%.*e" : "%.*f", $0)
-  }
+  var buffer = [CChar](repeating: 0, count: 512)
+  let count = withVaList([Int32(digits), value]) { vsnprintf(&buffer, buffer.count, format, $0) }
   return String(decoding: buffer.prefix(Int(max(0, count))).map { UInt8(bitPattern: $0) }, as: UTF8.self)
 }
 

@@ -36,7 +36,7 @@ struct Meter {
       let loss = recentLosses.reduce(0, +) / Double(recentLosses.count)
       let left = trainingSeconds / Double(step.step) * Double(total - step.step)
       return "epoch \(epoch + 1)/\(job.epochs)  loss \(formatted(loss, digits: 4))  "
-        + "lr \(formatted(step.learningRate, digits: 2))  \(formatted(examplesPerSecond, digits: 1)) examples/s  "
+        + "lr \(scientific(step.learningRate))  \(formatted(examplesPerSecond, digits: 1)) examples/s  "
         + "\(clockTime(left)) left"
     }
   }
