@@ -3,10 +3,14 @@
 #ifndef LOCKSTEP_CPROCESS_SHIM_H
 #define LOCKSTEP_CPROCESS_SHIM_H
 
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
 #include <sched.h>
 #include <spawn.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 
@@ -19,6 +23,9 @@ static inline int lockstep_signal_on_parent_death(int signal) {
 static inline int lockstep_cpu_affinity(void *mask, size_t bytes) {
   return sched_getaffinity(0, bytes, (cpu_set_t *)mask);
 }
+
+/// A file in memory only, gone when the last descriptor is closed.
+static inline int lockstep_memory_file(const char *name) { return memfd_create(name, MFD_CLOEXEC); }
 
 static const int lockstep_spawn_new_session = 0x80;  // POSIX_SPAWN_SETSID, behind _GNU_SOURCE
 

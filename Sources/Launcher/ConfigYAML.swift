@@ -1,0 +1,124 @@
+import FileSystem
+import Yams
+
+/// The way from bytes to YAML nodes, and from nodes to places.
+extension ConfigFile {
+  static func compose(_ bytes: [UInt8], path: String) throws(Failure) -> Node {
+    var bytes = bytes[...]
+    if bytes.starts(with: [0xEF, 0xBB, 0xBF]) { bytes = bytes.dropFirst(3) }
+    if bytes.starts(with: [0xFF, 0xFE]) || bytes.starts(with: [0xFE, 0xFF]) {
+      throw Failure(.configuration, at: path, "is UTF-16, expected UTF-8")
+    }
+    if let offset = bytes.firstIndex(of: 0) {
+      let line = bytes[..<offset].count { $0 == UInt8(ascii: "\n") } + 1
+      throw Failure(.configuration, at: "\(path):\(line)", "has a NUL byte, expected text")
+    }
+    guard let text = String(validating: bytes, as: UTF8.self) else {
+      throw Failure(.configuration, at: path, "is not UTF-8, expected text in UTF-8")
+    }
+    try refuseDepth(bytes, path)
+    do {
+      let parser = try Parser(yaml: text)
+      guard let root = try parser.singleRoot() else {
+        throw Failure(.configuration, at: path, "is empty, expected keys with values", hint: "num_processes: 2")
+      }
+      if let failure = refusal(root, path, depth: 0) { throw failure }
+      return root
+    } catch let failure as Failure {
+      throw failure
+    } catch let error as YamlError {
+      throw describe(error, path)
+    } catch {
+      throw Failure(.configuration, at: path, "cannot be read as YAML: \(error)")
+    }
+  }
+
+  /// libyaml recurses: brackets nested a hundred thousand deep must not reach it.
+  private static func refuseDepth(_ bytes: ArraySlice<UInt8>, _ path: String) throws(Failure) {
+    var depth = 0
+    var line = 1
+    for byte in bytes {
+      switch byte {
+      case UInt8(ascii: "["), UInt8(ascii: "{"): depth += 1
+      case UInt8(ascii: "]"), UInt8(ascii: "}"): depth -= 1
+      case UInt8(ascii: "\n"): line += 1
+      default: break
+      }
+      if depth > 100 { throw Failure(.configuration, at: "\(path):\(line)", "is nested more than 100 deep") }
+    }
+  }
+
+  /// Anchors and aliases are refused outright, and before anything walks through what they stand for: a file of 300
+  /// bytes can stand for gigabytes. So are tags, which would ask for types of another program.
+  private static func refusal(_ node: Node, _ path: String, depth: Int) -> Failure? {
+    if depth > 100 { return refuse(path, node, "is nested more than 100 deep") }
+    let anchor: Anchor?
+    let children: [Node]
+    switch node {
+    case .scalar(let scalar): (anchor, children) = (scalar.anchor, [])
+    case .mapping(let mapping): (anchor, children) = (mapping.anchor, mapping.flatMap { [$0.key, $0.value] })
+    case .sequence(let sequence): (anchor, children) = (sequence.anchor, Array(sequence))
+    case .alias: return refuse(path, node, "has an alias, expected plain values")
+    }
+    if let anchor { return refuse(path, node, "has the anchor &\(anchor.rawValue), expected plain values") }
+    for child in children {
+      if let failure = refusal(child, path, depth: depth + 1) { return failure }
+    }
+    if let mapping = node.mapping, let merge = mapping.first(where: { $0.key.scalar?.string == "<<" }) {
+      return refuse(path, merge.key, "has a merge key <<, expected plain keys")
+    }
+    return nil
+  }
+
+  private static func describe(_ error: YamlError, _ path: String) -> Failure {
+    switch error {
+    case .scanner(_, let problem, let mark, _), .parser(_, let problem, let mark, _),
+      .composer(_, let problem, let mark, _):
+      return Failure(.configuration, at: "\(path):\(mark.line):\(mark.column)", "is not YAML: \(problem)")
+    case .duplicatedKeysInMapping(let duplicates, let context):
+      let keys = duplicates.map { "\"\($0)\"" }.joined(separator: ", ")
+      let mark = context.mark
+      return Failure(.configuration, at: "\(path):\(mark.line):\(mark.column)", "has a key twice: \(keys)")
+    case .reader(let problem, _, _, _):
+      return Failure(.configuration, at: path, "is not YAML: \(problem)")
+    default:
+      let text = "\(error)".split(separator: "\n").joined(separator: " ")
+      return Failure(.configuration, at: path, "is not YAML: \(text)")
+    }
+  }
+
+  static func plainKey(_ node: Node, _ path: String) throws(Failure) -> String {
+    guard let scalar = node.scalar else { throw refuse(path, node, "has \(kind(node)) as a key, expected a name") }
+    return scalar.string
+  }
+
+  static func line(_ node: Node) -> Int { node.mark?.line ?? 1 }
+
+  static func place(_ path: String, _ node: Node) -> String {
+    node.mark.map { "\(path):\($0.line):\($0.column)" } ?? path
+  }
+
+  static func refuse(_ path: String, _ node: Node, _ message: String, hint: String? = nil) -> Failure {
+    Failure(.configuration, at: place(path, node), message, hint: hint)
+  }
+
+  static func kind(_ node: Node) -> String {
+    switch node {
+    case .scalar: isNull(node) ? "empty" : "a single value"
+    case .mapping: "a mapping"
+    case .sequence: "a list"
+    case .alias: "an alias"
+    }
+  }
+
+  static func isNull(_ node: Node) -> Bool {
+    guard let scalar = node.scalar, scalar.style == .plain else { return false }
+    return ["", "~", "null", "Null", "NULL"].contains(scalar.string)
+  }
+
+  /// Whether YAML 1.1 takes `text`, unquoted, for something else than text.
+  static func isBooleanOrNumber(_ text: String) -> Bool {
+    ["yes", "no", "on", "off", "true", "false", "y", "n"].contains(text.lowercased())
+      || (!text.isEmpty && text.utf8.allSatisfy { (0x30...0x39).contains($0) || $0 == 0x2E || $0 == 0x5F })
+  }
+}
