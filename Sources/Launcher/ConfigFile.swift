@@ -52,7 +52,9 @@ public struct ConfigFile: Sendable, Equatable {
     if let setting = Setting.all.first(where: { $0.path == [name] }) {
       return try set(setting, value)
     }
-    if Self.isNull(value) && (Self.meaningless[name] != nil || Self.sageMaker.contains(name)) { return }
+    // Accelerate writes null for what was not asked.
+    let isKnown = Self.checked.contains(name) || Self.meaningless[name] != nil || Self.sageMaker.contains(name)
+    if isKnown && Self.isNull(value) { return }
     let line = Self.line(key)
     switch name {
     case "compute_environment":
@@ -112,6 +114,9 @@ public struct ConfigFile: Sendable, Equatable {
     let hint = nearest(to: name, among: names).map { "did you mean \($0)?" }
     return Self.refuse(path, key, "unknown key \"\(name)\"", hint: hint)
   }
+
+  /// Keys of Accelerate's whose values are looked at.
+  private static let checked = ["compute_environment", "distributed_type", "fp16", "machine_rank", "main_process_port"]
 
   /// Keys of Accelerate's that mean nothing to CPUs and MPI.
   static let meaningless: [String: String] = {

@@ -16,7 +16,7 @@ extension ConfigFile {
     guard let text = String(validating: bytes, as: UTF8.self) else {
       throw Failure(.configuration, at: path, "is not UTF-8, expected text in UTF-8")
     }
-    try refuseDepth(bytes, path)
+    try refuseDepthAndAliases(bytes, path)
     do {
       let parser = try Parser(yaml: text)
       guard let root = try parser.singleRoot() else {
@@ -33,23 +33,59 @@ extension ConfigFile {
     }
   }
 
-  /// libyaml recurses: brackets nested a hundred thousand deep must not reach it.
-  private static func refuseDepth(_ bytes: ArraySlice<UInt8>, _ path: String) throws(Failure) {
+  /// Refuses, before the parser sees them, brackets nested too deep, for it recurses, and anchors and aliases, for a
+  /// file of 300 bytes can stand for gigabytes, and the parser walks through all of it to compare keys.
+  private static func refuseDepthAndAliases(_ bytes: ArraySlice<UInt8>, _ path: String) throws(Failure) {
     var depth = 0
     var line = 1
-    for byte in bytes {
-      switch byte {
-      case UInt8(ascii: "["), UInt8(ascii: "{"): depth += 1
-      case UInt8(ascii: "]"), UInt8(ascii: "}"): depth -= 1
-      case UInt8(ascii: "\n"): line += 1
-      default: break
+    var lineStart = bytes.startIndex
+    var quote: UInt8?
+    /// Whether a value can start here; within a plain text `&`, `*` and quotes mean nothing.
+    var isStart = true
+    var index = bytes.startIndex
+    func refuse(_ message: String) -> Failure {
+      Failure(.configuration, at: "\(path):\(line):\(index - lineStart + 1)", message)
+    }
+    while index < bytes.endIndex {
+      let byte = bytes[index]
+      let next = index + 1 < bytes.endIndex ? bytes[index + 1] : UInt8(ascii: "\n")
+      let isBeforeSpace = next == 0x20 || next == 0x09 || next == 0x0A || next == 0x0D
+      if let open = quote {
+        if byte == UInt8(ascii: "\\"), open == UInt8(ascii: "\"") { index += 1 }
+        if byte == open {
+          // Two single quotes are one that belongs to the text.
+          if open == UInt8(ascii: "'"), next == open { index += 1 } else { quote = nil }
+        }
+        isStart = false
+      } else {
+        switch byte {
+        case UInt8(ascii: "'") where isStart, UInt8(ascii: "\"") where isStart: quote = byte
+        case UInt8(ascii: "&") where isStart && !isBeforeSpace: throw refuse("has an anchor, expected plain values")
+        case UInt8(ascii: "*") where isStart && !isBeforeSpace: throw refuse("has an alias, expected plain values")
+        case UInt8(ascii: "["), UInt8(ascii: "{"):
+          depth += 1
+          isStart = true
+        case UInt8(ascii: "]"), UInt8(ascii: "}"): depth -= 1
+        case UInt8(ascii: ","), UInt8(ascii: "\n"): isStart = true
+        case UInt8(ascii: ":") where isBeforeSpace, UInt8(ascii: "?") where isBeforeSpace,
+          UInt8(ascii: "-") where isBeforeSpace:
+          isStart = true
+        case UInt8(ascii: "#") where index == lineStart || bytes[index - 1] == 0x20 || bytes[index - 1] == 0x09:
+          index = (bytes[index...].firstIndex(of: UInt8(ascii: "\n")) ?? bytes.endIndex) - 1
+        case 0x20, 0x09, 0x0D: break
+        default: isStart = false
+        }
       }
-      if depth > 100 { throw Failure(.configuration, at: "\(path):\(line)", "is nested more than 100 deep") }
+      if depth > 100 { throw refuse("is nested more than 100 deep") }
+      if bytes[index] == UInt8(ascii: "\n") {
+        line += 1
+        lineStart = index + 1
+      }
+      index += 1
     }
   }
 
-  /// Anchors and aliases are refused outright, and before anything walks through what they stand for: a file of 300
-  /// bytes can stand for gigabytes. So are tags, which would ask for types of another program.
+  /// What the parser lets pass and a configuration has no use for.
   private static func refusal(_ node: Node, _ path: String, depth: Int) -> Failure? {
     if depth > 100 { return refuse(path, node, "is nested more than 100 deep") }
     let anchor: Anchor?
