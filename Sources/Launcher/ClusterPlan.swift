@@ -9,17 +9,29 @@ public struct ClusterPlan: Sendable, Equatable {
   public var ranksOrigin: Origin
   public var threadsOrigin: Origin
   public var warnings: [String] = []
+  /// Whether the hosts are those of a Slurm allocation.
+  public var isSlurm = false
 
   /// - Parameters:
   ///   - cores: cores of this machine that may be used.
   ///   - isSingleProcess: whether the program is a tool of one process by nature.
   public init(
-    _ settings: Settings, cores: Int, isSingleProcess: Bool, ownName: String?
+    _ settings: Settings, cores: Int, isSingleProcess: Bool, ownName: String?, slurm: SlurmAllocation? = nil
   ) throws(Failure) {
     if let path = settings.text("mpirun_hostfile") {
       let hostfile = try Hostfile(path: path, ownName: ownName)
       try self.init(settings, hosts: hostfile.entries, path: path, cores: cores)
       warnings = hostfile.warnings
+    } else if let slurm, !isSingleProcess {
+      try self.init(settings, hosts: slurm.hosts, path: "the Slurm allocation", cores: cores)
+      isSlurm = true
+      if case .derived = threadsOrigin, let cpus = slurm.cpusPerTask {
+        (threadsPerRank, threadsOrigin) = (cpus, .variable("SLURM_CPUS_PER_TASK"))
+      }
+      // All on this machine: no host list, no helpers.
+      if let only = placement?.hosts.first, placement?.hosts.count == 1, only.entry.name.description == ownName {
+        placement = nil
+      }
     } else {
       try self.init(onThisMachine: settings, cores: cores, isSingleProcess: isSingleProcess)
     }

@@ -147,7 +147,7 @@ public struct ConfigFile: Sendable, Equatable {
     if Self.isNull(node) { return }
     let place = Self.place(path, node)
     let value: SettingValue
-    if setting.kind == .list {
+    if setting.kind == .list || setting.kind == .words {
       if let sequence = node.sequence {
         var items: [String] = []
         for item in sequence { items.append(try text(item, setting.name)) }

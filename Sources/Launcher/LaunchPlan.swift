@@ -39,6 +39,8 @@ public struct LaunchPlan: Sendable, Equatable {
     public var port: Int?
     /// Path of a private key.
     public var identity: String?
+    /// Whether Slurm starts Open MPI's helpers on the hosts, and no remote shell is needed.
+    public var isSlurm = false
 
     public init(shell: String? = nil, port: Int? = nil, identity: String? = nil) {
       self.shell = shell

@@ -69,6 +69,7 @@ public enum MPIRunCommand {
       parameter("oob_tcp_if_include", list, "networks between the hosts, for control")
       parameter("btl_tcp_if_include", list, "networks between the hosts, for data")
     }
+    if plan.remote.isSlurm { return options }
     parameter("plm_rsh_no_tree_spawn", "1", "hosts are reached from here, not from one another")
     if let shell = plan.remote.shell {
       parameter("plm_rsh_agent", shell, "runs a command on a host")
@@ -87,9 +88,14 @@ public enum MPIRunCommand {
 
   /// One option a line, quoted for a shell, each with its comment.
   public static func commented(_ command: String, for plan: LaunchPlan) -> String {
+    commented(command, "Open MPI", options(for: plan))
+  }
+
+  /// The command `command`, which is `what`, with `options`: one a line, quoted for a shell, each with its comment.
+  public static func commented(_ command: String, _ what: String, _ options: [Option]) -> String {
     let lines =
-      [(shellQuoted(command), "Open MPI")]
-      + options(for: plan).map { ("  " + $0.words.map(shellQuoted).joined(separator: " "), $0.comment) }
+      [(shellQuoted(command), what)]
+      + options.map { ("  " + $0.words.map(shellQuoted).joined(separator: " "), $0.comment) }
     let width = min(lines.map(\.0.count).max() ?? 0, 60)
     return lines.map { line, comment in
       line + String(repeating: " ", count: max(0, width - line.count)) + "  # " + comment + "\n"

@@ -7,7 +7,10 @@ public struct Setting: Sendable {
     case boolean
     case text
     case choice([String])
+    /// Texts; in flags and variables with commas between them.
     case list
+    /// Texts that may hold commas: one a flag.
+    case words
   }
 
   /// The name, which is also the flag's: `num_processes` is `--num_processes`.
@@ -37,6 +40,9 @@ public struct Setting: Sendable {
       name: "num_cpu_threads_per_process", kind: .integer(1...1024),
       variables: ["LOCKSTEP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"],
       path: ["lockstep", "threads_per_rank"], help: "threads of each rank"),
+    Setting(
+      name: "launcher", kind: .choice(["mpirun", "srun"]), path: ["lockstep", "launcher"],
+      help: "what starts the ranks; srun inside a Slurm allocation only"),
     Setting(
       name: "binding", kind: .choice(["none", "core", "socket", "numa"]), path: ["lockstep", "binding"],
       help: "what a rank is bound to"),
@@ -70,7 +76,7 @@ public struct Setting: Sendable {
       name: "tee", kind: .boolean, path: ["lockstep", "tee"], help: "put the rank in front of each line of output"),
     Setting(name: "log_dir", kind: .text, path: ["lockstep", "log_dir"], help: "folder for a file of output per rank"),
     Setting(
-      name: "mpirun_arguments", kind: .list, path: ["lockstep", "mpirun_arguments"],
+      name: "mpirun_arguments", kind: .words, path: ["lockstep", "mpirun_arguments"],
       help: "further arguments of mpirun, one each"),
   ]
 
@@ -111,6 +117,8 @@ public struct Setting: Sendable {
       return .text(text)
     case .list:
       return .list(text.split(separator: ",").map(String.init))
+    case .words:
+      return .list([text])
     }
   }
 }

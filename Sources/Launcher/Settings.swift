@@ -25,9 +25,16 @@ public struct Settings: Sendable {
       var found: [Value] = []
       if let texts = flags[setting.name], let last = texts.last {
         let flag = "--\(setting.name)"
-        // A list may be given in several flags.
-        let text = setting.kind == .list ? texts.joined(separator: ",") : last
-        found.append(Value(value: try setting.value(text, at: flag, status: .usage), origin: .flag(flag)))
+        var value = try setting.value(last, at: flag, status: .usage)
+        if setting.kind == .list || setting.kind == .words {
+          // Given in several flags, it grows.
+          var items: [String] = []
+          for text in texts {
+            if case .list(let more) = try setting.value(text, at: flag, status: .usage) { items += more }
+          }
+          value = .list(items)
+        }
+        found.append(Value(value: value, origin: .flag(flag)))
       }
       for name in setting.variables {
         if let text = variable(name), !text.isEmpty {

@@ -123,7 +123,8 @@ struct ConfigCommand: ParsableCommand {
       let context = LaunchContext()
       let settings = try context.settings(options)
       let cluster = try ClusterPlan(
-        settings, cores: context.cores.usable, isSingleProcess: false, ownName: context.hostName)
+        settings, cores: context.cores.usable, isSingleProcess: false, ownName: context.hostName,
+        slurm: try SlurmAllocation { context.environment[$0] })
       print(Explanation.text(settings, cluster) { context.environment[$0] }, terminator: "")
       for note in try options.checkIgnored() + cluster.warnings { print("note: \(note)") }
     }

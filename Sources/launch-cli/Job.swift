@@ -8,6 +8,7 @@ struct Job {
     /// As one process, perhaps under a debugger.
     case directly([String])
     case mpirun(path: String, LaunchPlan)
+    case srun(path: String, LaunchPlan)
   }
 
   let context: LaunchContext
@@ -25,8 +26,13 @@ struct Job {
     let path = try context.programs.path(of: command[0])
     let cluster = try ClusterPlan(
       settings, cores: context.cores.usable, isSingleProcess: Programs.isSingleProcess(command[0]),
-      ownName: context.hostName)
-    let isDirect = threadRankCount != nil || (cluster.ranks == 1 && cluster.placement == nil)
+      ownName: context.hostName, slurm: try SlurmAllocation { context.environment[$0] })
+    let isSrun = settings.text("launcher") == "srun"
+    if isSrun && !cluster.isSlurm {
+      throw Failure(
+        .usage, at: settings.origin("launcher")?.description, "srun outside of a Slurm allocation, expected mpirun")
+    }
+    let isDirect = threadRankCount != nil || (cluster.ranks == 1 && cluster.placement == nil && !isSrun)
     var threads = cluster.threadsPerRank
     if let threadRankCount, case .derived = cluster.threadsOrigin {
       threads = LaunchPlan.defaultThreads(cores: context.cores.usable, ranks: threadRankCount)
@@ -56,15 +62,17 @@ struct Job {
         .usage, at: "--debugger", "\(debugger) with \(cluster.ranks) ranks, expected one process",
         hint: "--num_processes 1, or --in_process \(cluster.ranks)")
     }
-    guard let mpirun = context.programs.find("mpirun") else {
-      throw Failure(.unavailable, "mpirun is not on the PATH", hint: "apt-get install openmpi-bin")
+    let name = isSrun ? "srun" : "mpirun"
+    guard let starter = context.programs.find(name) else {
+      throw Failure(.unavailable, "\(name) is not on the PATH", hint: isSrun ? nil : "apt-get install openmpi-bin")
     }
     var plan = LaunchPlan(
       program: path, arguments: arguments, ranks: cluster.ranks, threadsPerRank: threads, cores: context.cores.usable,
       isRoot: geteuid() == 0, exportedVariables: [JobProcesses.variable] + variables.map(\.0) + settings.list("export"),
       placement: cluster.placement)
     try Self.complete(&plan, settings)
-    start = .mpirun(path: mpirun, plan)
+    plan.remote.isSlurm = cluster.isSlurm
+    start = isSrun ? .srun(path: starter, plan) : .mpirun(path: starter, plan)
   }
 
   private static func complete(_ plan: inout LaunchPlan, _ settings: Settings) throws(Failure) {
@@ -148,6 +156,8 @@ struct Job {
           + placement.hostfile.split(separator: "\n").map { "#   \($0)\n" }.joined()
       }
       return text + (hosts ?? "") + MPIRunCommand.commented(path, for: plan)
+    case .srun(let path, let plan):
+      return text + MPIRunCommand.commented(path, "Slurm", SrunCommand.options(for: plan))
     }
   }
 
@@ -161,7 +171,7 @@ struct Job {
   private func checkHosts(of plan: LaunchPlan, _ environment: Environment) throws(Failure) {
     let own = ["localhost", "127.0.0.1", context.hostName]
     let others = (plan.placement?.hosts ?? []).map(\.entry).filter { !own.contains($0.name.description) }
-    if others.isEmpty { return }
+    if others.isEmpty || plan.remote.isSlurm { return }
     let shell = plan.remote.shell ?? "ssh"
     guard let path = shell.contains("/") ? shell : context.programs.find(shell) else {
       throw Failure(.unavailable, at: shell, "is not on the PATH", hint: "apt-get install openssh-client")
@@ -185,14 +195,22 @@ struct Job {
     case .directly(let words):
       throw execute(path: words[0], arguments: words.map { Array($0.utf8) } + verbatim, environment: environment)
     case .mpirun(let path, let plan):
-      let words = [path] + MPIRunCommand.arguments(for: plan).dropLast(arguments.count)
       try checkHosts(of: plan, environment)
-      var supervisor = Supervisor(launcher: context.launcher, runID: JobProcesses.newRunID(), say: say)
-      supervisor.isLocal = plan.placement == nil
-      let verdict = try supervisor.run(
-        words.map { Array($0.utf8) } + verbatim, environment: environment, hostfile: plan.placement?.hostfile)
-      if let message = verdict.message { say("error: \(message)") }
-      exit(verdict.status)
+      try supervise([path] + MPIRunCommand.arguments(for: plan), plan, verbatim, environment)
+    case .srun(let path, let plan):
+      try supervise([path] + SrunCommand.arguments(for: plan), plan, verbatim, environment)
     }
+  }
+
+  private func supervise(
+    _ command: [String], _ plan: LaunchPlan, _ verbatim: [[UInt8]], _ environment: Environment
+  ) throws(Failure) -> Never {
+    let words = command.dropLast(arguments.count).map { Array($0.utf8) }
+    var supervisor = Supervisor(launcher: context.launcher, runID: JobProcesses.newRunID(), say: say)
+    supervisor.isLocal = plan.placement == nil && !plan.remote.isSlurm
+    let verdict = try supervisor.run(
+      words + verbatim, environment: environment, hostfile: plan.placement?.hostfile)
+    if let message = verdict.message { say("error: \(message)") }
+    exit(verdict.status)
   }
 }

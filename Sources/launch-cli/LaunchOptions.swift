@@ -26,6 +26,9 @@ struct LaunchOptions: ParsableArguments {
     name: names("num_cpu_threads_per_process"), help: "Threads of each rank. Default: the cores dealt out evenly.")
   var threadsPerRank: String?
 
+  @Option(name: names("launcher"), help: "What starts the ranks: mpirun or, inside a Slurm allocation, srun.")
+  var starter: String?
+
   @Option(name: names("binding"), help: "What a rank is bound to: none, core, socket or numa.")
   var binding: String?
 
@@ -91,6 +94,7 @@ struct LaunchOptions: ParsableArguments {
     let single: [(String, String?)] = [
       ("num_processes", rankCount), ("num_machines", machineCount), ("mpirun_hostfile", hostfile),
       ("ranks_per_host", ranksPerHost), ("num_cpu_threads_per_process", threadsPerRank), ("binding", binding),
+      ("launcher", starter),
       ("mixed_precision", mixedPrecision), ("gradient_accumulation_steps", accumulationSteps),
       ("remote_shell", remoteShell), ("ssh_port", sshPort), ("ssh_identity", sshIdentity),
       ("working_folder", workingFolder), ("log_dir", logFolder), ("tee", tee ? "true" : nil),
@@ -100,6 +104,7 @@ struct LaunchOptions: ParsableArguments {
     var flags: [String: [String]] = [:]
     for (name, value) in single { if let value { flags[name] = [value] } }
     for (name, values) in lists where !values.isEmpty { flags[name] = values }
+    if !mpirunArguments.isEmpty { flags["mpirun_arguments"] = mpirunArguments }
     return flags
   }
 
