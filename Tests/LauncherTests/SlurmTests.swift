@@ -83,7 +83,7 @@ import Testing
   }
 
   @Test func hostfilesAreRead() throws {
-    #expect(try Hostfile(path: "\(packageFolder)/hostfiles/two-hosts").entries.map(\.slots) == [2, 2])
+    #expect(try Hostfile(path: "\(packageFolder)/hostfiles/two-hosts").entries.map(\.slots) == [2, 4])
     #expect(try Hostfile(path: "\(packageFolder)/hostfiles/four-hosts").entries.map(\.slots) == [4, 4, 2, 1])
   }
 }
