@@ -18,6 +18,17 @@ let staticRuntime: [LinkerSetting] = [
   .unsafeFlags(["-static-stdlib", "-l_FoundationCShims", "-l_FoundationCollections", "-lswiftSynchronization"])
 ]
 
+/// For Yams, which uses Foundation.
+let staticRuntimeWithFoundation: [LinkerSetting] = [
+  .unsafeFlags(
+    ["-static-stdlib"]
+      + [
+        "Foundation", "FoundationInternationalization", "CoreFoundation", "FoundationEssentials", "_FoundationICU",
+        "_FoundationCShims", "_FoundationCollections", "swiftSynchronization", "swiftDispatch", "dispatch",
+        "BlocksRuntime", "stdc++", "m",
+      ].map { "-l\($0)" })
+]
+
 let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 
 let package = Package(
@@ -29,7 +40,8 @@ let package = Package(
     .library(name: "Training", targets: ["Training"]),
   ],
   dependencies: [
-    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2")
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
   ],
   targets: [
     // C libraries: one door each.
@@ -66,9 +78,10 @@ let package = Package(
       linkerSettings: staticRuntime),
 
     // The front-end: links neither MPI nor BLAS.
-    .target(name: "Launcher", dependencies: ["FileSystem", "CProcess"]),
+    .target(name: "Launcher", dependencies: ["FileSystem", "CProcess", .product(name: "Yams", package: "Yams")]),
     .executableTarget(
-      name: "launch-cli", dependencies: ["Launcher", "FileSystem", argumentParser], linkerSettings: staticRuntime),
+      name: "launch-cli", dependencies: ["Launcher", "FileSystem", argumentParser],
+      linkerSettings: staticRuntimeWithFoundation),
 
     // Goldens, comparisons that name the worst element, processes: shared by test targets.
     .target(

@@ -40,7 +40,7 @@ public struct Cores: Sendable, Equatable {
     // The kernel refuses a mask that is shorter than its own.
     var mask = [UInt8](repeating: 0, count: 4096)
     let status = mask.withUnsafeMutableBytes { lockstep_cpu_affinity($0.baseAddress, $0.count) }
-    guard status == 0 else { return Array(0..<max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN))))) }
+    guard status >= 0 else { return Array(0..<max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN))))) }
     return (0..<mask.count * 8).filter { mask[$0 / 8] & (1 << UInt8($0 % 8)) != 0 }
   }
 

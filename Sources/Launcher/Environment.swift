@@ -32,6 +32,16 @@ public struct Environment: Sendable, Equatable {
     }
   }
 
+  /// The variables whose names start with `prefix`, by name.
+  public func variables(withPrefix prefix: String) -> [(name: String, value: String)] {
+    entries.filter { $0.starts(with: prefix.utf8) }.map { entry in
+      let at = entry.firstIndex(of: UInt8(ascii: "=")) ?? entry.endIndex
+      return (
+        String(decoding: entry[..<at], as: UTF8.self), String(decoding: entry[at...].dropFirst(), as: UTF8.self)
+      )
+    }.sorted { $0.name < $1.name }
+  }
+
   /// Inside a rank, removes what the MPI launcher gave it, so that a job of its own can start: mpirun refuses such an
   /// environment. Elsewhere `OMPI_MCA_…` and the like are the user's and stay.
   public mutating func removeRankVariables() {

@@ -14,10 +14,44 @@ public struct LaunchPlan: Sendable, Equatable {
   public var isRoot: Bool
   /// Names of the environment variables that the ranks get, besides what they inherit.
   public var exportedVariables: [String]
+  /// The hosts; nil where all ranks are on this machine.
+  public var placement: Placement?
+  /// Where mpirun reads the hostfile that is written from `placement`.
+  public var hostfilePath = ""
+  /// What a rank is bound to: none, core, socket, numa.
+  public var binding = "none"
+  /// Networks (10.0.0.0/24) or interfaces (eth0) between the hosts.
+  public var networks: [String] = []
+  public var remote = Remote()
+  /// The folder that ranks start in; nil for the present one.
+  public var workingFolder: String?
+  /// Whether the rank stands in front of each line of output.
+  public var isTagged = false
+  /// A folder for a file of output per rank.
+  public var logFolder: String?
+  /// Further arguments of mpirun.
+  public var extraArguments: [String] = []
+
+  /// How the other hosts are reached.
+  public struct Remote: Sendable, Equatable {
+    /// The program that runs a command on a host; nil for ssh.
+    public var shell: String?
+    public var port: Int?
+    /// Path of a private key.
+    public var identity: String?
+    /// Whether Slurm starts Open MPI's helpers on the hosts, and no remote shell is needed.
+    public var isSlurm = false
+
+    public init(shell: String? = nil, port: Int? = nil, identity: String? = nil) {
+      self.shell = shell
+      self.port = port
+      self.identity = identity
+    }
+  }
 
   public init(
     program: String, arguments: [String] = [], ranks: Int, threadsPerRank: Int = 1, cores: Int, isRoot: Bool = false,
-    exportedVariables: [String] = []
+    exportedVariables: [String] = [], placement: Placement? = nil
   ) {
     self.program = program
     self.arguments = arguments
@@ -26,10 +60,11 @@ public struct LaunchPlan: Sendable, Equatable {
     self.cores = cores
     self.isRoot = isRoot
     self.exportedVariables = exportedVariables
+    self.placement = placement
   }
 
-  /// Whether there are more ranks than cores: Open MPI must be told to allow it.
-  public var isOversubscribed: Bool { ranks > cores }
+  /// Whether there are more ranks than cores: Open MPI must be told to allow it. With a hostfile the slots decide.
+  public var isOversubscribed: Bool { placement == nil && ranks > cores }
 
   /// Ranks when nobody says how many: one a core, up to four.
   public static func defaultRanks(cores: Int) -> Int { min(max(cores, 1), 4) }

@@ -11,6 +11,9 @@ public struct MPIMessages: Sendable {
     public var status: Int?
     /// Whether a rank called MPI_Abort.
     public var isAbort = false
+    /// Whether a host could not be started on, or was lost.
+    public var isHostLost = false
+    public var isHostUnreachable = false
     /// Whether a rank ended with status 0 without saying goodbye to MPI.
     public var isUnfinished = false
 
@@ -19,6 +22,7 @@ public struct MPIMessages: Sendable {
 
   public private(set) var fault: Fault?
   private var pending: [UInt8] = []
+  private var held: [UInt8] = []
   private var block: [[UInt8]]?
   private static let frame = [UInt8](repeating: UInt8(ascii: "-"), count: 74)
   private static let longestBlockLines = 200
@@ -45,6 +49,8 @@ public struct MPIMessages: Sendable {
     pending = []
     shown += (block ?? []).joined()
     block = nil
+    if fault == nil { shown += held }
+    held = []
     return shown
   }
 
@@ -57,8 +63,10 @@ public struct MPIMessages: Sendable {
     block.append(line)
     if isFrame {
       let lines = block.dropFirst().dropLast().map { String(decoding: $0, as: UTF8.self) }
-      if !understand(lines.joined(separator: " ").split(whereSeparator: \.isWhitespace).map(String.init)) {
-        shown += block.joined()
+      let words = lines.joined(separator: " ").split(whereSeparator: \.isWhitespace).map(String.init)
+      if !understand(words) {
+        // Connections that fail are mostly the echo of a rank that ended: told if nothing else explains the end.
+        if words.contains("TCP") { held += block.joined() } else { shown += block.joined() }
       }
       self.block = nil
     } else if block.count > Self.longestBlockLines {
@@ -102,6 +110,14 @@ public struct MPIMessages: Sendable {
       found.rank = after("process rank").flatMap(digits)
       found.host = after("node")
       found.isUnfinished = true
+    } else if starts("ORTE has lost communication with a remote daemon.") {
+      // `Remote daemon: [[1,0],1] on node node2`
+      found.isHostLost = true
+      found.host = words.firstIndex(of: "Remote").flatMap { remote in
+        words[remote...].firstIndex(of: "node").flatMap { $0 + 1 < words.count ? words[$0 + 1] : nil }
+      }
+    } else if starts("ORTE was unable to reliably start one or more daemons") {
+      found.isHostUnreachable = true
     } else {
       return false
     }

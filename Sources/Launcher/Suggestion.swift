@@ -1,3 +1,10 @@
+/// Names that a mistyped one may have been meant to be.
+public enum Suggestion {
+  public static func nearest(to text: String, among names: [String]) -> String? {
+    Launcher.nearest(to: text, among: names)
+  }
+}
+
 /// The name among `names` that `text` was most likely meant to be: the nearest by edits, if it is near enough.
 package func nearest(to text: String, among names: [String]) -> String? {
   let best = names.map { ($0, editDistance(Array(text.utf8), Array($0.utf8))) }.min { $0.1 < $1.1 }
@@ -20,16 +27,4 @@ package func editDistance(_ a: [UInt8], _ b: [UInt8]) -> Int {
     previous = current
   }
   return previous[b.count]
-}
-
-/// What the launcher's options are called, and which of Accelerate's it does not have.
-public enum Suggestions {
-  /// The options before PROGRAM.
-  package static let options = [
-    "--num_processes", "--num-processes", "--in_process", "--in-process", "--num_cpu_threads_per_process",
-    "--num-cpu-threads-per-process", "--dry_run", "--dry-run", "--help",
-  ]
-
-  /// The option that `name` was most likely meant to be.
-  public static func option(_ name: String) -> String? { nearest(to: name, among: options) }
 }

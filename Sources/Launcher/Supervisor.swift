@@ -20,8 +20,14 @@ public struct Supervisor: Sendable {
     self.say = say
   }
 
+  /// Where mpirun finds the hostfile given to `run`: a file in memory, which nobody can change and nothing leaves behind.
+  public static let hostfilePath = "/proc/self/fd/\(hostfileDescriptor)"
+  private static let hostfileDescriptor: Int32 = 62
+
   /// Runs `command` (mpirun's path first) to its end and judges it.
-  public func run(_ command: [[UInt8]], environment: Environment) throws(Failure) -> Verdict {
+  public func run(
+    _ command: [[UInt8]], environment: Environment, hostfile: String? = nil
+  ) throws(Failure) -> Verdict {
     var environment = environment
     environment[JobProcesses.variable] = runID
     var pipeEnds: [Int32] = [-1, -1]
@@ -37,11 +43,20 @@ public struct Supervisor: Sendable {
     // A number out of the way of what this process has open; dup2 clears the mark that would close it.
     let childDescriptor: Int32 = 61
     environment[MPIRunCommand.outputVariable] = "\(childDescriptor)"
+    var descriptors = [(from: pipeEnds[1], to: childDescriptor)]
+    if let hostfile {
+      let file = lockstep_memory_file("lockstep-hosts")
+      let bytes = Array(hostfile.utf8)
+      guard file >= 0, write(file, bytes, bytes.count) == bytes.count else {
+        throw Failure(.unavailable, "the hostfile cannot be written to memory: \(lastSystemError())")
+      }
+      descriptors.append((file, Self.hostfileDescriptor))
+    }
     let child: ChildProcess
     do throws(Failure) {
       child = try ChildProcess(
         path: launcher, arguments: Guard.arguments(launcher: getpid(), command: command), environment: environment,
-        descriptors: [(pipeEnds[1], childDescriptor)])
+        descriptors: descriptors)
     } catch {
       close(pipeEnds[1])
       throw error

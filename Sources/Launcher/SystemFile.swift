@@ -20,7 +20,7 @@ package func systemFile(_ path: String) -> [UInt8]? {
 }
 
 /// The text of a kernel's file without white space at its ends.
-package func systemText(_ path: String) -> String? {
+public func systemText(_ path: String) -> String? {
   guard let bytes = systemFile(path) else { return nil }
   let isSpace = { (byte: UInt8) in byte == 0x20 || (0x09...0x0D).contains(byte) }
   let end = bytes.lastIndex { !isSpace($0) }.map { $0 + 1 } ?? 0

@@ -28,6 +28,10 @@ public struct Verdict: Sendable, Equatable {
         } else {
           self.init(status: Int32(chosen & 0xFF))
         }
+      } else if fault?.isHostLost == true {
+        self.init(.lost, "host \(fault?.host ?? "of a rank") was lost: it is down, cut off, or its orted was killed")
+      } else if fault?.isHostUnreachable == true {
+        self.init(.unavailable, "a host cannot be reached, or has no Open MPI on its PATH")
       } else if fault?.isUnfinished == true, status == 1 {
         self.init(.lost, "\(rank) ended with status 0 while the job was not finished")
       } else if 129...159 ~= status {

@@ -8,7 +8,7 @@ struct Launch: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "./launch",
     abstract: "Starts a program as many ranks that work in lockstep.",
-    subcommands: [RunCommand.self],
+    subcommands: [RunCommand.self, ConfigCommand.self, EnvironmentCommand.self],
     defaultSubcommand: RunCommand.self)
 
   /// Parses and runs the command; errors are one line, with the exit statuses of the package.

@@ -74,6 +74,18 @@ import Testing
     #expect(result.text == "3 3 3\n3 3 3\n")
   }
 
+  @Test func linesCarryTheirRank() throws {
+    let result = try launch("-n", "2", "--tee", "sh", "-c", "echo hello")
+    #expect(
+      result.lines.allSatisfy { $0.hasPrefix("[1,") && $0.hasSuffix("<stdout>:hello") } && result.lines.count == 2)
+  }
+
+  @Test func aDebuggerStandsInFront() throws {
+    let result = try launch("-n", "1", "--debugger", "echo", "sh", "-c", "x")
+    #expect(result.text == "-- /usr/bin/sh -c x\n")
+    #expect(try launch("-n", "2", "--debugger", "echo", "sh").status == 64)
+  }
+
   @Test func aJobInsideARank() throws {
     let result = try launch("-n", "2", "\(binaries)/launch", "-n", "2", "sh", "-c", "echo $OMPI_COMM_WORLD_SIZE")
     #expect(result.text == "2\n2\n2\n2\n")

@@ -32,7 +32,6 @@ import Testing
   @Test func nearestName() {
     #expect(nearest(to: "fintune", among: ["finetune", "inspect"]) == "finetune")
     #expect(nearest(to: "banana", among: ["finetune", "inspect"]) == nil)
-    #expect(Suggestions.option("--num_proceses") == "--num_processes")
   }
 
   @Test func distance() {

@@ -95,3 +95,6 @@ func temporaryFolder() throws -> String {
   guard mkdtemp(&template) != nil else { throw Failure(.cannotCreate, "mkdtemp: \(lastSystemError())") }
   return String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
 }
+
+/// The folder of Package.swift.
+let packageFolder = parent(of: parent(of: parent(of: #filePath)))

@@ -17,16 +17,16 @@ import Testing
   }
 
   static let refusals = [
-    Refusal("-n", "0", "true", says: "--num_processes: 0, expected 1"),
-    Refusal("-n=-3", "true", says: "--num_processes: -3"),
+    Refusal("-n", "0", "true", says: "--num_processes: \"0\", expected a whole number from 1"),
+    Refusal("-n=-3", "true", says: "--num_processes: \"-3\""),
     Refusal("-n", "-3", "true", says: "-n"),
-    Refusal("--num_processes", "abc", "true", says: "'abc' is invalid"),
-    Refusal("--num-processes", "1000000000", "true", says: "1000000000, expected 1 to"),
+    Refusal("--num_processes", "abc", "true", says: "\"abc\", expected"),
+    Refusal("--num-processes", "1000000000", "true", says: "\"1000000000\", expected"),
     Refusal("--num_processes", "99999999999999999999", "true", says: "99999999999999999999"),
     Refusal("-n", "2", "--in_process", "2", "true", says: "contradict"),
     Refusal("--num_proceses", "2", "true", says: "did you mean --num_processes?"),
     Refusal("--wibble", says: "--wibble: unknown option"),
-    Refusal("-n", "2", "--num_cpu_threads_per_process", "0", "true", says: "0, expected 1"),
+    Refusal("-n", "2", "--num_cpu_threads_per_process", "0", "true", says: "\"0\", expected"),
     Refusal("-n", "2", "fintune", status: 66, says: "fintune: no such program"),
     Refusal("-n", "2", "/nonexistent/x", status: 66, says: "/nonexistent/x: no such program"),
     Refusal("-n", "2", "/tmp", status: 66, says: "is a directory"),

@@ -1,0 +1,189 @@
+import FileSystem
+import Yams
+
+/// A configuration file: Accelerate's YAML as its releases have written it, with our own keys under `lockstep:`.
+public struct ConfigFile: Sendable, Equatable {
+  public struct Entry: Sendable, Equatable {
+    public var value: SettingValue
+    public var line: Int
+    public var place: String
+  }
+
+  public var path: String
+  /// What the file sets, by the setting's name.
+  public var values: [String: Entry] = [:]
+  /// Keys that are Accelerate's and have no meaning here, with the line and the reason.
+  public var ignored: [(key: String, line: Int, reason: String)] = []
+  /// `distributed_type`, where the file has one.
+  public var distributedType: String?
+
+  public static func == (a: ConfigFile, b: ConfigFile) -> Bool {
+    a.path == b.path && a.values == b.values && a.ignored.map(\.key) == b.ignored.map(\.key)
+  }
+
+  public static let mostBytes = 1 << 20
+
+  public init(path: String) throws(Failure) {
+    let bytes: [UInt8]
+    do throws(Failure) { bytes = try readBytes(path, limitBytes: Self.mostBytes) } catch {
+      throw Failure(.configuration, at: error.place, "the configuration file \(error.message)")
+    }
+    try self.init(bytes, path: path)
+  }
+
+  public init(_ bytes: [UInt8], path: String) throws(Failure) {
+    self.path = path
+    let root = try Self.compose(bytes, path: path)
+    guard let mapping = root.mapping else {
+      throw Self.refuse(path, root, "is \(Self.kind(root)), expected keys with values", hint: "num_processes: 2")
+    }
+    for (key, value) in mapping {
+      let name = try Self.plainKey(key, path)
+      switch name {
+      case "lockstep", "mpirun_config": try readSection(name, value)
+      default: try readTopLevel(name, key, value)
+      }
+    }
+  }
+
+  // MARK: Keys
+
+  private mutating func readTopLevel(_ name: String, _ key: Node, _ value: Node) throws(Failure) {
+    if let setting = Setting.all.first(where: { $0.path == [name] }) {
+      return try set(setting, value)
+    }
+    // Accelerate writes null for what was not asked.
+    let isKnown = Self.checked.contains(name) || Self.meaningless[name] != nil || Self.sageMaker.contains(name)
+    if isKnown && Self.isNull(value) { return }
+    let line = Self.line(key)
+    switch name {
+    case "compute_environment":
+      guard try text(value, name) == "LOCAL_MACHINE" else {
+        throw Self.refuse(
+          path, value, "\"\(try text(value, name))\", expected LOCAL_MACHINE: there is no SageMaker here")
+      }
+    case "distributed_type":
+      let type = try text(value, name)
+      guard ["NO", "MULTI_CPU"].contains(type.uppercased()) else {
+        throw Self.refuse(path, value, "\"\(type)\", expected NO or MULTI_CPU: ranks here are processes on CPUs")
+      }
+      distributedType = type.uppercased()
+    case "fp16":
+      if try boolean(value, name) {
+        throw Self.refuse(path, value, "fp16 needs a GPU, expected mixed_precision: no or bf16")
+      }
+      ignored.append((name, line, "old form of mixed_precision: no"))
+    case "machine_rank":
+      _ = try integer(value, name, 0...65_534)
+      ignored.append((name, line, "MPI numbers the hosts"))
+    case "main_process_port":
+      _ = try integer(value, name, 1...65_535)
+      ignored.append((name, line, "MPI finds its own ports"))
+    default:
+      if let reason = Self.meaningless[name] {
+        ignored.append((name, line, reason))
+      } else if Self.sageMaker.contains(name) {
+        throw Self.refuse(path, key, "\"\(name)\" is for SageMaker, expected a cluster of machines")
+      } else {
+        throw unknown(
+          key, name,
+          among: Setting.all.filter { $0.path.count == 1 }.map { $0.path[0] }
+            + ["lockstep", "mpirun_config", "distributed_type", "compute_environment", "use_cpu"])
+      }
+    }
+  }
+
+  private mutating func readSection(_ section: String, _ value: Node) throws(Failure) {
+    if Self.isNull(value) { return }
+    guard let mapping = value.mapping else {
+      throw Self.refuse(path, value, "\(section) is \(Self.kind(value)), expected keys with values")
+    }
+    for (key, value) in mapping {
+      let name = try Self.plainKey(key, path)
+      if let setting = Setting.all.first(where: { $0.path == [section, name] }) {
+        try set(setting, value)
+      } else if section == "mpirun_config" && name == "mpirun_ccl" {
+        ignored.append(("mpirun_config.mpirun_ccl", Self.line(key), "oneCCL is not used"))
+      } else {
+        throw unknown(key, name, among: Setting.all.filter { $0.path.first == section }.compactMap(\.path.last))
+      }
+    }
+  }
+
+  private func unknown(_ key: Node, _ name: String, among names: [String]) -> Failure {
+    let hint = nearest(to: name, among: names).map { "did you mean \($0)?" }
+    return Self.refuse(path, key, "unknown key \"\(name)\"", hint: hint)
+  }
+
+  /// Keys of Accelerate's whose values are looked at.
+  private static let checked = ["compute_environment", "distributed_type", "fp16", "machine_rank", "main_process_port"]
+
+  /// Keys of Accelerate's that mean nothing to CPUs and MPI.
+  static let meaningless: [String: String] = {
+    let gpu = "for GPUs and other accelerators"
+    var reasons = [
+      "use_cpu": "everything runs on CPUs", "main_process_ip": "MPI finds the hosts", "rdzv_backend": "torchrun's",
+      "same_network": "torchrun's", "main_training_function": "for notebooks",
+      "enable_cpu_affinity": "see lockstep.binding",
+      "dynamo_backend": "torch's compiler", "dynamo_config": "torch's compiler", "mpirun_ccl": "oneCCL is not used",
+    ]
+    for key in [
+      "gpu_ids", "downcast_bf16", "fp8_config", "deepspeed_config", "fsdp_config", "megatron_lm_config",
+      "parallelism_config", "tpu_name", "tpu_zone", "tpu_use_cluster", "tpu_use_sudo", "tpu_vm", "tpu_env",
+      "ipex_config",
+      "command_file", "commands", "num_gpus",
+    ] { reasons[key] = gpu }
+    return reasons
+  }()
+
+  static let sageMaker: Set<String> = [
+    "ec2_instance_type", "iam_role_name", "image_uri", "profile", "region", "base_job_name", "pytorch_version",
+    "transformers_version", "py_version", "sagemaker_inputs_file", "sagemaker_metrics_file", "additional_args",
+  ]
+
+  // MARK: Values
+
+  private mutating func set(_ setting: Setting, _ node: Node) throws(Failure) {
+    if Self.isNull(node) { return }
+    let place = Self.place(path, node)
+    let value: SettingValue
+    if setting.kind == .list || setting.kind == .words {
+      if let sequence = node.sequence {
+        var items: [String] = []
+        for item in sequence { items.append(try text(item, setting.name)) }
+        value = .list(items)
+      } else {
+        value = .list([try text(node, setting.name)])
+      }
+    } else {
+      let text = try text(node, setting.name)
+      if setting.kind == .text, node.scalar?.style == .plain, Self.isBooleanOrNumber(text) {
+        throw Self.refuse(path, node, "\(setting.name) is \(text), expected a text; quote it if it is one")
+      }
+      // Accelerate writes -1 for "to be given with the flag".
+      if setting.name == "num_processes" && text == "-1" { return }
+      value = try setting.value(text, at: "\(place): \(setting.name)", status: .configuration)
+    }
+    values[setting.name] = Entry(value: value, line: Self.line(node), place: place)
+  }
+
+  private func text(_ node: Node, _ name: String) throws(Failure) -> String {
+    guard let scalar = node.scalar else {
+      throw Self.refuse(path, node, "\(name) is \(Self.kind(node)), expected one value")
+    }
+    return scalar.string
+  }
+
+  private func boolean(_ node: Node, _ name: String) throws(Failure) -> Bool {
+    let setting = Setting(name: name, kind: .boolean, help: "")
+    let value = try setting.value(
+      try text(node, name), at: "\(Self.place(path, node)): \(name)", status: .configuration)
+    return value == .boolean(true)
+  }
+
+  private func integer(_ node: Node, _ name: String, _ range: ClosedRange<Int>) throws(Failure) -> SettingValue? {
+    if Self.isNull(node) { return nil }
+    return try Setting(name: name, kind: .integer(range), help: "").value(
+      try text(node, name), at: "\(Self.place(path, node)): \(name)", status: .configuration)
+  }
+}

@@ -1,0 +1,54 @@
+import FileSystem
+
+extension ConfigFile {
+  /// The file's text for `values`, in Accelerate's keys and ours; it reads back as the same values.
+  public static func text(_ values: [String: SettingValue]) -> String {
+    let hosts: Int? = if case .integer(let number)? = values["num_machines"] { number } else { nil }
+    let ranks: Int? = if case .integer(let number)? = values["num_processes"] { number } else { nil }
+    let isOne = ranks == 1 && (hosts ?? 1) == 1 && values["mpirun_hostfile"] == nil
+    var text = "compute_environment: LOCAL_MACHINE\ndistributed_type: '\(isOne ? "NO" : "MULTI_CPU")'\nuse_cpu: true\n"
+    for section in ["", "mpirun_config", "lockstep"] {
+      let settings = Setting.all.filter { setting in
+        values[setting.name] != nil && (section.isEmpty ? setting.path.count == 1 : setting.path.first == section)
+      }
+      if settings.isEmpty { continue }
+      if !section.isEmpty { text += "\(section):\n" }
+      for setting in settings {
+        text += "\(section.isEmpty ? "" : "  ")\(setting.path.last ?? setting.name): \(yaml(values[setting.name]!))\n"
+      }
+    }
+    return text
+  }
+
+  private static func yaml(_ value: SettingValue) -> String {
+    switch value {
+    case .integer, .boolean: value.description
+    case .text(let text): quoted(text)
+    case .list(let items): "[" + items.map(quoted).joined(separator: ", ") + "]"
+    }
+  }
+
+  /// In single quotes, for `no` and `12` are texts here.
+  private static func quoted(_ text: String) -> String {
+    var result = "'"
+    for scalar in text.unicodeScalars { result += scalar == "'" ? "''" : String(scalar) }
+    return result + "'"
+  }
+
+  /// The setting that `key` names: `num_processes`, `lockstep.binding` or just `binding`.
+  public static func setting(_ key: String) throws(Failure) -> Setting {
+    let found = Setting.all.first { $0.path.joined(separator: ".") == key || $0.name == key || $0.path.last == key }
+    if let found { return found }
+    let names = Setting.all.flatMap { [$0.name, $0.path.joined(separator: ".")] }
+    throw Failure(
+      .usage, at: key, "unknown key", hint: nearest(to: key, among: names).map { "did you mean \($0)?" })
+  }
+
+  /// The value that `text` is for `setting`.
+  public static func value(_ text: String, for setting: Setting) throws(Failure) -> SettingValue {
+    try setting.value(text, at: setting.name, status: .usage)
+  }
+
+  /// The values alone.
+  public var plainValues: [String: SettingValue] { values.mapValues(\.value) }
+}

@@ -1,0 +1,158 @@
+import FileSystem
+
+/// One thing that a flag, a variable or a configuration file can set.
+public struct Setting: Sendable {
+  public enum Kind: Sendable, Equatable {
+    case integer(ClosedRange<Int>)
+    case boolean
+    case text
+    case choice([String])
+    /// Texts; in flags and variables with commas between them.
+    case list
+    /// Texts that may hold commas: one a flag.
+    case words
+  }
+
+  /// The name, which is also the flag's: `num_processes` is `--num_processes`.
+  public var name: String
+  public var kind: Kind
+  /// Environment variables that set it, the strongest first.
+  public var variables: [String] = []
+  /// Where it stands in a configuration file; empty where it cannot.
+  public var path: [String] = []
+  public var help: String
+
+  /// All settings, in the order in which they are explained.
+  public static let all: [Setting] = [
+    Setting(
+      name: "num_processes", kind: .integer(1...65_536), variables: ["LOCKSTEP_NUM_PROCESSES"], path: ["num_processes"],
+      help: "ranks over all hosts"),
+    Setting(
+      name: "num_machines", kind: .integer(1...65_535), path: ["num_machines"],
+      help: "hosts: the first so many of the hostfile"),
+    Setting(
+      name: "mpirun_hostfile", kind: .text, variables: ["LOCKSTEP_HOSTFILE"],
+      path: ["mpirun_config", "mpirun_hostfile"], help: "Open MPI hostfile: host slots=N"),
+    Setting(
+      name: "ranks_per_host", kind: .integer(1...65_535), path: ["lockstep", "ranks_per_host"],
+      help: "ranks of a host whose line in the hostfile gives no slots"),
+    Setting(
+      name: "num_cpu_threads_per_process", kind: .integer(1...1024),
+      variables: ["LOCKSTEP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"],
+      path: ["lockstep", "threads_per_rank"], help: "threads of each rank"),
+    Setting(
+      name: "launcher", kind: .choice(["mpirun", "srun"]), path: ["lockstep", "launcher"],
+      help: "what starts the ranks; srun inside a Slurm allocation only"),
+    Setting(
+      name: "binding", kind: .choice(["none", "core", "socket", "numa"]), path: ["lockstep", "binding"],
+      help: "what a rank is bound to"),
+    Setting(
+      name: "mixed_precision", kind: .choice(["no", "bf16"]), variables: ["ACCELERATE_MIXED_PRECISION"],
+      path: ["mixed_precision"], help: "precision of matrix products"),
+    Setting(
+      name: "gradient_accumulation_steps", kind: .integer(1...1_000_000),
+      variables: ["ACCELERATE_GRADIENT_ACCUMULATION_STEPS"], path: ["gradient_accumulation_steps"],
+      help: "batches for each optimizer step"),
+    Setting(
+      name: "debug", kind: .boolean, variables: ["ACCELERATE_DEBUG_MODE"], path: ["debug"],
+      help: "check every collective"),
+    Setting(name: "quiet", kind: .boolean, path: ["lockstep", "quiet"], help: "say nothing but errors"),
+    Setting(
+      name: "network", kind: .list, path: ["lockstep", "network"], help: "networks between the hosts: 10.0.0.0/24, eth0"
+    ),
+    Setting(
+      name: "remote_shell", kind: .text, path: ["lockstep", "remote_shell"],
+      help: "program that runs a command on a host; ssh by default"),
+    Setting(
+      name: "ssh_port", kind: .integer(1...65_535), path: ["lockstep", "ssh_port"], help: "port of sshd on the hosts"),
+    Setting(name: "ssh_identity", kind: .text, path: ["lockstep", "ssh_identity"], help: "private key for ssh"),
+    Setting(
+      name: "export", kind: .list, path: ["lockstep", "export"], help: "variables of this environment that ranks get"),
+    Setting(name: "include", kind: .list, path: ["lockstep", "include"], help: "use these hosts only"),
+    Setting(name: "exclude", kind: .list, path: ["lockstep", "exclude"], help: "leave out these hosts"),
+    Setting(
+      name: "working_folder", kind: .text, path: ["lockstep", "working_folder"], help: "folder that ranks start in"),
+    Setting(
+      name: "tee", kind: .boolean, path: ["lockstep", "tee"], help: "put the rank in front of each line of output"),
+    Setting(name: "log_dir", kind: .text, path: ["lockstep", "log_dir"], help: "folder for a file of output per rank"),
+    Setting(
+      name: "mpirun_arguments", kind: .words, path: ["lockstep", "mpirun_arguments"],
+      help: "further arguments of mpirun, one each"),
+  ]
+
+  public static func named(_ name: String) -> Setting? { all.first { $0.name == name } }
+
+  /// Checks `text`, which stands at `place`; `status` is the status of the refusal.
+  func value(_ text: String, at place: String, status: ExitStatus) throws(Failure) -> SettingValue {
+    let shown = text.utf8.count > 60 ? String(text.prefix(57)) + "…" : text
+    func refuse(_ expected: String, hint: String? = nil) -> Failure {
+      Failure(status, at: place, "\"\(shown)\", expected \(expected)", hint: hint)
+    }
+    switch kind {
+    case .integer(let range):
+      let digits = text.utf8.first == UInt8(ascii: "-") ? text.utf8.dropFirst() : text.utf8[...]
+      let isPlain =
+        !digits.isEmpty && digits.allSatisfy { (0x30...0x39).contains($0) }
+        && (digits.first != 0x30 || digits.count == 1)
+      guard isPlain, let number = Int(text), range ~= number else {
+        throw refuse("a whole number from \(range.lowerBound) to \(range.upperBound)")
+      }
+      return .integer(number)
+    case .boolean:
+      switch text.lowercased() {
+      case "y", "yes", "t", "true", "on", "1": return .boolean(true)
+      case "n", "no", "f", "false", "off", "0": return .boolean(false)
+      default: throw refuse("true or false")
+      }
+    case .choice(let choices):
+      let found = text.lowercased()
+      if choices.contains(found) { return .text(found) }
+      let hint =
+        name == "mixed_precision" && ["fp16", "fp8"].contains(found)
+        ? "\(found) needs a GPU; CPUs have bf16" : nearest(to: found, among: choices).map { "did you mean \($0)?" }
+      throw refuse(choices.joined(separator: " or "), hint: hint)
+    case .text:
+      guard !text.isEmpty else { throw refuse("a text that is not empty") }
+      guard !text.utf8.contains(where: { $0 < 0x20 || $0 == 0x7F }) else { throw refuse("no control characters") }
+      return .text(text)
+    case .list:
+      return .list(text.split(separator: ",").map(String.init))
+    case .words:
+      return .list([text])
+    }
+  }
+}
+
+/// A value of a setting.
+public enum SettingValue: Sendable, Equatable, CustomStringConvertible {
+  case integer(Int)
+  case boolean(Bool)
+  case text(String)
+  case list([String])
+
+  public var description: String {
+    switch self {
+    case .integer(let number): "\(number)"
+    case .boolean(let value): value ? "true" : "false"
+    case .text(let text): text
+    case .list(let items): items.joined(separator: ",")
+    }
+  }
+}
+
+/// Where a value comes from.
+public enum Origin: Sendable, Equatable, CustomStringConvertible {
+  case flag(String)
+  case variable(String)
+  case file(path: String, line: Int)
+  case derived(String)
+
+  public var description: String {
+    switch self {
+    case .flag(let name): "flag \(name)"
+    case .variable(let name): "variable \(name)"
+    case .file(let path, let line): "\(path):\(line)"
+    case .derived(let from): "derived from \(from)"
+    }
+  }
+}

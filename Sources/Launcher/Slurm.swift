@@ -1,0 +1,153 @@
+import FileSystem
+
+/// The hosts and tasks that Slurm has given to this job, as its environment tells.
+public struct SlurmAllocation: Sendable, Equatable {
+  /// Hosts with their numbers of tasks.
+  public var hosts: [HostEntry]
+  /// CPUs of a task, where asked for.
+  public var cpusPerTask: Int?
+
+  /// nil outside an allocation.
+  public init?(environment variable: (String) -> String?) throws(Failure) {
+    guard variable("SLURM_JOB_ID") != nil || variable("SLURM_JOBID") != nil else { return nil }
+    guard let list = variable("SLURM_JOB_NODELIST") ?? variable("SLURM_NODELIST") else { return nil }
+    let names = try Self.expand(list)
+    let tasksName = ["SLURM_TASKS_PER_NODE", "SLURM_NTASKS_PER_NODE"].first { variable($0) != nil }
+    var tasks = [Int](repeating: 1, count: names.count)
+    if let tasksName, let text = variable(tasksName) {
+      tasks = try Self.counts(text, at: tasksName)
+      // `--ntasks-per-node 4` is one number for all.
+      if tasks.count == 1 { tasks = [Int](repeating: tasks[0], count: names.count) }
+      guard tasks.count == names.count else {
+        throw Failure(
+          .configuration, at: tasksName,
+          "\"\(text)\" is for \(counted(tasks.count, "host")), but \"\(list)\" has \(names.count)")
+      }
+    }
+    hosts = []
+    for (index, name) in names.enumerated() {
+      hosts.append(HostEntry(name: try HostName(name, at: "SLURM_JOB_NODELIST"), slots: tasks[index], line: index + 1))
+    }
+    if let text = variable("SLURM_CPUS_PER_TASK") {
+      cpusPerTask = try Self.number(text[...], at: "SLURM_CPUS_PER_TASK", 1...65_535)
+    }
+  }
+
+  /// The names in a list such as `gpu[1-3,07],login,n[0-1]c[2,4]`.
+  package static func expand(_ list: String) throws(Failure) -> [String] {
+    var names: [String] = []
+    for part in try split(list) {
+      names += try expandPart(part[...])
+      guard names.count <= 65_536 else { throw bad(list, "stands for more than 65536 hosts") }
+    }
+    guard !names.isEmpty else { throw bad(list, "names no host") }
+    return names
+  }
+
+  /// Splits at commas outside brackets.
+  private static func split(_ list: String) throws(Failure) -> [[UInt8]] {
+    var parts: [[UInt8]] = [[]]
+    var isInside = false
+    for byte in list.utf8 {
+      switch byte {
+      case UInt8(ascii: "["):
+        guard !isInside else { throw bad(list, "has a bracket inside brackets") }
+        isInside = true
+        parts[parts.count - 1].append(byte)
+      case UInt8(ascii: "]"):
+        guard isInside else { throw bad(list, "has a ] without [") }
+        isInside = false
+        parts[parts.count - 1].append(byte)
+      case UInt8(ascii: ",") where !isInside: parts.append([])
+      default: parts[parts.count - 1].append(byte)
+      }
+    }
+    guard !isInside else { throw bad(list, "has a [ without ]") }
+    return parts.filter { !$0.isEmpty }
+  }
+
+  private static func expandPart(_ part: ArraySlice<UInt8>) throws(Failure) -> [String] {
+    guard let open = part.firstIndex(of: UInt8(ascii: "[")), let close = part.firstIndex(of: UInt8(ascii: "]")) else {
+      return [String(decoding: part, as: UTF8.self)]
+    }
+    let prefix = String(decoding: part[..<open], as: UTF8.self)
+    let tails = try expandPart(part[(close + 1)...])
+    var names: [String] = []
+    for range in part[(open + 1)..<close].split(separator: UInt8(ascii: ",")) {
+      let ends = range.split(separator: UInt8(ascii: "-"), omittingEmptySubsequences: false)
+        .map { String(decoding: $0, as: UTF8.self) }
+      let text = String(decoding: part, as: UTF8.self)
+      guard ends.count <= 2 else { throw bad(text, "has a range with two dashes") }
+      let first = try number(ends[0][...], at: "SLURM_JOB_NODELIST", 0...99_999_999)
+      let last = try number(ends[ends.count - 1][...], at: "SLURM_JOB_NODELIST", 0...99_999_999)
+      guard first <= last, last - first < 65_536 else { throw bad(text, "has a range that falls or is too long") }
+      // Leading zeros belong to the name.
+      let width = ends[0].utf8.count
+      for value in first...last {
+        let digits = "\(value)"
+        let number = String(repeating: "0", count: max(0, width - digits.utf8.count)) + digits
+        names += tails.map { prefix + number + $0 }
+      }
+    }
+    return names
+  }
+
+  /// The numbers in a text such as `4(x2),2`.
+  package static func counts(_ text: String, at place: String) throws(Failure) -> [Int] {
+    var counts: [Int] = []
+    for part in text.utf8.split(separator: UInt8(ascii: ","), omittingEmptySubsequences: false) {
+      let digits = part.prefix { $0 != UInt8(ascii: "(") }
+      let count = try number(Substring(digits), at: place, 1...65_535)
+      var times = 1
+      let rest = part.dropFirst(digits.count)
+      if !rest.isEmpty {
+        guard rest.starts(with: "(x".utf8), rest.last == UInt8(ascii: ")") else {
+          throw Failure(.configuration, at: place, "\"\(text)\", expected numbers as 4(x2),2")
+        }
+        times = try number(Substring(rest.dropFirst(2).dropLast()), at: place, 1...65_535)
+      }
+      counts += [Int](repeating: count, count: times)
+      guard counts.count <= 65_536 else {
+        throw Failure(.configuration, at: place, "\"\(text)\" is for too many hosts")
+      }
+    }
+    return counts
+  }
+
+  private static func number(_ text: Substring, at place: String, _ range: ClosedRange<Int>) throws(Failure) -> Int {
+    guard !text.isEmpty, text.utf8.allSatisfy({ (0x30...0x39).contains($0) }), let number = Int(text), range ~= number
+    else {
+      throw Failure(.configuration, at: place, "\"\(text)\", expected \(range.lowerBound) to \(range.upperBound)")
+    }
+    return number
+  }
+
+  private static func bad(_ list: String, _ what: String) -> Failure {
+    Failure(.configuration, at: "SLURM_JOB_NODELIST", "\"\(list)\" \(what), expected names as n[1-3,7]")
+  }
+}
+
+/// The command line of Slurm's `srun` for a plan.
+public enum SrunCommand {
+  /// The argument vector, without the path of srun itself.
+  public static func arguments(for plan: LaunchPlan) -> [String] { options(for: plan).flatMap(\.words) }
+
+  public static func options(for plan: LaunchPlan) -> [MPIRunCommand.Option] {
+    var options: [MPIRunCommand.Option] = []
+    func add(_ words: String..., comment: String) { options.append(MPIRunCommand.Option(words, comment)) }
+    add("--mpi=pmix", comment: "ranks find one another through PMIx")
+    add("--ntasks=\(plan.ranks)", comment: "ranks")
+    if let hosts = plan.placement?.hosts { add("--nodes=\(hosts.count)", comment: "hosts") }
+    add("--cpus-per-task=\(plan.threadsPerRank)", comment: "threads of each rank")
+    add("--kill-on-bad-exit=1", comment: "one rank failed: end them all")
+    add("--export=ALL", comment: "variables of this environment")
+    add("--input=none", comment: "no rank reads the terminal")
+    add("--unbuffered", comment: "output at once, for the progress bar")
+    if let folder = plan.workingFolder { add("--chdir=\(folder)", comment: "the folder that ranks start in") }
+    if plan.isTagged { add("--label", comment: "the rank in front of each line") }
+    if let folder = plan.logFolder { add("--output=\(folder)/rank-%t.txt", comment: "a file of output per rank") }
+    add("--", comment: "what follows is the program")
+    options.append(MPIRunCommand.Option([plan.program] + plan.arguments, "the program, with its arguments"))
+    return options
+  }
+}

@@ -1,0 +1,95 @@
+import FileSystem
+import Glibc
+
+/// What `env` says about this machine.
+public enum SystemFacts {
+  public static func gather(programs: Programs, cores: Cores) -> [(name: String, value: String)] {
+    var facts: [(String, String)] = []
+    var system = utsname()
+    uname(&system)
+    let kernel = withUnsafePointer(to: &system.release) {
+      $0.withMemoryRebound(to: CChar.self, capacity: 65) { String(cString: $0) }
+    }
+    facts.append(("Platform", "\(field("PRETTY_NAME", in: "/etc/os-release", "=") ?? "Linux"), kernel \(kernel)"))
+    facts.append(("CPU", field("model name", in: "/proc/cpuinfo", ":") ?? "unknown"))
+    let flags = (field("flags", in: "/proc/cpuinfo", ":") ?? "").split(separator: " ").map(String.init)
+    let wanted = ["avx2", "fma", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16", "amx_tile"]
+    facts.append(("CPU features", wanted.filter(flags.contains).joined(separator: " ")))
+    let quota = cores.quota.map { ", quota of \($0) CPUs" } ?? ""
+    facts.append(
+      ("Cores", "\(cores.usable) usable (\(cores.allowedCPUs) CPUs allowed, \(cores.physical) cores\(quota))"))
+    let nodes = names(in: "/sys/devices/system/node").filter { $0.hasPrefix("node") && Int($0.dropFirst(4)) != nil }
+    facts.append(("NUMA nodes", "\(max(1, nodes.count))"))
+    for (label, key) in [("Memory", "MemTotal"), ("Free memory", "MemAvailable")] {
+      guard let text = field(key, in: "/proc/meminfo", ":"), let kilobytes = Double(text.prefix { $0 != " " }) else {
+        continue
+      }
+      facts.append((label, gigabytes(kilobytes * 1024)))
+    }
+    var shared = statvfs()
+    if statvfs("/dev/shm", &shared) == 0 {
+      facts.append(("/dev/shm", gigabytes(Double(shared.f_bavail) * Double(shared.f_frsize)) + " free"))
+    }
+    facts.append(
+      (
+        "MPI",
+        programs.find("mpirun").map { "\(firstLine($0, ["--version"]) ?? "unknown"), \($0)" } ?? "none: no mpirun"
+      ))
+    facts.append(("BLAS", libraries(["libopenblas.so.0", "libopenblas.so"]) ?? "no OpenBLAS found"))
+    facts.append(("oneDNN", libraries(["libdnnl.so.2", "libdnnl.so.3", "libdnnl.so"]) ?? "not installed"))
+    return facts
+  }
+
+  private static func gigabytes(_ bytes: Double) -> String {
+    let hundredths = Int(bytes / 10_737_418.24)
+    let rest = hundredths % 100
+    return "\(hundredths / 100).\(rest < 10 ? "0" : "")\(rest) GB"
+  }
+
+  /// The value of the first line `key <separator> value` in a file.
+  private static func field(_ key: String, in path: String, _ separator: Character) -> String? {
+    for line in (systemText(path) ?? "").split(separator: "\n") {
+      guard let at = line.firstIndex(of: separator) else { continue }
+      guard line[..<at].split(whereSeparator: \.isWhitespace).joined(separator: " ") == key else { continue }
+      let value = line[line.index(after: at)...].drop(while: \.isWhitespace)
+      return value.hasPrefix("\"") ? String(value.dropFirst().prefix { $0 != "\"" }) : String(value)
+    }
+    return nil
+  }
+
+  /// The file behind the first of `names` that the loader's folders hold.
+  private static func libraries(_ names: [String]) -> String? {
+    for folder in [
+      "/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/local/lib", "/usr/lib64", "/usr/lib",
+    ] {
+      for name in names where exists("\(folder)/\(name)") {
+        guard let resolved = realpath("\(folder)/\(name)", nil) else { continue }
+        defer { free(resolved) }
+        return String(cString: resolved)
+      }
+    }
+    return nil
+  }
+
+  /// The first line that a program prints.
+  private static func firstLine(_ path: String, _ arguments: [String]) -> String? {
+    var ends: [Int32] = [-1, -1]
+    guard pipe(&ends) == 0 else { return nil }
+    for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
+    defer { close(ends[0]) }
+    let words = ([path] + arguments).map { Array($0.utf8) }
+    let child = try? ChildProcess(
+      path: path, arguments: words, environment: .ofThisProcess(), descriptors: [(ends[1], 1), (ends[1], 2)])
+    close(ends[1])
+    guard let child else { return nil }
+    var bytes: [UInt8] = []
+    var buffer = [UInt8](repeating: 0, count: 4096)
+    while true {
+      let count = read(ends[0], &buffer, buffer.count)
+      guard count > 0 else { break }
+      bytes += buffer[..<count]
+    }
+    while child.end() == nil { usleep(1000) }
+    return bytes.split(separator: UInt8(ascii: "\n")).first.map { String(decoding: $0, as: UTF8.self) }
+  }
+}

@@ -1,0 +1,216 @@
+import FileSystem
+import Glibc
+import Launcher
+
+/// A job as it is about to start.
+struct Job {
+  enum Start {
+    /// As one process, perhaps under a debugger.
+    case directly([String])
+    case mpirun(path: String, LaunchPlan)
+    case srun(path: String, LaunchPlan)
+  }
+
+  let context: LaunchContext
+  let start: Start
+  let arguments: [String]
+  /// Variables that the program gets, besides those that it inherits.
+  let variables: [(name: String, value: String)]
+  let warnings: [String]
+
+  init(
+    context: LaunchContext, settings: Settings, threadRanks: String?, debugger: String?, command: [String]
+  ) throws(Failure) {
+    self.context = context
+    let threadRankCount = try Self.threadRanks(threadRanks, settings)
+    let path = try context.programs.path(of: command[0])
+    let cluster = try ClusterPlan(
+      settings, cores: context.cores.usable, isSingleProcess: Programs.isSingleProcess(command[0]),
+      ownName: context.hostName, slurm: try SlurmAllocation { context.environment[$0] })
+    let isSrun = settings.text("launcher") == "srun"
+    if isSrun && !cluster.isSlurm {
+      throw Failure(
+        .usage, at: settings.origin("launcher")?.description, "srun outside of a Slurm allocation, expected mpirun")
+    }
+    let isDirect = threadRankCount != nil || (cluster.ranks == 1 && cluster.placement == nil && !isSrun)
+    var threads = cluster.threadsPerRank
+    if let threadRankCount, case .derived = cluster.threadsOrigin {
+      threads = LaunchPlan.defaultThreads(cores: context.cores.usable, ranks: threadRankCount)
+    }
+    arguments = Array(command.dropFirst())
+    warnings =
+      cluster.warnings
+      + (settings.file == nil
+        ? []
+        : settings.values.keys.sorted().flatMap { name in
+          settings.values[name]!.overridden.map {
+            "\(name) is \(settings.values[name]!.value) (\(settings.origin(name)!)); \($0)"
+          }
+        })
+    var variables = Self.variables(settings, threads: threads, environment: context.environment)
+    if let threadRankCount { variables.append(("LOCKSTEP_IN_PROCESS", "\(threadRankCount)")) }
+    if !isDirect, let columns = Self.terminalColumns() {
+      variables.append(("LOCKSTEP_TERMINAL_COLUMNS", "\(columns)"))
+    }
+    self.variables = variables
+    if isDirect {
+      start = .directly(try Self.debuggerWords(debugger, context) + [path])
+      return
+    }
+    if let debugger {
+      throw Failure(
+        .usage, at: "--debugger", "\(debugger) with \(cluster.ranks) ranks, expected one process",
+        hint: "--num_processes 1, or --in_process \(cluster.ranks)")
+    }
+    let name = isSrun ? "srun" : "mpirun"
+    guard let starter = context.programs.find(name) else {
+      throw Failure(.unavailable, "\(name) is not on the PATH", hint: isSrun ? nil : "apt-get install openmpi-bin")
+    }
+    var plan = LaunchPlan(
+      program: path, arguments: arguments, ranks: cluster.ranks, threadsPerRank: threads, cores: context.cores.usable,
+      isRoot: geteuid() == 0, exportedVariables: [JobProcesses.variable] + variables.map(\.0) + settings.list("export"),
+      placement: cluster.placement)
+    try Self.complete(&plan, settings)
+    plan.remote.isSlurm = cluster.isSlurm
+    start = isSrun ? .srun(path: starter, plan) : .mpirun(path: starter, plan)
+  }
+
+  private static func complete(_ plan: inout LaunchPlan, _ settings: Settings) throws(Failure) {
+    plan.hostfilePath = Supervisor.hostfilePath
+    plan.binding = settings.text("binding") ?? "none"
+    plan.networks = settings.list("network")
+    plan.workingFolder = settings.text("working_folder")
+    plan.isTagged = settings.boolean("tee")
+    plan.logFolder = settings.text("log_dir")
+    plan.extraArguments = settings.list("mpirun_arguments")
+    plan.remote = LaunchPlan.Remote(
+      shell: settings.text("remote_shell"), port: settings.integer("ssh_port"), identity: settings.text("ssh_identity"))
+    if let identity = plan.remote.identity, identity.contains(" ") {
+      throw Failure(.usage, at: "ssh_identity", "\"\(identity)\", expected no spaces: Open MPI splits there")
+    }
+    for network in plan.networks {
+      let isPlain = network.utf8.allSatisfy { byte in
+        (0x30...0x39).contains(byte) || (0x41...0x5A).contains(byte) || (0x61...0x7A).contains(byte)
+          || "./:_-".utf8.contains(byte)
+      }
+      guard isPlain, !network.isEmpty, network.utf8.first != 0x2D else {
+        throw Failure(
+          .usage, at: "network", "\"\(network)\", expected a network as 10.0.0.0/24 or an interface as eth0")
+      }
+    }
+    for name in settings.list("export") {
+      guard !name.isEmpty, name.utf8.allSatisfy({ $0 > 0x20 && $0 != 0x3D && $0 < 0x7F }), name.utf8.first != 0x2D
+      else {
+        throw Failure(.usage, at: "export", "\"\(name)\", expected the name of a variable, without value")
+      }
+    }
+  }
+
+  private static func threadRanks(_ text: String?, _ settings: Settings) throws(Failure) -> Int? {
+    guard let text else { return nil }
+    if case .flag? = settings.origin("num_processes") {
+      throw Failure(.usage, "--num_processes and --in_process contradict each other, expected one of them")
+    }
+    guard text.utf8.allSatisfy({ (0x30...0x39).contains($0) }), let count = Int(text), 1...1024 ~= count else {
+      throw Failure(.usage, at: "--in_process", "\"\(text)\", expected a whole number from 1 to 1024")
+    }
+    return count
+  }
+
+  private static func debuggerWords(_ debugger: String?, _ context: LaunchContext) throws(Failure) -> [String] {
+    guard let debugger else { return [] }
+    let path = try context.programs.path(of: debugger)
+    let name = debugger.split(separator: "/").last.map(String.init) ?? debugger
+    return [path] + (name.hasPrefix("gdb") ? ["--args"] : ["--"])
+  }
+
+  private static func variables(
+    _ settings: Settings, threads: Int, environment: Environment
+  ) -> [(name: String, value: String)] {
+    var variables = ["LOCKSTEP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"].map { ($0, "\(threads)") }
+    if let core = environment["OPENBLAS_CORETYPE"] { variables.append(("OPENBLAS_CORETYPE", core)) }
+    if let precision = settings.text("mixed_precision") { variables.append(("LOCKSTEP_MIXED_PRECISION", precision)) }
+    if let steps = settings.integer("gradient_accumulation_steps") {
+      variables.append(("LOCKSTEP_GRADIENT_ACCUMULATION_STEPS", "\(steps)"))
+    }
+    if settings.boolean("debug") { variables.append(("LOCKSTEP_DEBUG", "1")) }
+    return variables
+  }
+
+  /// Columns of the terminal that shows the ranks' output; nil where it goes elsewhere.
+  private static func terminalColumns() -> Int? {
+    var size = winsize()
+    guard isatty(STDOUT_FILENO) == 1, ioctl(STDOUT_FILENO, UInt(TIOCGWINSZ), &size) == 0 else { return nil }
+    return size.ws_col > 0 ? Int(size.ws_col) : 80
+  }
+
+  /// The command as `--dry-run` prints it.
+  var description: String {
+    let text = variables.map { "\($0.name)=\(shellQuoted($0.value))\n" }.joined()
+    switch start {
+    case .directly(let words):
+      return text + (words + arguments).map(shellQuoted).joined(separator: " ") + "\n"
+    case .mpirun(let path, let plan):
+      let hosts = plan.placement.map { placement in
+        "# the hostfile \(plan.hostfilePath):\n"
+          + placement.hostfile.split(separator: "\n").map { "#   \($0)\n" }.joined()
+      }
+      return text + (hosts ?? "") + MPIRunCommand.commented(path, for: plan)
+    case .srun(let path, let plan):
+      return text + MPIRunCommand.commented(path, "Slurm", SrunCommand.options(for: plan))
+    }
+  }
+
+  private static var presentFolder: String {
+    guard let folder = getcwd(nil, 0) else { return "/" }
+    defer { free(folder) }
+    return String(cString: folder)
+  }
+
+  /// Asks the other hosts whether they can take part.
+  private func checkHosts(of plan: LaunchPlan, _ environment: Environment) throws(Failure) {
+    let own = ["localhost", "127.0.0.1", context.hostName]
+    let others = (plan.placement?.hosts ?? []).map(\.entry).filter { !own.contains($0.name.description) }
+    if others.isEmpty || plan.remote.isSlurm { return }
+    let shell = plan.remote.shell ?? "ssh"
+    guard let path = shell.contains("/") ? shell : context.programs.find(shell) else {
+      throw Failure(.unavailable, at: shell, "is not on the PATH", hint: "apt-get install openssh-client")
+    }
+    let folder = plan.workingFolder ?? Self.presentFolder
+    try Preflight(
+      remote: plan.remote, shellPath: path, program: plan.program, folder: folder,
+      mustBeSame: plan.program.hasPrefix(context.programs.folder + "/")
+    ).check(others, environment: environment)
+  }
+
+  /// Runs the job and ends this process with its status.
+  ///
+  /// - Parameter verbatim: the program's arguments as the bytes that they came in.
+  func start(verbatim: [[UInt8]]) throws(Failure) -> Never {
+    var environment = context.environment
+    environment["LOCKSTEP_TERMINAL_COLUMNS"] = nil
+    environment["LOCKSTEP_IN_PROCESS"] = nil
+    for (name, value) in variables { environment[name] = value }
+    switch start {
+    case .directly(let words):
+      throw execute(path: words[0], arguments: words.map { Array($0.utf8) } + verbatim, environment: environment)
+    case .mpirun(let path, let plan):
+      try checkHosts(of: plan, environment)
+      try supervise([path] + MPIRunCommand.arguments(for: plan), plan, verbatim, environment)
+    case .srun(let path, let plan):
+      try supervise([path] + SrunCommand.arguments(for: plan), plan, verbatim, environment)
+    }
+  }
+
+  private func supervise(
+    _ command: [String], _ plan: LaunchPlan, _ verbatim: [[UInt8]], _ environment: Environment
+  ) throws(Failure) -> Never {
+    let words = command.dropLast(arguments.count).map { Array($0.utf8) }
+    var supervisor = Supervisor(launcher: context.launcher, runID: JobProcesses.newRunID(), say: say)
+    supervisor.isLocal = plan.placement == nil && !plan.remote.isSlurm
+    let verdict = try supervisor.run(
+      words + verbatim, environment: environment, hostfile: plan.placement?.hostfile)
+    if let message = verdict.message { say("error: \(message)") }
+    exit(verdict.status)
+  }
+}

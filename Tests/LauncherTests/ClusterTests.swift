@@ -1,0 +1,115 @@
+import FileSystem
+import Glibc
+import Launcher
+import Testing
+
+/// Jobs on several hosts, which are network namespaces of this machine.
+@Suite(
+  .serialized, .enabled(if: geteuid() == 0, "hosts of namespaces need root"),
+  .enabled(if: access("/usr/sbin/ip", X_OK) == 0 || access("/sbin/ip", X_OK) == 0, "iproute2 is not installed"))
+struct ClusterTests {
+  static let tool = packageFolder + "/Tests/Cluster/with-hosts"
+
+  /// Runs `script` on node1 of `count` hosts, with `hosts` as the file `$H`; `$L` launches on them.
+  func run(_ script: String, hosts: String, count: Int = 2) throws -> RunResult {
+    let folder = try temporaryFolder()
+    defer {
+      unlink("\(folder)/hosts")
+      rmdir(folder)
+    }
+    try writeAtomically(Array(hosts.utf8), to: "\(folder)/hosts")
+    let setUp = """
+      H=\(folder)/hosts; B=\(binaries)/launch; cd /tmp
+      launch() { "$B" --hostfile "$H" --remote_shell "$CLUSTER_AGENT" --network 10.77.0.0/24 "$@"; }
+      """
+    return try Running(Self.tool, ["\(count)", "bash", "-c", setUp + "\n" + script].map { Array($0.utf8) }).finish()
+  }
+
+  @Test func unevenSlotsOnFourHosts() throws {
+    let result = try run(
+      "launch sh -c 'echo $OMPI_COMM_WORLD_RANK $(hostname) $LOCKSTEP_NUM_THREADS $OMP_NUM_THREADS'",
+      hosts: "node1 slots=1\nnode2 slots=2\nnode3 slots=1\nnode4 slots=3\n", count: 4)
+    #expect(result.status == 0, "\(result.stderr)")
+    let hosts = [1, 2, 2, 3, 4, 4, 4]
+    #expect(result.lines.sorted() == hosts.enumerated().map { "\($0.offset) node\($0.element) 1 1" })
+  }
+
+  @Test func argumentsAndVariablesReachTheOtherHost() throws {
+    let result = try run(
+      "V=\"a 'b' \\$c\" launch --export V sh -c 'printf \"%s|\" \"$(hostname)\" \"$V\" \"$@\"' x \"it's\" '$(y)' 'ä b'",
+      hosts: "node2 slots=1\n")
+    #expect(result.text == "node2|a 'b' $c|it's|$(y)|ä b|", "\(result.stderr)")
+  }
+
+  @Test func rankOnAnotherHostIsKilled() throws {
+    let result = try run(
+      "launch sh -c 'if [ $OMPI_COMM_WORLD_RANK = 1 ]; then kill -9 $$; fi; sleep 600'; echo $?; pgrep -x sleep",
+      hosts: "node1 slots=1\nnode2 slots=1\n")
+    #expect(result.text == "75\n")
+    #expect(result.stderr.contains("SIGKILL"))
+    #expect(result.seconds < 12)
+  }
+
+  @Test func statusOfARankOnAnotherHost() throws {
+    let result = try run("launch sh -c 'exit 65'", hosts: "node2 slots=2\n")
+    #expect(result.status == 65)
+    #expect(result.stderr.isEmpty)
+  }
+
+  @Test func deadHostIsNamedBeforeAnythingStarts() throws {
+    let result = try run("launch sh -c 'echo started'", hosts: "node1 slots=1\nnode9 slots=1\n")
+    #expect(result.status == 69)
+    #expect(result.stderr.contains("host node9: cannot be reached"))
+    #expect(result.stdout.isEmpty)
+    #expect(result.seconds < 15)
+  }
+
+  @Test func missingProgramAndFolder() throws {
+    let program = try run(
+      """
+      printf '#!/bin/sh\\ntrue\\n' >$CLUSTER_FOLDER/p; chmod +x $CLUSTER_FOLDER/p
+      printf '#!/bin/sh\\nshift; rm -f $CLUSTER_FOLDER/p; exec sh -c "$*"\\n' >$CLUSTER_FOLDER/agent2; chmod +x $CLUSTER_FOLDER/agent2
+      $B --hostfile $H --remote_shell $CLUSTER_FOLDER/agent2 $CLUSTER_FOLDER/p
+      """, hosts: "node2 slots=1\n")
+    #expect(program.status == 69)
+    #expect(program.stderr.contains("host node2: has no program"))
+    let folder = try run("launch --working_folder /nonexistent true", hosts: "node2 slots=1\n")
+    #expect(folder.status == 69)
+    #expect(folder.stderr.contains("host node2: has no folder /nonexistent"))
+  }
+
+  @Test func agentThatHangsIsGivenUp() throws {
+    let result = try run(
+      """
+      printf '#!/bin/sh\\nsleep 600\\n' >$CLUSTER_FOLDER/slow; chmod +x $CLUSTER_FOLDER/slow
+      $B --hostfile $H --remote_shell $CLUSTER_FOLDER/slow true; echo $?; pgrep -x sleep
+      """, hosts: "node2 slots=1\n")
+    #expect(result.text == "69\n")
+    #expect(result.stderr.contains("host node2: no answer within 15 s"))
+  }
+
+  @Test func lostDaemonNamesTheHost() throws {
+    let result = try run(
+      "(sleep 1.5; pkill -9 -x orted) & launch sleep 600; echo $?; pgrep -x sleep",
+      hosts: "node1 slots=1\nnode2 slots=1\n")
+    #expect(result.text == "75\n")
+    #expect(result.stderr.contains("host node2 was lost"))
+    #expect(result.seconds < 12)
+  }
+
+  @Test(.enabled(if: getenv("LOCKSTEP_SLOW") != nil, "takes 30 s; Tests/run --slow")) func cutLinkIsSeen() throws {
+    let result = try run(
+      "(sleep 1.5; ip link set eth0 down) & launch sleep 600; echo $?", hosts: "node1 slots=1\nnode2 slots=1\n")
+    #expect(result.text == "75\n")
+    #expect(result.stderr.contains("host node2 was lost"))
+    #expect(result.seconds < 35)
+  }
+
+  @Test func signalEndsAllHosts() throws {
+    let result = try run(
+      "launch() { exec \"$B\" --hostfile \"$H\" --remote_shell \"$CLUSTER_AGENT\" \"$@\"; }; launch sh -c 'echo up; exec sleep 600' & P=$!; sleep 1.5; kill $P; wait $P; echo $?; pgrep -x sleep",
+      hosts: "node1 slots=1\nnode2 slots=2\n")
+    #expect(result.text == "up\nup\nup\n143\n")
+    #expect(result.seconds < 12)
+  }
+}

@@ -1,0 +1,152 @@
+import FileSystem
+import Glibc
+import Launcher
+import Testing
+
+@Suite struct SlurmTests {
+  @Test(arguments: [
+    ("a", ["a"]), ("a,b", ["a", "b"]), ("n[1-3]", ["n1", "n2", "n3"]), ("n[08-10,3]", ["n08", "n09", "n10", "n3"]),
+    ("r[1-2]n[0-1]x,z", ["r1n0x", "r1n1x", "r2n0x", "r2n1x", "z"]),
+  ]) func nodeLists(_ list: String, _ names: [String]) throws {
+    #expect(try SlurmAllocation.expand(list) == names)
+  }
+
+  @Test(arguments: [
+    "", "n[1-", "n]1", "n[3-1]", "n[1-2-3]", "n[a]", "n[[1]]", "n[0-99999999]", "n[1-99999999999999999999]",
+  ])
+  func badNodeLists(_ list: String) {
+    do throws(Failure) {
+      Issue.record("accepted: \(try SlurmAllocation.expand(list))")
+    } catch { #expect(error.status == .configuration) }
+  }
+
+  @Test func taskCounts() throws {
+    #expect(try SlurmAllocation.counts("4(x2),2", at: "") == [4, 4, 2])
+    #expect(try SlurmAllocation.counts("1", at: "") == [1])
+    for bad in ["", "x", "4(2)", "4(x)", "4(x2", "0", "1,,2", "1(x99999999999)", "60000(x65535),1(x65535)"] {
+      #expect(throws: Failure.self, "\(bad)") { try SlurmAllocation.counts(bad, at: "") }
+    }
+  }
+
+  @Test func allocation() throws {
+    let variables = [
+      "SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "n[1-3]", "SLURM_TASKS_PER_NODE": "4(x2),2",
+      "SLURM_CPUS_PER_TASK": "3",
+    ]
+    let slurm = try #require(try SlurmAllocation { variables[$0] })
+    #expect(slurm.hosts.map(\.name.description) == ["n1", "n2", "n3"])
+    #expect(slurm.hosts.map(\.slots) == [4, 4, 2])
+    let settings = try Settings(flags: [:], environment: { _ in nil }, file: nil)
+    let plan = try ClusterPlan(settings, cores: 8, isSingleProcess: false, ownName: "n1", slurm: slurm)
+    #expect(plan.ranks == 10)
+    #expect(plan.threadsPerRank == 3)
+    #expect(plan.placement?.hostfile == "n1 slots=4\nn2 slots=4\nn3 slots=2\n")
+    #expect(try SlurmAllocation { ["SLURM_JOB_NODELIST": "n1"][$0] } == nil)
+    #expect(throws: Failure.self) {
+      try SlurmAllocation { variables.merging(["SLURM_TASKS_PER_NODE": "1,2"]) { $1 }[$0] }
+    }
+  }
+
+  /// The sample batch script, with a stand-in for srun that says what it was given.
+  @Test func batchScriptWithStandInSrun() throws {
+    let folder = try temporaryFolder()
+    defer {
+      unlink("\(folder)/srun")
+      rmdir(folder)
+    }
+    try writeAtomically(Array("#!/bin/sh\necho \"$OMP_NUM_THREADS\" \"$@\"\n".utf8), to: "\(folder)/srun")
+    chmod("\(folder)/srun", 0o755)
+    let result = try run(
+      "\(packageFolder)/hostfiles/slurm.sbatch", ["sh", "-c", "x y"],
+      environment: [
+        "PATH": "\(folder):/usr/bin:/bin", "SLURM_JOB_ID": "1", "SLURM_JOB_NODELIST": "n[1-2]",
+        "SLURM_TASKS_PER_NODE": "4(x2)", "SLURM_CPUS_PER_TASK": "2", "SLURM_SUBMIT_DIR": packageFolder,
+        "LOCKSTEP_STARTER": "srun", "OMP_NUM_THREADS": nil, "OPENBLAS_NUM_THREADS": nil, "LOCKSTEP_NUM_THREADS": nil,
+      ])
+    #expect(
+      result.text
+        == "2 --mpi=pmix --ntasks=8 --nodes=2 --cpus-per-task=2 --kill-on-bad-exit=1 --export=ALL --input=none --unbuffered -- /usr/bin/sh -c x y\n",
+      "\(result.stderr)")
+  }
+
+  @Test func srunOutsideOfSlurm() throws {
+    let result = try launch("--launcher", "srun", "true")
+    #expect(result.status == 64)
+    #expect(result.stderr.contains("outside of a Slurm allocation"))
+  }
+}
+
+@Suite struct SampleTests {
+  @Test(arguments: ["this-machine.yaml", "two-hosts.yaml", "four-hosts.yaml", "debug.yaml", "slurm.yaml"])
+  func samplesAreRead(_ name: String) throws {
+    #expect(try ConfigFile(path: "\(packageFolder)/hostfiles/\(name)").ignored.map(\.key) == ["use_cpu"])
+  }
+
+  @Test func hostfilesAreRead() throws {
+    #expect(try Hostfile(path: "\(packageFolder)/hostfiles/two-hosts").entries.map(\.slots) == [2, 4])
+    #expect(try Hostfile(path: "\(packageFolder)/hostfiles/four-hosts").entries.map(\.slots) == [4, 4, 2, 1])
+  }
+}
+
+@Suite struct RemotePlanTests {
+  static let entries = [
+    Placement.Host(entry: HostEntry(name: try! HostName("a", at: nil), slots: 1), ranks: 1),
+    Placement.Host(entry: HostEntry(name: try! HostName("b", at: nil), slots: 2), ranks: 2),
+  ]
+  static let keepAlive = [
+    "--mca", "orte_keep_fqdn_hostnames", "1", "--mca", "oob_tcp_keepalive_time", "10", "--mca",
+    "oob_tcp_keepalive_intvl", "5", "--mca", "oob_tcp_keepalive_probes", "3",
+  ]
+  static let start = ["--hostfile", "/h", "--np", "3", "--map-by", "slot"]
+  static let ends = ["--mca", "orte_abort_on_non_zero_status", "1", "--mca", "orte_base_help_aggregate", "0"]
+  static let last = ["-x", "OPAL_OUTPUT_STDERR_FD=2", "/p"]
+
+  func plan(_ change: (inout LaunchPlan) -> Void = { _ in }) -> [String] {
+    var plan = LaunchPlan(
+      program: "/p", ranks: 3, threadsPerRank: 4, cores: 2, placement: Placement(hosts: Self.entries))
+    plan.hostfilePath = "/h"
+    change(&plan)
+    return MPIRunCommand.arguments(for: plan)
+  }
+
+  let ssh = "-o BatchMode=yes -o ConnectTimeout=10 -o ServerAliveInterval=5"
+
+  func remote(_ arguments: String) -> [String] {
+    ["--mca", "plm_rsh_no_tree_spawn", "1", "--mca", "plm_rsh_agent", "ssh", "--mca", "plm_rsh_args", arguments]
+  }
+
+  @Test func severalHosts() {
+    let none = ["--bind-to", "none", "--stdin", "none"]
+    #expect(plan() == Self.start + none + Self.ends + Self.keepAlive + remote(ssh) + Self.last)
+    #expect(
+      plan { $0.remote = .init(port: 2222, identity: "/k") }
+        == Self.start + none + Self.ends + Self.keepAlive + remote(ssh + " -p 2222 -i /k") + Self.last)
+    #expect(
+      plan { $0.remote = .init(shell: "/agent") } == Self.start + none + Self.ends + Self.keepAlive
+        + ["--mca", "plm_rsh_no_tree_spawn", "1", "--mca", "plm_rsh_agent", "/agent"] + Self.last)
+    #expect(plan { $0.remote.isSlurm = true } == Self.start + none + Self.ends + Self.keepAlive + Self.last)
+    #expect(
+      plan {
+        $0.networks = ["10.0.0.0/8", "eth1"]
+        $0.remote.isSlurm = true
+      } == Self.start + none + Self.ends + Self.keepAlive
+        + ["--mca", "oob_tcp_if_include", "10.0.0.0/8,eth1", "--mca", "btl_tcp_if_include", "10.0.0.0/8,eth1"]
+        + Self.last)
+  }
+
+  @Test func binderFolderTagsLogsAndExtras() {
+    let plan = plan {
+      $0.binding = "core"
+      $0.workingFolder = "/w"
+      $0.isTagged = true
+      $0.logFolder = "/l"
+      $0.extraArguments = ["--mca", "btl", "self,tcp"]
+      $0.isRoot = true
+      $0.remote.isSlurm = true
+    }
+    #expect(
+      plan == ["--hostfile", "/h", "--np", "3", "--allow-run-as-root", "--map-by", "slot", "--bind-to", "core"]
+        + ["--stdin", "none", "--wdir", "/w", "--tag-output", "--output-filename", "/l"] + Self.ends + Self.keepAlive
+        + ["-x", "OPAL_OUTPUT_STDERR_FD=2", "--mca", "btl", "self,tcp", "/p"])
+  }
+}
