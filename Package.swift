@@ -99,7 +99,7 @@ let package = Package(
       name: "CorpusTests", dependencies: ["Corpus", "Datasets", "Tokenization"], exclude: ["train_in_torch.py"]),
     .testTarget(
       name: "SafetensorsTests", dependencies: ["Safetensors", "FileSystem"], exclude: ["differential.py"]),
-    .testTarget(name: "CollectivesTests", dependencies: ["Collectives", "FileSystem", "rankcheck"]),
+    .testTarget(name: "CollectivesTests", dependencies: ["Collectives", "FileSystem", "rankcheck", "TestSupport"]),
     // What the tests of Collectives run under mpirun.
     .executableTarget(
       name: "rankcheck", dependencies: ["Collectives", "FileSystem"], path: "Tests/Support/rankcheck"),

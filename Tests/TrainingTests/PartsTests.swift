@@ -198,7 +198,7 @@ struct PartsTests {
   func forPeople() {
     #expect([0, 7, 999, 1000, 109_483_778, -1234].map(grouped) == ["0", "7", "999", "1,000", "109,483,778", "-1,234"])
     #expect([0, 59.6, 127, 3661].map(clockTime) == ["0:00", "1:00", "2:07", "1:01:01"])
-    #expect(formatted(0.6875, digits: 2) == "0.69" && formatted(3e-5, digits: 2) == "3.00e-05")
+    #expect(formatted(0.6875, digits: 2) == "0.69" && scientific(3e-5) == "3.00e-05")
     #expect(formatted(0, digits: 1) == "0.0" && formatted(.nan, digits: 1) == "nan")
   }
 }

@@ -163,10 +163,14 @@ extension Program {
   /// The arguments that start the product `name` on so many ranks under mpirun, or alone without it.
   package static func command(_ name: String, ranks: Int, _ arguments: [String]) throws -> [String] {
     let program = [try built(name)] + arguments
-    guard ranks > 1 else { return program }
+    return ranks > 1 ? mpirun(ranks: ranks) + program : program
+  }
+
+  /// The words that start a program on so many ranks.
+  package static func mpirun(ranks: Int) -> [String] {
     var launcher = ["mpirun", "-np", "\(ranks)", "--oversubscribe", "--bind-to", "none"]
     launcher += ["--mca", "mpi_yield_when_idle", "1"]
     if geteuid() == 0 { launcher.append("--allow-run-as-root") }
-    return launcher + program
+    return launcher
   }
 }
