@@ -36,7 +36,9 @@ public final class WeightSource: Sendable {
       let isPickled = exists("\(folder)/pytorch_model.bin")
       throw Failure(
         .missingInput, at: folder, "has neither model.safetensors nor model.safetensors.index.json",
-        hint: isPickled ? "pytorch_model.bin is a pickle: save it with safetensors" : nil)
+        hint: isPickled
+          ? "pytorch_model.bin is a pickle: save it with safetensors"
+          : "finetune --init random starts with fresh weights")
     }
   }
 

@@ -61,7 +61,7 @@ struct PartsTests {
 
   @Test("a loss that is no number names step and rank, on every rank, and updates nothing")
   func notANumber() throws {
-    let names = (0..<3).map { "the loss became nan at step 1 on rank \($0)" }
+    let names = (0..<3).map { "the loss became NaN at step 1 on rank \($0)" }
     for bad in 0..<3 {
       let problem = failure { () throws(Failure) in
         try ThreadCommunicator.run(ranks: 3) { (communicator) throws(Failure) in
