@@ -14,6 +14,8 @@ struct Job {
   let context: LaunchContext
   let start: Start
   let arguments: [String]
+  /// Options that the launcher's own stand for, in front of `arguments`, which win where they say otherwise.
+  let insertedArguments: [String]
   /// Variables that the program gets, besides those that it inherits.
   let variables: [(name: String, value: String)]
   let warnings: [String]
@@ -38,15 +40,24 @@ struct Job {
       threads = LaunchPlan.defaultThreads(cores: context.cores.usable, ranks: threadRankCount)
     }
     arguments = Array(command.dropFirst())
-    warnings =
-      cluster.warnings
-      + (settings.file == nil
-        ? []
-        : settings.values.keys.sorted().flatMap { name in
-          settings.values[name]!.overridden.map {
-            "\(name) is \(settings.values[name]!.value) (\(settings.origin(name)!)); \($0)"
-          }
-        })
+    if let steps = settings.integer("gradient_accumulation_steps"), command[0] == Programs.standard {
+      insertedArguments = ["--gradient-accumulation-steps", "\(steps)"]
+    } else {
+      insertedArguments = []
+    }
+    var notes = cluster.warnings
+    if settings.file != nil {
+      for (name, value) in settings.values.sorted(by: { $0.key < $1.key }) {
+        notes += value.overridden.map { "\(name) is \(value.value) (\(value.origin)); \($0)" }
+      }
+    }
+    if settings.text("mixed_precision") == "bf16" {
+      notes.append("bf16 is passed on as LOCKSTEP_MIXED_PRECISION; it takes effect in programs that read that")
+    }
+    if settings.integer("gradient_accumulation_steps") != nil && insertedArguments.isEmpty {
+      notes.append("gradient_accumulation_steps has no effect on \(command[0]), which has no such option of ours")
+    }
+    warnings = notes
     var variables = Self.variables(settings, threads: threads, environment: context.environment)
     if let threadRankCount { variables.append(("LOCKSTEP_IN_PROCESS", "\(threadRankCount)")) }
     if !isDirect, let columns = Self.terminalColumns() {
@@ -54,7 +65,7 @@ struct Job {
     }
     self.variables = variables
     if isDirect {
-      start = .directly(try Self.debuggerWords(debugger, context) + [path])
+      start = .directly(try Self.debuggerWords(debugger, context) + [path] + insertedArguments)
       return
     }
     if let debugger {
@@ -67,7 +78,8 @@ struct Job {
       throw Failure(.unavailable, "\(name) is not on the PATH", hint: isSrun ? nil : "apt-get install openmpi-bin")
     }
     var plan = LaunchPlan(
-      program: path, arguments: arguments, ranks: cluster.ranks, threadsPerRank: threads, cores: context.cores.usable,
+      program: path, arguments: insertedArguments + arguments, ranks: cluster.ranks, threadsPerRank: threads,
+      cores: context.cores.usable,
       isRoot: geteuid() == 0, exportedVariables: [JobProcesses.variable] + variables.map(\.0) + settings.list("export"),
       placement: cluster.placement)
     try Self.complete(&plan, settings)
@@ -130,9 +142,6 @@ struct Job {
     var variables = ["LOCKSTEP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"].map { ($0, "\(threads)") }
     if let core = environment["OPENBLAS_CORETYPE"] { variables.append(("OPENBLAS_CORETYPE", core)) }
     if let precision = settings.text("mixed_precision") { variables.append(("LOCKSTEP_MIXED_PRECISION", precision)) }
-    if let steps = settings.integer("gradient_accumulation_steps") {
-      variables.append(("LOCKSTEP_GRADIENT_ACCUMULATION_STEPS", "\(steps)"))
-    }
     if settings.boolean("debug") { variables.append(("LOCKSTEP_DEBUG", "1")) }
     return variables
   }

@@ -80,6 +80,18 @@ import Testing
       result.lines.allSatisfy { $0.hasPrefix("[1,") && $0.hasSuffix("<stdout>:hello") } && result.lines.count == 2)
   }
 
+  @Test func whatHasNoEffectIsSaid() throws {
+    let result = try launch(
+      "-n", "1", "--gradient_accumulation_steps", "4", "--mixed_precision", "bf16", "sh", "-c",
+      "echo $LOCKSTEP_MIXED_PRECISION")
+    #expect(result.text == "bf16\n")
+    #expect(result.stderr.contains("note: gradient_accumulation_steps has no effect on sh"))
+    #expect(result.stderr.contains("note: bf16 is passed on"))
+    #expect(try launch("-q", "-n", "1", "--mixed_precision", "bf16", "true").stderr.isEmpty)
+    let dry = try launch("--dry-run", "-n", "1", "--gradient_accumulation_steps", "4", "finetune", "--epochs", "1")
+    #expect(dry.text.hasSuffix("/finetune --gradient-accumulation-steps 4 --epochs 1\n"), "\(dry.stderr)")
+  }
+
   @Test func aDebuggerStandsInFront() throws {
     let result = try launch("-n", "1", "--debugger", "echo", "sh", "-c", "x")
     #expect(result.text == "-- /usr/bin/sh -c x\n")

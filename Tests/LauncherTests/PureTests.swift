@@ -9,6 +9,11 @@ import Testing
     let files = ["/sys/fs/cgroup/a/b/cpu.max": "max 100000", "/sys/fs/cgroup/a/cpu.max": "150000 100000"]
     #expect(quota("0::/a/b", files) == 1.5)
     #expect(quota("0::/", files) == nil)
+    // The order of the levels does not matter.
+    #expect(
+      quota("0::/a", ["/sys/fs/cgroup/a/cpu.max": "50000 100000", "/sys/fs/cgroup/cpu.max": "200000 100000"]) == 0.5)
+    #expect(
+      quota("0::/a", ["/sys/fs/cgroup/a/cpu.max": "200000 100000", "/sys/fs/cgroup/cpu.max": "50000 100000"]) == 0.5)
     #expect(quota("0::/", ["/sys/fs/cgroup/cpu.max": "50000 100000"]) == 0.5)
   }
 
