@@ -93,7 +93,7 @@ public final class Accelerator {
     // Also the sign that every rank's gradients are there.
     let losses = try communicator.allGather(windowLossSum)
     if let bad = losses.firstIndex(where: { !$0.isFinite }) {
-      try refuse("the loss became \(losses[bad].isNaN ? "NaN" : "\(losses[bad])") at step \(optimizer.step + 1) on rank \(bad)")
+      try refuse("the loss became \(named(losses[bad])) at step \(optimizer.step + 1) on rank \(bad)")
     }
     if !sharesGradients { try communicator.sum(gradients.buffer) }
     let norm: Double
@@ -161,8 +161,11 @@ public final class Accelerator {
   private func requireFinite(_ norm: Double, step: Int) throws(Failure) {
     if norm.isFinite { return }
     let tensor = model.layout.slots.first { !sumOfSquares($0.range, ofSum: gradientSources).isFinite }
-    try refuse("the gradient of \(tensor?.name ?? "all tensors together") became \(norm.isNaN ? "NaN" : "\(norm)") at step \(step)")
+    try refuse("the gradient of \(tensor?.name ?? "all tensors together") became \(named(norm)) at step \(step)")
   }
+
+  /// A number that is not finite, without the sign that a NaN may have.
+  private func named(_ value: Double) -> String { value.isNaN ? "NaN" : "\(value)" }
 
   /// Every rank knows the same, so all end in order and one line is printed.
   private func refuse(_ message: String) throws(Failure) {
