@@ -70,7 +70,7 @@ extension BadInput {
     BadInput(
       name: "negative rate", status: .usage, words: ["--learning-rate", "-1"], arguments: ["--learning-rate=-1"]),
     BadInput(
-      name: "rate nan", status: .usage, words: ["--learning-rate", "NaN"], arguments: ["--learning-rate", "nan"]),
+      name: "rate nan", status: .usage, words: ["--learning-rate", "nan"], arguments: ["--learning-rate", "nan"]),
     BadInput(name: "dropout 1", status: .usage, words: ["--dropout", "1"], arguments: ["--dropout", "1"]),
     BadInput(
       name: "batch size beyond all numbers", status: .usage, words: ["batch"],
@@ -168,7 +168,7 @@ extension BadInput {
       name: "offsets that do not match the shape", status: .badData, words: ["model/model.safetensors", "a"],
       spoil: weights(#"{"a":{"dtype":"F32","shape":[3],"data_offsets":[0,16]}}"#)),
     BadInput(
-      name: "a weight that is NaN", status: .badData, words: ["NaN", "["],
+      name: "a weight that is NaN", status: .badData, words: ["nan", "["],
       spoil: edit("model/model.safetensors") { bytes in
         bytes.replaceSubrange(bytes.count - 4..<bytes.count, with: [0, 0, 0xc0, 0x7f])
       }),
