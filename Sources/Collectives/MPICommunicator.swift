@@ -25,6 +25,8 @@ public final class MPICommunicator: Communicator {
     var windows: [MPI_Win?] = []
   }
   private let handles: Mutex<Handles>
+  /// Whether every collective first compares what the ranks call: `LOCKSTEP_DEBUG=1`, which `launch --debug` sets.
+  private let comparesCalls: Bool
   private let thread = pthread_self()
 
   /// The elements of one `MPI_Allreduce`. Open MPI allocates a temporary as large as the message: in pieces it is not
@@ -37,6 +39,7 @@ public final class MPICommunicator: Communicator {
   /// Initialises MPI. `expectedSize` is what the launcher's environment promises.
   public init(expectedSize: Int? = nil) throws(Failure) {
     host = hostName()
+    comparesCalls = processVariable("LOCKSTEP_DEBUG") == "1"
     var isInitialized: Int32 = 0
     MPI_Initialized(&isInitialized)
     precondition(isInitialized == 0, "MPI is initialised already; a process has one MPICommunicator")
@@ -91,6 +94,7 @@ public final class MPICommunicator: Communicator {
   }
 
   private func sum<Value>(_ buffer: UnsafeMutableBufferPointer<Value>, as type: MPI_Datatype?) throws(Failure) {
+    try compare(Call(name: "sum", count: buffer.count, unit: Value.self == Float.self ? "floats" : "doubles"))
     try inPieces(of: buffer.count, Self.sumPiece, "MPI_Allreduce") { world, start, count in
       MPI_Allreduce(lockstep_in_place(), buffer.baseAddress! + start, count, type, lockstep_sum(), world)
     }
@@ -98,6 +102,7 @@ public final class MPICommunicator: Communicator {
 
   public func broadcast(_ buffer: UnsafeMutableRawBufferPointer, from root: Int) throws(Failure) {
     precondition(0..<size ~= root, "broadcast from rank \(root) of \(size)")
+    try compare(Call(name: "broadcast from rank \(root)", count: buffer.count, unit: "bytes"))
     try inPieces(of: buffer.count, Self.movePiece, "MPI_Bcast") { world, start, count in
       MPI_Bcast(buffer.baseAddress! + start, count, lockstep_byte(), Int32(root), world)
     }
@@ -107,6 +112,7 @@ public final class MPICommunicator: Communicator {
     _ bytes: UnsafeRawBufferPointer, into result: UnsafeMutableRawBufferPointer
   ) throws(Failure) {
     precondition(result.count == size * bytes.count, "gathering \(bytes.count) of \(size) ranks into \(result.count)")
+    try compare(Call(name: "gather", count: bytes.count, unit: "bytes"))
     guard bytes.count <= Self.movePiece else {
       // Pieces of a gather would not be contiguous in the result: each rank's part is broadcast instead.
       for root in 0..<size {
@@ -122,10 +128,12 @@ public final class MPICommunicator: Communicator {
   }
 
   public func barrier() throws(Failure) {
+    try compare(Call(name: "barrier"))
     try inPieces(of: 1, 1, "MPI_Barrier") { world, _, _ in MPI_Barrier(world) }
   }
 
   public func makeHostMemory(count: Int) throws(Failure) -> HostMemory? {
+    try compare(Call(name: "host memory"))
     var own: UnsafeMutableRawPointer?
     let made = inHandles("MPI_Win_allocate_shared") { handles -> Int32 in
       var window: MPI_Win?
@@ -177,6 +185,27 @@ public final class MPICommunicator: Communicator {
     // MPI's text for an error may not be asked for after MPI_Finalize.
     let status = MPI_Finalize()
     guard status == MPI_SUCCESS else { throw Failure(.lost, call.message("error \(status)")) }
+  }
+
+  /// In debug mode: throws `.disagreement` on every rank where ranks are about to call different collectives, which MPI
+  /// would answer with wrong data or by waiting for ever.
+  private func compare(_ call: Call) throws(Failure) {
+    guard comparesCalls else { return }
+    let width = 64
+    let own = Array(call.description.utf8.prefix(width))
+    let padded = own + [UInt8](repeating: 0, count: width - own.count)
+    var all = [UInt8](repeating: 0, count: size * width)
+    let status = inHandles("MPI_Allgather") { handles in
+      MPI_Allgather(padded, Int32(width), lockstep_byte(), &all, Int32(width), lockstep_byte(), handles.world)
+    }
+    try MPICall(name: "MPI_Allgather", rank: rank, host: host).check(status)
+    let calls = (0..<size).map { all[$0 * width..<($0 + 1) * width].prefix { $0 != 0 } }
+    guard let other = calls.firstIndex(where: { $0 != calls[0] }) else { return }
+    let names = [calls[0], calls[other]].map { String(decoding: $0, as: UTF8.self) }
+    let failure = Failure(
+      .disagreement, "ranks call different collectives: rank 0 \(names[0]), rank \(other) \(names[1])")
+    agreement.record(failure)
+    throw failure
   }
 
   /// Calls `body` with the start and count of each piece of `total`; nothing for a total of 0.

@@ -1,6 +1,7 @@
 import Collectives
 import FileSystem
 import Glibc
+import TestSupport
 import Testing
 
 import enum FileSystem.ExitStatus  // Testing has one too.
@@ -75,6 +76,31 @@ struct MPITests {
     #expect(outcome.status == ExitStatus.disagreement.rawValue, "\(outcome.output)")
     let expected = "error: rank 1 (host \(try hostName())): MPI_Bcast failed: MPI_ERR_TRUNCATE: message truncated"
     #expect(outcome.lines.contains(expected), "\(outcome.output)")
+  }
+
+  @Test(
+    "with LOCKSTEP_DEBUG ranks that call different collectives are told apart before any data moves",
+    arguments: zip(
+      0..<5,
+      [
+        "rank 0 sum of 4 floats, rank 1 sum of 2 floats", "rank 0 sum of 4 floats, rank 1 sum of 4 doubles",
+        "rank 0 broadcast from rank 0 of 32 bytes, rank 1 broadcast from rank 1 of 32 bytes",
+        "rank 0 sum of 4 floats, rank 1 barrier", "rank 0 barrier, rank 1 gather of 8 bytes",
+      ]))
+  func comparedCalls(which: Int, expected: String) throws {
+    let command = Program.mpirun(ranks: 3) + [try rankcheck(), "differ", "\(which)"]
+    let outcome = try spawn(command, variables: ["LOCKSTEP_DEBUG": "1"], seconds: 20)
+    #expect(outcome.status == ExitStatus.disagreement.rawValue, "\(outcome.output)")
+    let lines = outcome.lines.filter { $0.hasPrefix("error: ") }
+    #expect(lines == ["error: ranks call different collectives: \(expected)"], "\(outcome.output)")
+    #expect(!outcome.output.contains("went on"))
+  }
+
+  @Test("with LOCKSTEP_DEBUG ranks that call the same go on")
+  func sameCalls() throws {
+    let command = Program.mpirun(ranks: 3) + [try rankcheck(), "differ", "9"]
+    let outcome = try spawn(command, variables: ["LOCKSTEP_DEBUG": "1"])
+    #expect(outcome.status == 0 && outcome.lines.count { $0.hasSuffix("went on") } == 3, "\(outcome.output)")
   }
 
   @Test("more bytes than an Int32 counts", .enabled(if: getenv("LOCKSTEP_SLOW") != nil, "LOCKSTEP_SLOW is not set"))

@@ -51,6 +51,30 @@ let checks: [String: Check] = [
     }
     try communicator.barrier()
   },
+  "differ": { (communicator, which) throws(Failure) in
+    // Calls that MPI answers with wrong data, or by waiting for ever.
+    let isOdd = communicator.rank == 1
+    var floats = [Float](repeating: 1, count: 8)
+    func sum(_ count: Int) throws(Failure) {
+      try floats.withUnsafeMutableBufferPointer { (buffer) throws(Failure) in
+        try communicator.sum(UnsafeMutableBufferPointer(rebasing: buffer[..<count]))
+      }
+    }
+    func broadcast(from root: Int) throws(Failure) {
+      try floats.withUnsafeMutableBufferPointer { (buffer) throws(Failure) in
+        try communicator.broadcast(buffer, from: root)
+      }
+    }
+    switch which {
+    case 0: try sum(isOdd ? 2 : 4)
+    case 1: if isOdd { _ = try communicator.sum([1, 1, 1, 1]) } else { try sum(4) }
+    case 2: try broadcast(from: isOdd ? 1 : 0)
+    case 3: if isOdd { try communicator.barrier() } else { try sum(4) }
+    case 4: if isOdd { _ = try communicator.allGather(1.0) } else { try communicator.barrier() }
+    default: try sum(4)
+    }
+    writeLine("rank \(communicator.rank): went on")
+  },
   "huge": { (communicator, byteCount) throws(Failure) in
     // More bytes than an Int32 counts; only the last rank's end differs.
     let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: byteCount, alignment: 64)
