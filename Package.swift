@@ -52,6 +52,7 @@ let package = Package(
 
     // The worker's parts, bottom up.
     .target(name: "FileSystem"),
+    .target(name: "CPU", dependencies: ["CCPU"]),
     .target(name: "Kernels", dependencies: ["COpenBLAS", "CCPU"], swiftSettings: hotLoops),
     .target(name: "BERT", dependencies: ["Kernels", "FileSystem"]),
     .target(name: "Tokenization", dependencies: ["FileSystem"]),
@@ -62,7 +63,7 @@ let package = Package(
     .target(
       name: "Training",
       dependencies: [
-        "BERT", "Kernels", "Collectives", "Datasets", "Tokenization", "Safetensors", "FileSystem",
+        "BERT", "Kernels", "CPU", "Collectives", "Datasets", "Tokenization", "Safetensors", "FileSystem",
       ]),
     .target(
       name: "ProgramSupport", dependencies: ["Training", argumentParser], path: "Sources/programs/support"),
@@ -89,7 +90,7 @@ let package = Package(
       path: "Tests/Support/TestSupport"),
     .testTarget(name: "FileSystemTests", dependencies: ["FileSystem", "TestSupport"]),
     .testTarget(
-      name: "KernelsTests", dependencies: ["Kernels", "TestSupport"], exclude: ["fit_polynomials.py"]),
+      name: "KernelsTests", dependencies: ["Kernels", "CPU", "TestSupport"], exclude: ["fit_polynomials.py"]),
     .testTarget(name: "BERTTests", dependencies: ["BERT", "Kernels", "Safetensors", "TestSupport"]),
     .testTarget(
       name: "TokenizationTests", dependencies: ["Tokenization"],

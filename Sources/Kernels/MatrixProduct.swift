@@ -65,16 +65,4 @@ public enum BLAS {
 
   /// Sets the number of threads that a product uses.
   public static func setThreads(_ count: Int) { openblas_set_num_threads(Int32(count)) }
-
-  /// The core type that OpenBLAS should be told to use by `OPENBLAS_CORETYPE`, where it now uses a worse one; nil where
-  /// its choice is good.
-  ///
-  /// A library that is older than the CPU, or a variable that somebody set for another machine, leaves it with kernels
-  /// without AVX-512, at half the speed. It reads the variable when it is loaded, so the process has to start anew.
-  public static var betterCoreName: String? {
-    let coresWithAVX512 = ["SkylakeX", "Cooperlake", "SapphireRapids", "Zen4", "Zen5"]
-    let needed = ["avx512f", "avx512bw", "avx512dq", "avx512vl"]
-    guard !coresWithAVX512.contains(coreName), needed.allSatisfy(CPU.has) else { return nil }
-    return "SkylakeX"
-  }
 }

@@ -1,3 +1,4 @@
+import CPU
 import Collectives
 import FileSystem
 import Glibc
@@ -39,7 +40,7 @@ public enum Worker {
   }
 
   private static func checkCPU() throws(Failure) {
-    let missing = CPU.missingFeatures
+    let missing = CPU.lacks(compiledCPUFeatures())
     guard missing.isEmpty else {
       throw Failure(
         .unavailable, "this program was built for a CPU with \(missing.joined(separator: ", ")), which this one lacks",
@@ -54,7 +55,7 @@ public enum Worker {
   /// variable when it is loaded, so the process starts anew: the same process with the same arguments.
   private static func chooseBLASKernels() throws(Failure) {
     let asked = processVariable(coreVariable)
-    guard let wanted = asked ?? BLAS.betterCoreName, wanted != BLAS.coreName else { return }
+    guard let wanted = asked ?? betterCoreName(), wanted != BLAS.coreName else { return }
     if processVariable("OPENBLAS_CORETYPE") == wanted {
       // Started anew already, in vain.
       guard asked == nil else {
@@ -68,6 +69,17 @@ public enum Worker {
     // CommandLine.unsafeArgv is the process's own vector, ended by nil as execv wants it.
     execv("/proc/self/exe", CommandLine.unsafeArgv)
     throw Failure(.unavailable, "cannot start again with OPENBLAS_CORETYPE=\(wanted): \(lastSystemError())")
+  }
+
+  /// The core type that OpenBLAS should be told to use where it now uses a worse one; nil where its choice is good.
+  ///
+  /// A library that is older than the CPU, or a variable that somebody set for another machine, leaves it with kernels
+  /// without AVX-512, at half the speed.
+  private static func betterCoreName() -> String? {
+    let coresWithAVX512 = ["SkylakeX", "Cooperlake", "SapphireRapids", "Zen4", "Zen5"]
+    let needed = ["avx512f", "avx512bw", "avx512dq", "avx512vl"]
+    guard !coresWithAVX512.contains(BLAS.coreName), needed.allSatisfy(CPU.has) else { return nil }
+    return "SkylakeX"
   }
 
   /// Threads of a rank: `LOCKSTEP_NUM_THREADS`, else what OpenBLAS was told, else 1 where other ranks share the host.
