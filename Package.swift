@@ -6,9 +6,12 @@ import PackageDescription
 let march = Context.environment["LOCKSTEP_MARCH"] ?? "native"
 
 /// Only for targets that hold hot loops over checked shapes and read no files: `-Ounchecked` removes traps.
-let hotLoops: [SwiftSetting] = [
-  .unsafeFlags(["-Ounchecked", "-Xcc", "-march=\(march)", "-Xcc", "-fno-math-errno"])
-]
+/// Without `-fno-math-errno` a square root is a call; AVX-512 at full width is 1.4 times as fast for GELU.
+var hotLoopFlags = ["-Ounchecked", "-Xcc", "-march=\(march)", "-Xcc", "-fno-math-errno"]
+#if arch(x86_64)
+  hotLoopFlags += ["-Xcc", "-mprefer-vector-width=512"]
+#endif
+let hotLoops: [SwiftSetting] = [.unsafeFlags(hotLoopFlags)]
 
 /// The programs carry the Swift runtime inside: they start in half the time, and run on hosts without Swift. Not
 /// `--static-swift-stdlib`, for then the tests (whose library is dynamic only) would have every module compiled twice.
