@@ -140,6 +140,9 @@ private struct Job {
     case SIGINT, SIGTERM, SIGHUP, SIGQUIT:
       if stopSignal == nil {
         stopSignal = signal
+        // On a terminal a progress bar stands in the line.
+        if isatty(STDOUT_FILENO) == 1 { _ = Glibc.write(STDOUT_FILENO, "\n", 1) }
+        supervisor.say("\(signalName(signal)): ending the ranks; once more ends them at once")
         deadline = clock.now + .milliseconds(Int(supervisor.graceSeconds * 1000))
         // Once: a second one would make mpirun leave without ending its ranks.
         kill(child.pid, SIGTERM)
