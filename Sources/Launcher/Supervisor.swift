@@ -67,7 +67,10 @@ public struct Supervisor: Sendable {
     let end = job.watch(signals: signals, messages: messages)
     let left = JobProcesses.kill(runID: runID)
     if !left.isEmpty { say("processes \(left.map(String.init).joined(separator: ", ")) of the job cannot be killed") }
-    if let stop = job.stopSignal { return Verdict(status: 128 + stop) }
+    if let stop = job.stopSignal {
+      endTerminalLine()
+      return Verdict(status: 128 + stop)
+    }
     return Verdict(end: end, fault: job.messages.fault)
   }
 }
@@ -140,8 +143,7 @@ private struct Job {
     case SIGINT, SIGTERM, SIGHUP, SIGQUIT:
       if stopSignal == nil {
         stopSignal = signal
-        // On a terminal a progress bar stands in the line.
-        if isatty(STDOUT_FILENO) == 1 { _ = Glibc.write(STDOUT_FILENO, "\n", 1) }
+        endTerminalLine()
         supervisor.say("\(signalName(signal)): ending the ranks; once more ends them at once")
         deadline = clock.now + .milliseconds(Int(supervisor.graceSeconds * 1000))
         // Once: a second one would make mpirun leave without ending its ranks.
@@ -174,6 +176,11 @@ private struct Job {
   private func write(_ bytes: [UInt8]) {
     if !bytes.isEmpty { _ = bytes.withUnsafeBytes { Glibc.write(STDERR_FILENO, $0.baseAddress, $0.count) } }
   }
+}
+
+/// On a terminal a progress bar stands in the line, which what follows is not to be glued to.
+private func endTerminalLine() {
+  if isatty(STDOUT_FILENO) == 1 { _ = Glibc.write(STDOUT_FILENO, "\n", 1) }
 }
 
 /// Signals as a queue to read from, instead of handlers that interrupt.
