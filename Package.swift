@@ -40,6 +40,7 @@ let package = Package(
     .executable(name: "launch", targets: ["launch-cli"]),
     .executable(name: "finetune", targets: ["finetune"]),
     .executable(name: "inspect", targets: ["inspect"]),
+    .executable(name: "bench", targets: ["bench"]),
     .library(name: "Training", targets: ["Training"]),
   ],
   dependencies: [
@@ -52,11 +53,12 @@ let package = Package(
     .systemLibrary(name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
     .systemLibrary(name: "CCPU"),
     .systemLibrary(name: "CProcess"),
+    .target(name: "CTiles"),
 
     // The worker's parts, bottom up.
     .target(name: "FileSystem"),
     .target(name: "CPU", dependencies: ["CCPU"]),
-    .target(name: "Kernels", dependencies: ["COpenBLAS", "CCPU"], swiftSettings: hotLoops),
+    .target(name: "Kernels", dependencies: ["COpenBLAS", "CCPU", "CTiles"], swiftSettings: hotLoops),
     .target(name: "BERT", dependencies: ["Kernels", "FileSystem"]),
     .target(name: "Tokenization", dependencies: ["FileSystem"]),
     .target(name: "Datasets", dependencies: ["Tokenization", "FileSystem"]),
@@ -69,13 +71,17 @@ let package = Package(
         "BERT", "Kernels", "CPU", "Collectives", "Datasets", "Tokenization", "Safetensors", "FileSystem",
       ]),
     .target(
-      name: "ProgramSupport", dependencies: ["Training", argumentParser], path: "Sources/programs/support"),
+      name: "ProgramSupport", dependencies: ["Training", "Kernels", "Collectives", argumentParser],
+      path: "Sources/programs/support"),
     .executableTarget(
       name: "finetune", dependencies: ["Training", "Corpus", "ProgramSupport", argumentParser],
       path: "Sources/programs/finetune",
       linkerSettings: staticRuntime),
     .executableTarget(
       name: "inspect", dependencies: ["Training", "ProgramSupport", argumentParser], path: "Sources/programs/inspect",
+      linkerSettings: staticRuntime),
+    .executableTarget(
+      name: "bench", dependencies: ["Training", "ProgramSupport", argumentParser], path: "Sources/programs/bench",
       linkerSettings: staticRuntime),
     .executableTarget(
       name: "raw-training-loop", dependencies: ["Training"], path: "Examples/RawTrainingLoop",
@@ -89,7 +95,7 @@ let package = Package(
 
     // Goldens, comparisons that name the worst element, processes: shared by test targets.
     .target(
-      name: "TestSupport", dependencies: ["BERT", "Datasets", "Safetensors", "Tokenization", "FileSystem"],
+      name: "TestSupport", dependencies: ["BERT", "Kernels", "Datasets", "Safetensors", "Tokenization", "FileSystem"],
       path: "Tests/Support/TestSupport"),
     .testTarget(name: "FileSystemTests", dependencies: ["FileSystem", "TestSupport"]),
     .testTarget(
@@ -107,7 +113,7 @@ let package = Package(
     // What the tests of Collectives run under mpirun.
     .executableTarget(
       name: "rankcheck", dependencies: ["Collectives", "FileSystem"], path: "Tests/Support/rankcheck"),
-    .testTarget(name: "TrainingTests", dependencies: ["Training", "TestSupport"]),
+    .testTarget(name: "TrainingTests", dependencies: ["Training", "Kernels", "TestSupport"]),
     // The real programs, as a user starts them.
     .testTarget(name: "FinetuneTests", dependencies: ["TestSupport", "Safetensors", "FileSystem"]),
     .testTarget(name: "LauncherTests", dependencies: ["Launcher", "FileSystem"]),

@@ -21,17 +21,23 @@ public final class BertClassifier {
   public let configuration: BertConfiguration
   public let layout: ParameterLayout
   let memory: Activations
+  public let multiplier: Multiplier
   /// The batch of the last forward, which backward continues.
   var current: (input: PackedInput, dropout: DropoutPlan?)?
 
   /// - Parameters:
   ///   - limits: no batch may exceed them.
   ///   - keepsForBackward: false saves the memory that only backward needs.
-  public init(_ configuration: BertConfiguration, limits: BatchLimits, keepsForBackward: Bool = true) {
+  ///   - multiplier: computes the products of the linear layers; may serve several models of one thread.
+  public init(
+    _ configuration: BertConfiguration, limits: BatchLimits, keepsForBackward: Bool = true,
+    multiplier: Multiplier = Multiplier(.high)
+  ) {
     precondition(
       limits.length <= configuration.maximumPositions,
       "sequences of \(limits.length) tokens, the model has \(configuration.maximumPositions) positions")
     self.configuration = configuration
+    self.multiplier = multiplier
     layout = ParameterLayout(configuration)
     memory = Activations(configuration, limits: limits, keepsForBackward: keepsForBackward)
   }

@@ -183,8 +183,8 @@ extension BertClassifier {
     _ rows: Int, _ x: UnsafePointer<Float>, _ weight: UnsafePointer<Float>, inputs: Int, outputs: Int,
     into output: UnsafeMutablePointer<Float>
   ) {
-    matrixProduct(
-      rows: rows, columns: outputs, depth: inputs, MatrixOperand(x, rowStride: inputs),
+    multiplier.product(
+      .forward, rows: rows, columns: outputs, depth: inputs, MatrixOperand(x, rowStride: inputs),
       MatrixOperand(weight, rowStride: inputs).transposed, into: output, outputStride: outputs)
   }
 
@@ -193,8 +193,8 @@ extension BertClassifier {
     _ rows: Int, _ gradient: UnsafePointer<Float>, outputs: Int, _ x: UnsafePointer<Float>, inputs: Int,
     into output: UnsafeMutablePointer<Float>, _ mode: OutputMode
   ) {
-    matrixProduct(
-      rows: outputs, columns: inputs, depth: rows, MatrixOperand(gradient, rowStride: outputs).transposed,
+    multiplier.product(
+      .backward, rows: outputs, columns: inputs, depth: rows, MatrixOperand(gradient, rowStride: outputs).transposed,
       MatrixOperand(x, rowStride: inputs), into: output, outputStride: inputs, mode)
   }
 
@@ -203,8 +203,8 @@ extension BertClassifier {
     _ rows: Int, _ gradient: UnsafePointer<Float>, outputs: Int, _ weight: UnsafePointer<Float>, inputs: Int,
     into output: UnsafeMutablePointer<Float>, _ mode: OutputMode
   ) {
-    matrixProduct(
-      rows: rows, columns: inputs, depth: outputs, MatrixOperand(gradient, rowStride: outputs),
+    multiplier.product(
+      .backward, rows: rows, columns: inputs, depth: outputs, MatrixOperand(gradient, rowStride: outputs),
       MatrixOperand(weight, rowStride: inputs), into: output, outputStride: inputs, mode)
   }
 }

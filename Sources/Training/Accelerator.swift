@@ -36,20 +36,24 @@ public final class Accelerator {
   private let gradientSources: [UnsafePointer<Float>]
   private var windowLossSum = 0.0
   private var windowRows = 0
+  private var windowSeconds = StepSeconds()
+  /// Where the time of the last step went on this rank, accumulated micro-batches included.
+  public private(set) var stepSeconds = StepSeconds()
 
   /// - Parameters:
   ///   - model: the same weights on every rank.
   ///   - limits: the largest batch.
+  ///   - precision: of the products, one that `isAvailable`.
   ///   - seed: of dropout.
   public init(
-    _ communicator: any Communicator, model: Model, optimizer: AdamW.Options, limits: BatchLimits, seed: UInt64,
-    maxGradientNorm: Double? = nil
+    _ communicator: any Communicator, model: Model, optimizer: AdamW.Options, limits: BatchLimits,
+    precision: ProductPrecision = .high, seed: UInt64, maxGradientNorm: Double? = nil
   ) throws(Failure) {
     self.communicator = communicator
     self.model = model
     self.maxGradientNorm = maxGradientNorm
     self.seed = seed
-    network = BertClassifier(model.configuration, limits: limits)
+    network = BertClassifier(model.configuration, limits: limits, multiplier: Multiplier(precision))
     let count = model.layout.count
     if model.isShared, let memory = try communicator.makeJobMemory(count: count) {
       gradients = FloatBuffer(borrowing: memory.parts[communicator.localRank])
@@ -71,12 +75,16 @@ public final class Accelerator {
       if mode == .overwrite { gradients.pointer.update(repeating: 0, count: gradients.count) }
       return
     }
+    var clock = LapClock()
     batch.fill(from: share.dataset, rows: share.rows)
+    clock.add(to: &windowSeconds.data)
     let plan = DropoutPlan(seed: seed, step: optimizer.step + 1)
     batch.withPackedInput { input in
       network.forward(input, parameters: model.parameters.pointer, dropout: plan)
       windowLossSum += network.loss(of: batch, gradientScale: 1 / Double(share.windowRows))
+      clock.add(to: &windowSeconds.forward)
       network.backward(parameters: model.parameters.pointer, gradients: gradients.pointer, mode)
+      clock.add(to: &windowSeconds.backward)
     }
   }
 
@@ -90,26 +98,35 @@ public final class Accelerator {
   @discardableResult
   public func step(learningRate: Double) throws(Failure) -> StepReport {
     precondition(windowRows > 0, "step without backward")
+    var clock = LapClock()
     // Also the sign that every rank's gradients are there.
     let losses = try communicator.allGather(windowLossSum)
     if let bad = losses.firstIndex(where: { !$0.isFinite }) {
       try refuse("the loss became \(named(losses[bad])) at step \(optimizer.step + 1) on rank \(bad)")
     }
+    clock.add(to: &windowSeconds.waiting)
     if !sharesGradients { try communicator.sum(gradients.buffer) }
+    clock.add(to: &windowSeconds.communication)
     let norm: Double
     if let maxGradientNorm {
       norm = try gradientNorm(squares: sumOfSquares(optimizer.slice, ofSum: gradientSources))
       try requireFinite(norm, step: optimizer.step + 1)
       _ = update(learningRate, scale: min(1, maxGradientNorm / (norm + 1e-6)))
+      clock.add(to: &windowSeconds.optimizer)
       // Nobody goes on before all slices of the shared weights are new.
       if model.isShared { try communicator.barrier() }
     } else {
-      norm = try gradientNorm(squares: update(learningRate, scale: 1))
+      let squares = update(learningRate, scale: 1)
+      clock.add(to: &windowSeconds.optimizer)
+      norm = try gradientNorm(squares: squares)
       try requireFinite(norm, step: optimizer.step)
     }
+    clock.add(to: &windowSeconds.waiting)
     let loss = losses.reduce(0, +) / Double(windowRows)
     windowLossSum = 0
     windowRows = 0
+    stepSeconds = windowSeconds
+    windowSeconds = StepSeconds()
     return StepReport(step: optimizer.step, loss: loss, gradientNorm: norm, learningRate: learningRate)
   }
 
@@ -134,15 +151,15 @@ public final class Accelerator {
     let (rank, ranks) = (communicator.rank, communicator.size)
     let rows = dataset.count * rank / ranks..<dataset.count * (rank + 1) / ranks
     var counts = ClassificationCounts()
-    let network = evaluationNetwork(for: dataset, batchSize: batchSize)
+    let evaluator = evaluationNetwork(for: dataset, batchSize: batchSize)
     var start = rows.lowerBound
     while start < rows.upperBound {
       let end = min(start + batchSize, rows.upperBound)
       batch.fill(from: dataset, rows: Array(start..<end))
       batch.withPackedInput { input in
-        network.forward(input, parameters: model.parameters.pointer)
-        counts.lossSum += network.loss(of: batch, gradientScale: 1)
-        counts.add(batch, logits: network.logits)
+        evaluator.forward(input, parameters: model.parameters.pointer)
+        counts.lossSum += evaluator.loss(of: batch, gradientScale: 1)
+        counts.add(batch, logits: evaluator.logits)
       }
       start = end
     }
@@ -153,7 +170,8 @@ public final class Accelerator {
     let limits = BatchLimits(
       tokens: dataset.mostTokens(inRows: batchSize), sequences: batchSize, length: dataset.longestRow)
     if let known = evaluationNetwork, known.limits.holds(limits) { return known }
-    let made = BertClassifier(model.configuration, limits: limits, keepsForBackward: false)
+    let made = BertClassifier(
+      model.configuration, limits: limits, keepsForBackward: false, multiplier: network.multiplier)
     evaluationNetwork = made
     return made
   }

@@ -16,13 +16,16 @@ public struct SingleBatchResult {
 
 extension Model {
   /// Computes all rows of `dataset` as one batch, dropout off.
-  public func evaluateOnce(_ dataset: TokenizedDataset, keepsGradients: Bool) throws(Failure) -> SingleBatchResult {
+  public func evaluateOnce(
+    _ dataset: TokenizedDataset, keepsGradients: Bool, precision: ProductPrecision = .high
+  ) throws(Failure) -> SingleBatchResult {
     if let row = dataset.labels.firstIndex(of: .unknown) {
       throw Failure(.badData, "row \(row) has no label, expected a split with labels")
     }
     let limits = BatchLimits(
       tokens: dataset.inputIDs.count, sequences: dataset.count, length: dataset.longestRow)
-    let network = BertClassifier(configuration, limits: limits, keepsForBackward: keepsGradients)
+    let network = BertClassifier(
+      configuration, limits: limits, keepsForBackward: keepsGradients, multiplier: Multiplier(precision))
     var batch = Batch()
     batch.fill(from: dataset, rows: Array(0..<dataset.count))
     var result = SingleBatchResult(logits: [], loss: 0, gradients: nil, gradientNorm: 0)

@@ -51,9 +51,6 @@ struct Job {
         notes += value.overridden.map { "\(name) is \(value.value) (\(value.origin)); \($0)" }
       }
     }
-    if settings.text("mixed_precision") == "bf16" {
-      notes.append("bf16 is passed on as LOCKSTEP_MIXED_PRECISION; it takes effect in programs that read that")
-    }
     if settings.integer("gradient_accumulation_steps") != nil && insertedArguments.isEmpty {
       notes.append("gradient_accumulation_steps has no effect on \(command[0]), which has no such option of ours")
     }

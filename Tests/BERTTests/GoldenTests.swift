@@ -34,7 +34,9 @@ struct GoldenModel: Sendable {
     gradientNorm = golden.grad_norm
   }
 
-  func pass(weights: [Float]? = nil) -> Pass { Pass(configuration, weights: weights ?? self.weights, rows, targets) }
+  func pass(weights: [Float]? = nil, precision: ProductPrecision = .highest) -> Pass {
+    Pass(configuration, weights: weights ?? self.weights, rows, targets, precision: precision)
+  }
 
   func expectedGradients() throws -> [Float] {
     let folder = name == "tiny-bert" ? Golden.folder : "\(Golden.folder)/\(name)"
@@ -46,10 +48,10 @@ struct GoldenModel: Sendable {
 struct GoldenTests {
   static let models = ["tiny-bert", "regression", "three-labels"]
 
-  @Test("logits, loss and every gradient are transformers'", arguments: models)
-  func forwardAndBackward(name: String) throws {
+  @Test("logits, loss and every gradient are transformers'", arguments: models, [ProductPrecision.highest, .high])
+  func forwardAndBackward(name: String, precision: ProductPrecision) throws {
     let model = try GoldenModel(name)
-    let pass = model.pass()
+    let pass = model.pass(precision: precision)
     let labels = model.configuration.labels
     #expect(worstDifference("logits", shape: [8, labels], pass.logits, model.logits, within: 1e-5) == nil)
     #expect(abs(pass.loss - model.loss) <= 1e-5 * max(1, abs(model.loss)))

@@ -112,8 +112,10 @@ struct PackingTests {
   func reuse() throws {
     let model = try OddModel(labels: 3)
     let large = BatchLimits(tokens: 400, sequences: 30, length: 19)
-    let used = BertClassifier(model.configuration, limits: large)
-    let light = BertClassifier(model.configuration, limits: large, keepsForBackward: false)
+    let multiplier = Multiplier(.highest)
+    let used = BertClassifier(model.configuration, limits: large, multiplier: multiplier)
+    let light = BertClassifier(
+      model.configuration, limits: large, keepsForBackward: false, multiplier: multiplier)
     let fresh = model.pass()
     for _ in 0..<2 {
       let pass = Pass(used, weights: model.weights, model.rows, model.targets)

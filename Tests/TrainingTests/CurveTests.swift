@@ -1,6 +1,7 @@
 import Collectives
 import Datasets
 import FileSystem
+import Kernels
 import TestSupport
 import Testing
 import Training
@@ -31,6 +32,22 @@ struct CurveTests {
       #expect(abs(result.counts.f1 - golden.f1!) < 1e-12)
       #expect(relativeError(result.counts.loss, golden.dev_loss!) < 1e-5)
     }
+  }
+
+  @Test(
+    "bf16 follows fp32: losses within 2 %, scores within a point", .enabled(if: ProductPrecision.bf16.isAvailable),
+    arguments: names)
+  func mixedPrecision(name: String) throws {
+    let golden = try #require(CurveGolden.all()[name])
+    var run = Run(golden)
+    run.precision = .bf16
+    let result = try run(ranks: 2)[0]
+    for (step, expected) in zip(result.steps, golden.expected) {
+      #expect(relativeError(step.loss, expected.loss) <= 0.02, "step \(step.step)")
+      #expect(step.loss != expected.loss, "bf16 rounds")
+    }
+    #expect(abs(result.counts.accuracy - golden.accuracy!) <= 0.01)
+    #expect(abs(result.counts.f1 - golden.f1!) <= 0.01)
   }
 
   @Test("every rank ends with the same bits", arguments: [2, 3, 4], [false, true])

@@ -20,6 +20,7 @@ struct Run: Sendable {
   var optimizer = AdamW.Options(weightDecay: 0.01)
   var dropout = 0.0
   var order = DataLoader.Order.file
+  var precision = ProductPrecision.high
   /// One copy of the weights for all ranks, each updating its slice; else a copy each.
   var sharesMemory = true
   /// Rows that are evaluated, and whose logits are kept, at the end; nil takes all.
@@ -72,7 +73,7 @@ struct Run: Sendable {
       train, plan: plan, rank: communicator.rank, order: order, accumulationSteps: accumulationSteps)
     let schedule = LinearSchedule(peakRate: peakRate, warmupSteps: warmupSteps, totalSteps: steps)
     let accelerator = try Accelerator(
-      communicator, model: model, optimizer: optimizer, limits: loader.limits, seed: 42,
+      communicator, model: model, optimizer: optimizer, limits: loader.limits, precision: precision, seed: 42,
       maxGradientNorm: maxGradientNorm)
     var result = Result()
     var epoch = 0

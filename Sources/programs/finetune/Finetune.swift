@@ -27,7 +27,8 @@ func finetune(_ command: FinetuneCommand, _ communicator: any Communicator, _ re
 
   let accelerator = try Accelerator(
     communicator, model: model, optimizer: job.optimizer, limits: job.loader.limits,
-    seed: UInt64(bitPattern: Int64(job.seed)), maxGradientNorm: command.maxGradNorm ?? job.recipe.maxGradNorm)
+    precision: job.precision, seed: UInt64(bitPattern: Int64(job.seed)),
+    maxGradientNorm: command.maxGradNorm ?? job.recipe.maxGradNorm)
   var meter = Meter(job, reporter, metrics)
   var evaluations: [EvaluationRecord] = []
   for epoch in 0..<job.epochs {

@@ -62,6 +62,8 @@ struct FinetuneCommand: ParsableCommand {
   @Option(help: "Every dropout of the model. (default: config.json's)")
   var dropout: Double?
 
+  @OptionGroup var precision: PrecisionOptions
+
   @Option(help: "Seed of the order, of dropout and of fresh weights. (default: 42)")
   var seed: Int?
 

@@ -2,6 +2,7 @@ import BERT
 import Collectives
 import Datasets
 import FileSystem
+import Kernels
 import Training
 
 /// Everything that a run is decided by, read and checked: the same on every rank.
@@ -19,6 +20,7 @@ struct Job {
   var labelNames: [String]
   var recipe: Recipe
   var initialization: Initialization
+  var precision: ProductPrecision
   /// Names and values to print at the start.
   var facts: [(name: String, value: String)]
   /// What needs no learning, to measure accuracy against.
@@ -33,6 +35,7 @@ struct Job {
         try Source.embedded(ranks: communicator.size)
       }
     recipe = source.recipe
+    precision = try command.precision.precision()
     initialization = command.model == nil ? .random : command.initialization
     folder = source.folder
     labelNames = source.labelNames
@@ -110,7 +113,7 @@ struct Job {
         "steps",
         "\(grouped(schedule.totalSteps)) in \(epochs) epoch\(epochs == 1 ? "" : "s"), learning rate \(schedule.peakRate) after \(schedule.warmupSteps) warm-up steps, then linear to 0"
       ),
-      ("precision", "fp32"),
+      ("precision", Multiplier(precision).name),
       (
         "ranks",
         "\(communicator.size), \(communicator.localSize) on this host (\(communicator.host)), \(Hardware.threads) thread\(Hardware.threads == 1 ? "" : "s") each"

@@ -29,6 +29,8 @@ struct ForwardCommand: ParsableCommand {
   @Option(name: bothSpellings("max-length"), help: "The most tokens of a row, special ones included.")
   var maxLength = 512
 
+  @OptionGroup var precision: PrecisionOptions
+
   @Option(help: ArgumentHelp("Where to write every gradient of the mean loss, as safetensors.", valueName: "file"))
   var gradients: String?
 
@@ -48,7 +50,7 @@ struct ForwardCommand: ParsableCommand {
     if !report.initialized.isEmpty {
       printError("inspect: warning: newly initialised: \(report.initialized.joined(separator: ", "))")
     }
-    let result = try model.evaluateOnce(dataset, keepsGradients: gradients != nil)
+    let result = try model.evaluateOnce(dataset, keepsGradients: gradients != nil, precision: precision.precision())
 
     var output = JSONOutput()
     output.raw("{\"rows\":")

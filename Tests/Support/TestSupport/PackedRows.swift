@@ -1,6 +1,7 @@
 import BERT
 import Datasets
 import FileSystem
+import Kernels
 import Safetensors
 import Tokenization
 
@@ -93,9 +94,10 @@ package struct Pass: Sendable {
   /// Computes a batch with new activations, which hold garbage at first.
   package init(
     _ configuration: BertConfiguration, weights: [Float], _ rows: PackedRows, _ targets: Targets, scale: Double? = nil,
-    dropout: DropoutPlan? = nil, becameFinal: (Int, UnsafePointer<Float>) -> Void = { _, _ in }
+    dropout: DropoutPlan? = nil, precision: ProductPrecision = .highest,
+    becameFinal: (Int, UnsafePointer<Float>) -> Void = { _, _ in }
   ) {
-    let network = BertClassifier(configuration, limits: rows.limits)
+    let network = BertClassifier(configuration, limits: rows.limits, multiplier: Multiplier(precision))
     self.init(network, weights: weights, rows, targets, scale: scale, dropout: dropout, becameFinal: becameFinal)
   }
 

@@ -1,0 +1,43 @@
+// What Swift cannot say: products of small bf16 matrices in the CPU's tile registers (AMX) or by its dot products of bf16
+// pairs (AVX512-BF16), and the packing of fp32 matrices for them. Compiled for any x86-64; each function may be called
+// only where `lockstep_tile_kind` says that the CPU has what it needs.
+//
+// A *tile* is 16 rows (or columns) by 32 of depth, 1 KiB of bf16. The left factor's tile is row by row; the right factor's has
+// two of depth side by side for each column, as TDPBF16PS wants it. A *panel* is 16 rows (or columns) through the whole
+// depth, rounded up to 32 with zeros: tile after tile. A tile has 1, 2 or 3 *parts* one after the other, whose sum is the
+// fp32 matrix: bf16 numbers hold 8 bits of a number's 24, and each part what the parts before it left over.
+#ifndef LOCKSTEP_CTILES_H
+#define LOCKSTEP_CTILES_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef enum { lockstep_no_tiles = 0, lockstep_avx512_bf16 = 1, lockstep_amx = 2 } lockstep_tile_kind_t;
+
+/// The best that this CPU has; asks the kernel for the right to use AMX, once for the process.
+lockstep_tile_kind_t lockstep_tile_kind(void);
+
+/// Packs a panel whose rows (or columns) lie `stride` floats apart, each contiguous along the depth.
+/// `lines` of 16 are there; the others are zeros. `isRight` says which factor's order the tiles have.
+void lockstep_pack_contiguous(
+    int parts, int isRight, const float *_Nonnull source, ptrdiff_t stride, int lines, int depth,
+    uint16_t *_Nonnull panel);
+
+/// Packs a panel whose depth lies `stride` floats apart, its rows (or columns) contiguous.
+void lockstep_pack_strided(
+    int parts, int isRight, const float *_Nonnull source, ptrdiff_t stride, int lines, int depth,
+    uint16_t *_Nonnull panel);
+
+/// Prepares the calling thread for `lockstep_multiply`; to be ended before the thread does anything else for long.
+void lockstep_tiles_begin(lockstep_tile_kind_t kind);
+void lockstep_tiles_end(lockstep_tile_kind_t kind);
+
+/// The product of one or two left panels and one or two right ones, [16 or 32, 16 or 32], into `output`, overwritten or added to.
+/// A panel that is not there is null. Parts are multiplied such that what is left out is below fp32's own rounding (3 parts) or
+/// below 2^-16 of a product (2).
+void lockstep_multiply(
+    lockstep_tile_kind_t kind, int parts, int tiles, const uint16_t *_Nonnull left0, const uint16_t *_Nullable left1,
+    const uint16_t *_Nonnull right0, const uint16_t *_Nullable right1, float *_Nonnull output, ptrdiff_t outputStride,
+    int adds);
+
+#endif

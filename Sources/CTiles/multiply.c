@@ -1,0 +1,175 @@
+#include "CTiles.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define AMX __attribute__((target("amx-tile,amx-bf16,avx512f"), always_inline)) static inline
+#define ENTRY __attribute__((target("amx-tile,amx-bf16,avx512f")))
+
+// MARK: AMX. Accumulators are tiles 0-3: [left 0, right 0], [0, 1], [1, 0], [1, 1]; 4 and 5 hold left tiles, 6 and 7 right ones.
+
+// One part of the left times one of the right. TWO_LEFT, TWO_RIGHT: whether second panels are there.
+#define TIMES(TWO_LEFT, TWO_RIGHT)                    \
+  do {                                                \
+    _tile_dpbf16ps(0, 4, 6);                          \
+    if (TWO_RIGHT) _tile_dpbf16ps(1, 4, 7);           \
+    if (TWO_LEFT) _tile_dpbf16ps(2, 5, 6);            \
+    if (TWO_LEFT && TWO_RIGHT) _tile_dpbf16ps(3, 5, 7); \
+  } while (0)
+
+#define LOAD_LEFT(part)                                           \
+  do {                                                            \
+    _tile_loadd(4, left0 + 512 * (part), 64);                     \
+    if (two_left) _tile_loadd(5, left1 + 512 * (part), 64);       \
+  } while (0)
+
+#define LOAD_RIGHT(part)                                          \
+  do {                                                            \
+    _tile_loadd(6, right0 + 512 * (part), 64);                    \
+    if (two_right) _tile_loadd(7, right1 + 512 * (part), 64);     \
+  } while (0)
+
+AMX void amx_multiply(
+    const int parts, const int two_left, const int two_right, int tiles, const uint16_t *left0, const uint16_t *left1,
+    const uint16_t *right0, const uint16_t *right1, float *output, ptrdiff_t stride, int adds) {
+  ptrdiff_t bytes = stride * (ptrdiff_t)sizeof(float);
+  float *below = output + 16 * stride;
+  if (adds) {
+    _tile_loadd(0, output, bytes);
+    if (two_right) _tile_loadd(1, output + 16, bytes);
+    if (two_left) _tile_loadd(2, below, bytes);
+    if (two_left && two_right) _tile_loadd(3, below + 16, bytes);
+  } else {
+    _tile_zero(0);
+    if (two_right) _tile_zero(1);
+    if (two_left) _tile_zero(2);
+    if (two_left && two_right) _tile_zero(3);
+  }
+  for (int k = 0; k < tiles; k++) {
+    LOAD_LEFT(0);
+    LOAD_RIGHT(0);
+    TIMES(two_left, two_right);
+    if (parts >= 2) {
+      LOAD_RIGHT(1);
+      TIMES(two_left, two_right);  // 0 · 1
+      LOAD_LEFT(1);
+      if (parts >= 3) TIMES(two_left, two_right);  // 1 · 1
+      LOAD_RIGHT(0);
+      TIMES(two_left, two_right);  // 1 · 0
+    }
+    if (parts >= 3) {
+      LOAD_LEFT(2);
+      TIMES(two_left, two_right);  // 2 · 0
+      LOAD_LEFT(0);
+      LOAD_RIGHT(2);
+      TIMES(two_left, two_right);  // 0 · 2
+    }
+    left0 += 512 * parts;
+    left1 += 512 * parts;
+    right0 += 512 * parts;
+    right1 += 512 * parts;
+  }
+  _tile_stored(0, output, bytes);
+  if (two_right) _tile_stored(1, output + 16, bytes);
+  if (two_left) _tile_stored(2, below, bytes);
+  if (two_left && two_right) _tile_stored(3, below + 16, bytes);
+}
+
+#define ARGUMENTS tiles, left0, left1, right0, right1, output, stride, adds
+#define CASES(parts)                                          \
+  case 4 * parts: amx_multiply(parts, 0, 0, ARGUMENTS); break;  \
+  case 4 * parts + 1: amx_multiply(parts, 0, 1, ARGUMENTS); break; \
+  case 4 * parts + 2: amx_multiply(parts, 1, 0, ARGUMENTS); break; \
+  case 4 * parts + 3: amx_multiply(parts, 1, 1, ARGUMENTS); break;
+
+ENTRY static void amx_dispatch(
+    int parts, int tiles, const uint16_t *left0, const uint16_t *left1, const uint16_t *right0, const uint16_t *right1,
+    float *output, ptrdiff_t stride, int adds) {
+  int shape = 4 * parts + 2 * (left1 != 0) + (right1 != 0);
+  switch (shape) {
+    CASES(1)
+    CASES(2)
+    CASES(3)
+    default: __builtin_trap();
+  }
+}
+
+// MARK: AVX512-BF16. The same tiles, 16 rows of accumulators at a time.
+
+__attribute__((target("avx512f,avx512bf16"))) static void vector_multiply(
+    int parts, int tiles, const uint16_t *left, const uint16_t *right, float *output, ptrdiff_t stride, int adds) {
+  __m512 sums[16];
+  for (int row = 0; row < 16; row++) sums[row] = adds ? _mm512_loadu_ps(output + row * stride) : _mm512_setzero_ps();
+  for (int k = 0; k < tiles; k++, left += 512 * parts, right += 512 * parts)
+    for (int a = 0; a < parts; a++)
+      // As many products as TDPBF16PS does above: (0,0); (0,0), (0,1), (1,0); or these and (1,1), (0,2), (2,0).
+      for (int b = 0; b + a < parts; b++)
+        for (int pair = 0; pair < 16; pair++) {
+          __m512bh columns = (__m512bh)_mm512_load_si512(right + 512 * b + 32 * pair);
+          const int32_t *words = (const int32_t *)(left + 512 * a) + pair;
+#pragma clang loop unroll(full)
+          for (int row = 0; row < 16; row++)
+            sums[row] = _mm512_dpbf16_ps(sums[row], (__m512bh)_mm512_set1_epi32(words[16 * row]), columns);
+        }
+  for (int row = 0; row < 16; row++) _mm512_storeu_ps(output + row * stride, sums[row]);
+}
+
+// MARK: Doors
+
+lockstep_tile_kind_t lockstep_tile_kind(void) {
+  __builtin_cpu_init();
+  if (!__builtin_cpu_supports("avx512bf16") || !__builtin_cpu_supports("avx512bw") ||
+      !__builtin_cpu_supports("avx512dq") || !__builtin_cpu_supports("avx512vl"))
+    return lockstep_no_tiles;
+  if (__builtin_cpu_supports("amx-bf16") && __builtin_cpu_supports("amx-tile")) {
+    // arch_prctl(ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA): Linux gives tile registers to those who ask.
+    if (syscall(SYS_arch_prctl, 0x1023, 18) == 0) return lockstep_amx;
+  }
+  return lockstep_avx512_bf16;
+}
+
+struct tile_configuration {
+  uint8_t palette, start_row, reserved[14];
+  uint16_t row_bytes[16];
+  uint8_t rows[16];
+};
+
+ENTRY void lockstep_tiles_begin(lockstep_tile_kind_t kind) {
+  if (kind != lockstep_amx) return;
+  struct tile_configuration configuration = {.palette = 1};
+  for (int tile = 0; tile < 8; tile++) {
+    configuration.row_bytes[tile] = 64;
+    configuration.rows[tile] = 16;
+  }
+  _tile_loadconfig(&configuration);
+}
+
+ENTRY void lockstep_tiles_end(lockstep_tile_kind_t kind) {
+  if (kind == lockstep_amx) _tile_release();
+}
+
+void lockstep_multiply(
+    lockstep_tile_kind_t kind, int parts, int tiles, const uint16_t *left0, const uint16_t *left1,
+    const uint16_t *right0, const uint16_t *right1, float *output, ptrdiff_t stride, int adds) {
+  if (kind == lockstep_amx) {
+    amx_dispatch(parts, tiles, left0, left1, right0, right1, output, stride, adds);
+    return;
+  }
+  vector_multiply(parts, tiles, left0, right0, output, stride, adds);
+  if (right1) vector_multiply(parts, tiles, left0, right1, output + 16, stride, adds);
+  if (left1) vector_multiply(parts, tiles, left1, right0, output + 16 * stride, stride, adds);
+  if (left1 && right1) vector_multiply(parts, tiles, left1, right1, output + 16 * stride + 16, stride, adds);
+}
+
+#else
+lockstep_tile_kind_t lockstep_tile_kind(void) { return lockstep_no_tiles; }
+void lockstep_tiles_begin(lockstep_tile_kind_t kind) {}
+void lockstep_tiles_end(lockstep_tile_kind_t kind) {}
+void lockstep_multiply(
+    lockstep_tile_kind_t kind, int parts, int tiles, const uint16_t *left0, const uint16_t *left1,
+    const uint16_t *right0, const uint16_t *right1, float *output, ptrdiff_t stride, int adds) {
+  __builtin_trap();
+}
+#endif

@@ -1,0 +1,69 @@
+import Glibc
+
+/// How exact the products of a model's large matrices are, where the CPU has a faster way than fp32's own.
+public enum ProductPrecision: String, Sendable, CaseIterable {
+  /// As fp32 everywhere.
+  case highest
+  /// As fp32 in forward; gradients from 16 of the 24 bits of each factor, added up in fp32: within 4e-5 of a tensor's
+  /// largest gradient on bert-base.
+  case high
+  /// Factors rounded to bf16 (8 bits), added up in fp32: mixed precision.
+  case bf16
+
+  /// Whether this machine can compute so.
+  public var isAvailable: Bool { self != .bf16 || TileMultiplier.Unit.ofThisCPU != nil }
+}
+
+/// Multiplies the matrices of a model's linear layers: by the CPU's bf16 units where they are the faster way to
+/// `precision`, else by BLAS. Serves one thread.
+public final class Multiplier {
+  /// What a product is for.
+  public enum Pass: Sendable { case forward, backward }
+
+  public let precision: ProductPrecision
+  private let tiles: TileMultiplier?
+  private let parts: (forward: Int, backward: Int)
+
+  /// `LOCKSTEP_PRODUCTS=blas` leaves all fp32 products to BLAS, to find out who is to blame for a number.
+  public static let variable = "LOCKSTEP_PRODUCTS"
+
+  /// - Parameter precision: one that `isAvailable`.
+  public init(_ precision: ProductPrecision) {
+    precondition(precision.isAvailable, "bf16 on a CPU without units for it")
+    self.precision = precision
+    parts =
+      switch precision {
+      case .highest: (3, 3)
+      case .high: (3, 2)
+      case .bf16: (1, 1)
+      }
+    let unit = TileMultiplier.Unit.ofThisCPU
+    let asksForBLAS = getenv(Self.variable).map { String(cString: $0) } == "blas"
+    // Only tiles are so much faster in bf16 that several products of parts beat one in fp32.
+    let isFaster = precision == .bf16 || (unit == .amx && !asksForBLAS)
+    tiles = isFaster ? unit.map(TileMultiplier.init) : nil
+  }
+
+  /// The precision and what computes it: `fp32 (OpenBLAS)`, `fp32 (AMX: 3 parts in bf16, backward 2)`, `bf16 (AMX)`.
+  public var name: String {
+    guard let unit = tiles?.unit.rawValue else { return "fp32 (OpenBLAS)" }
+    if precision == .bf16 { return "bf16 (\(unit))" }
+    return "fp32 (\(unit): \(parts.forward) parts in bf16, backward \(parts.backward))"
+  }
+
+  /// C = A · B, or C += A · B, as `matrixProduct`.
+  public func product(
+    _ pass: Pass, rows: Int, columns: Int, depth: Int, _ a: MatrixOperand, _ b: MatrixOperand,
+    into output: UnsafeMutablePointer<Float>, outputStride: Int, _ mode: OutputMode = .overwrite
+  ) {
+    // Of a product with few lines most would be packing.
+    if let tiles, rows >= 16, columns >= 16, depth >= 16 {
+      tiles.multiply(
+        parts: pass == .forward ? parts.forward : parts.backward, rows: rows, columns: columns, depth: depth, a, b,
+        into: output, outputStride: outputStride, mode)
+    } else {
+      matrixProduct(
+        rows: rows, columns: columns, depth: depth, a, b, into: output, outputStride: outputStride, mode)
+    }
+  }
+}

@@ -1,0 +1,171 @@
+import CTiles
+import Glibc
+
+/// Products of fp32 matrices by the CPU's bf16 units: AMX tiles, or AVX512-BF16.
+///
+/// A bf16 number holds 8 of fp32's 24 bits, so each factor is cut into parts, x = x₀ + x₁ + x₂, each the bf16 nearest to
+/// what the parts before it left over; the products of parts are added up in fp32. With three parts x₀y₀, x₀y₁, x₁y₀,
+/// x₁y₁, x₀y₂ and x₂y₀ are taken, and what is left out is below fp32's own rounding; with two parts the first three,
+/// and at most 2⁻¹⁶ of a product is lost; with one part it is bf16's plain product. The idea: Henry, Tang and Heinecke,
+/// *Leveraging the bfloat16 Artificial Intelligence Datatype for Higher-Precision Computations*, arXiv 1904.06376.
+///
+/// The loops around the tiles are those of Goto and van de Geijn (*Anatomy of High-Performance Matrix Multiplication*):
+/// a block of the left factor stays in the second cache, a strip of the right one in the first.
+///
+/// Holds the packed blocks, so it serves one product at a time.
+public final class TileMultiplier {
+  /// What multiplies bf16.
+  public enum Unit: String, Sendable, CaseIterable {
+    case amx = "AMX"
+    case vectors = "AVX512-BF16"
+
+    /// The better one of those that this CPU has.
+    public static var ofThisCPU: Unit? {
+      switch lockstep_tile_kind() {
+      case lockstep_amx: .amx
+      case lockstep_avx512_bf16: .vectors
+      default: nil
+      }
+    }
+
+    fileprivate var kind: lockstep_tile_kind_t { self == .amx ? lockstep_amx : lockstep_avx512_bf16 }
+  }
+
+  public let unit: Unit
+  private let kind: lockstep_tile_kind_t
+  private let left = PackedBlock()
+  private let right = PackedBlock()
+  private let edge: UnsafeMutablePointer<Float>  // [32, 32]
+
+  /// - Parameter unit: one that this CPU has.
+  public init(_ unit: Unit) {
+    self.unit = unit
+    kind = unit.kind
+    edge = allocateFloats(32 * 32)
+  }
+
+  deinit { free(edge) }
+
+  /// C = A · B or C += A · B, as `matrixProduct`.
+  ///
+  /// - Parameter parts: into how many each factor is cut, 1 to 3.
+  public func multiply(
+    parts: Int, rows: Int, columns: Int, depth: Int, _ a: MatrixOperand, _ b: MatrixOperand,
+    into output: UnsafeMutablePointer<Float>, outputStride: Int, _ mode: OutputMode
+  ) {
+    lockstep_tiles_begin(kind)
+    defer { lockstep_tiles_end(kind) }
+    let depthBlock = Self.depthBlocks[parts - 1]
+    // With one block of rows, a strip of columns is used up at once; with several, all strips are kept for the next.
+    let keepsStrips = rows > Self.rowBlock
+    for firstDepth in stride(from: 0, to: depth, by: depthBlock) {
+      let slice = firstDepth..<min(firstDepth + depthBlock, depth)
+      right.begin(lines: keepsStrips ? columns : min(columns, Self.columnBlock), depth: slice.count, parts: parts)
+      for firstRow in stride(from: 0, to: rows, by: Self.rowBlock) {
+        let rowRange = firstRow..<min(firstRow + Self.rowBlock, rows)
+        left.begin(lines: rowRange.count, depth: slice.count, parts: parts)
+        left.pack(a, lines: rowRange, depth: slice, parts: parts, isRight: false)
+        for firstColumn in stride(from: 0, to: columns, by: Self.columnBlock) {
+          let columnRange = firstColumn..<min(firstColumn + Self.columnBlock, columns)
+          let place = keepsStrips ? firstColumn : 0
+          if firstRow == 0 {
+            right.pack(b.transposed, lines: columnRange, depth: slice, parts: parts, isRight: true, at: place)
+          }
+          multiplyBlock(
+            parts, rowRange, columnRange, rightPlace: place, output, outputStride, adds: mode == .add || firstDepth > 0)
+        }
+      }
+    }
+  }
+
+  private func multiplyBlock(
+    _ parts: Int, _ rows: Range<Int>, _ columns: Range<Int>, rightPlace: Int, _ output: UnsafeMutablePointer<Float>,
+    _ outputStride: Int, adds: Bool
+  ) {
+    let tiles = left.tiles
+    let tileStep = Self.innerTiles[parts - 1]
+    for column in stride(from: columns.lowerBound, to: columns.upperBound, by: 32) {
+      let width = min(32, columns.upperBound - column)
+      for firstTile in stride(from: 0, to: tiles, by: tileStep) {
+        let count = min(tileStep, tiles - firstTile)
+        let adds = adds || firstTile > 0
+        let right0 = right.panel(rightPlace + column - columns.lowerBound) + firstTile * 512 * parts
+        let right1 = width > 16 ? right0 + right.panelCount : nil
+        for row in stride(from: rows.lowerBound, to: rows.upperBound, by: 32) {
+          let height = min(32, rows.upperBound - row)
+          let left0 = left.panel(row - rows.lowerBound) + firstTile * 512 * parts
+          let left1 = height > 16 ? left0 + left.panelCount : nil
+          let place = output + row * outputStride + column
+          if height % 16 == 0 && width % 16 == 0 {
+            lockstep_multiply(
+              kind, Int32(parts), Int32(count), left0, left1, right0, right1, place, outputStride, adds ? 1 : 0)
+          } else {
+            lockstep_multiply(kind, Int32(parts), Int32(count), left0, left1, right0, right1, edge, 32, 0)
+            for y in 0..<height {
+              for x in 0..<width {
+                place[y * outputStride + x] = (adds ? place[y * outputStride + x] : 0) + edge[y * 32 + x]
+              }
+            }
+          }
+        }
+      }
+    }
+  }
+
+  // Sizes for 48 kB of first and 2 MB of second cache, by number of parts: a block of the left factor takes 1 MB, an
+  // inner strip of each factor 24 kB. Measured: other sizes within a factor of 2 are as fast.
+  private static let rowBlock = 512
+  private static let columnBlock = 128
+  private static let depthBlocks = [1024, 512, 320]
+  private static let innerTiles = [12, 6, 4]
+}
+
+/// A block of a factor, cut into parts and laid out in panels of 16 lines.
+private final class PackedBlock {
+  private var memory = UnsafeMutablePointer<UInt16>.allocate(capacity: 0)
+  private var capacity = 0
+  /// Tiles in a panel.
+  private(set) var tiles = 0
+  /// Numbers in a panel.
+  private(set) var panelCount = 0
+
+  deinit { free(memory) }
+
+  /// The panel that holds the block's line `line`, a multiple of 16.
+  func panel(_ line: Int) -> UnsafeMutablePointer<UInt16> { memory + line / 16 * panelCount }
+
+  /// Begins a block of up to `lines` lines; what it held is lost.
+  func begin(lines: Int, depth: Int, parts: Int) {
+    tiles = (depth + 31) / 32
+    panelCount = tiles * 512 * parts
+    let needed = (lines + 31) / 32 * 2 * panelCount
+    guard needed > capacity else { return }
+    free(memory)
+    memory = UnsafeMutableRawPointer(allocateFloats((needed + 1) / 2)).bindMemory(to: UInt16.self, capacity: needed)
+    capacity = needed
+  }
+
+  /// Packs `lines` (rows of `operand`) from the block's line `place` on.
+  func pack(
+    _ operand: MatrixOperand, lines: Range<Int>, depth: Range<Int>, parts: Int, isRight: Bool, at place: Int = 0
+  ) {
+    let isRight: Int32 = isRight ? 1 : 0
+    // One tile of every panel before the next: where lines are contiguous, neighbouring panels share cache lines.
+    for tile in 0..<tiles {
+      let first = depth.lowerBound + 32 * tile
+      let count = Int32(min(32, depth.upperBound - first))
+      for line in stride(from: lines.lowerBound, to: lines.upperBound, by: 16) {
+        let target = panel(place + line - lines.lowerBound) + tile * 512 * parts
+        let lineCount = Int32(min(16, lines.upperBound - line))
+        let stride = operand.rowStride
+        if operand.isTransposed {
+          lockstep_pack_strided(
+            Int32(parts), isRight, operand.elements + first * stride + line, stride, lineCount, count, target)
+        } else {
+          lockstep_pack_contiguous(
+            Int32(parts), isRight, operand.elements + line * stride + first, stride, lineCount, count, target)
+        }
+      }
+    }
+  }
+}

@@ -1,0 +1,16 @@
+import ArgumentParser
+import Collectives
+import FileSystem
+
+/// The root command. A new measurement is one file and one line in this list.
+struct Bench: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "bench",
+    abstract: "Verifies, then times: training steps, matrix products, kernels, reductions, start-up. Prints JSON.",
+    subcommands: [StepCommand.self])
+}
+
+/// A subcommand that all ranks run together.
+protocol Measurement: ParsableCommand {
+  func run(_ communicator: any Communicator) throws(Failure)
+}

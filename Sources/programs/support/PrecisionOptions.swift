@@ -1,0 +1,51 @@
+import ArgumentParser
+import Collectives
+import FileSystem
+import Kernels
+import Training
+
+/// The options that say how exact the products are.
+public struct PrecisionOptions: ParsableArguments {
+  /// Accelerate's.
+  public enum MixedPrecision: String, ExpressibleByArgument, CaseIterable, Sendable { case no, bf16 }
+  /// torch's.
+  public enum Float32Products: String, ExpressibleByArgument, CaseIterable, Sendable { case highest, high }
+
+  @Option(
+    name: bothSpellings("mixed-precision"),
+    help: "bf16: products of numbers rounded to bf16, weights and sums in fp32. (default: no, or what launch was told)")
+  public var mixedPrecision: MixedPrecision?
+
+  @Option(
+    name: bothSpellings("float32-matmul-precision"),
+    help: "On CPUs with AMX. highest: as fp32. high: gradients within 4e-5 of a tensor's largest, and faster.")
+  public var float32MatmulPrecision = Float32Products.high
+
+  public init() {}
+
+  /// What the launcher says with `--mixed_precision`.
+  public static let variable = "LOCKSTEP_MIXED_PRECISION"
+
+  /// - Throws: `.usage` for a variable that is no precision, `.unavailable` where the CPU cannot compute in it.
+  public func precision() throws(Failure) -> ProductPrecision {
+    var mixed = mixedPrecision
+    if mixed == nil, let text = processVariable(Self.variable) {
+      guard let value = MixedPrecision(rawValue: text) else {
+        throw Failure(.usage, at: Self.variable, "\"\(text)\", expected no or bf16")
+      }
+      mixed = value
+    }
+    let precision: ProductPrecision =
+      switch (mixed, float32MatmulPrecision) {
+      case (.bf16, _): .bf16
+      case (_, .highest): .highest
+      case (_, .high): .high
+      }
+    guard precision.isAvailable else {
+      throw Failure(
+        .unavailable, at: "--mixed-precision", "bf16 on a CPU that has neither AMX nor AVX512-BF16",
+        hint: "without it the run computes in fp32")
+    }
+    return precision
+  }
+}
