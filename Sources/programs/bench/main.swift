@@ -5,11 +5,10 @@ import Training
 
 Worker.run(program: "bench") { (communicator) throws(Failure) in
   let parsed = try communicator.agree { () throws(Failure) in
-    try parse(Bench.self, program: "bench", Array(CommandLine.arguments.dropFirst()))
+    try parse(Bench.self, as: (any Measurement).self, program: "bench", Array(CommandLine.arguments.dropFirst()))
   }
   switch parsed {
-  case .command(let measurement as any Measurement): try measurement.run(communicator)
+  case .command(let measurement): try measurement.run(communicator)
   case .help(let text): if communicator.isMain { try Output.write(text + "\n") }
-  case .command: if communicator.isMain { try Output.write(Bench.helpMessage() + "\n") }
   }
 }

@@ -6,11 +6,11 @@ import Training
 Worker.run(program: "finetune") { (communicator) throws(Failure) in
   let reporter = Reporter(isActive: communicator.isMain)
   let parsed = try communicator.agree { () throws(Failure) in
-    try parse(FinetuneCommand.self, program: "finetune", Array(CommandLine.arguments.dropFirst()))
+    try parse(
+      FinetuneCommand.self, as: FinetuneCommand.self, program: "finetune", Array(CommandLine.arguments.dropFirst()))
   }
   switch parsed {
   case .help(let text): try reporter.line(text)
-  case .command(let command as FinetuneCommand): try finetune(command, communicator, reporter)
-  case .command(let other): preconditionFailure("finetune has no command \(other)")
+  case .command(let command): try finetune(command, communicator, reporter)
   }
 }
