@@ -42,6 +42,11 @@ AMX void amx_multiply(
     if (two_left) _tile_loadd(2, below, bytes);
     if (two_left && two_right) _tile_loadd(3, below + 16, bytes);
   } else {
+    // The output's lines are fetched while the products are computed.
+    for (int row = 0; row < (two_left ? 32 : 16); row++) {
+      __builtin_prefetch(output + row * stride, 1);
+      if (two_right) __builtin_prefetch(output + row * stride + 16, 1);
+    }
     _tile_zero(0);
     if (two_right) _tile_zero(1);
     if (two_left) _tile_zero(2);

@@ -72,6 +72,9 @@ VECTOR void pack_contiguous(
     for (int line = 0; line < 16; line++) {
       __m512 first = _mm512_setzero_ps(), second = _mm512_setzero_ps();
       if (line < lines) {
+        // The same place in the next panel.
+        __builtin_prefetch(source + (line + 16) * stride + k);
+        __builtin_prefetch(source + (line + 16) * stride + k + 16);
         first = _mm512_maskz_loadu_ps(first_mask, source + line * stride + k);
         second = _mm512_maskz_loadu_ps(second_mask, source + line * stride + k + 16);
       }
@@ -88,6 +91,9 @@ VECTOR void pack_strided(
     __m512i rows[3][16];
     for (int pair = 0; pair < 16; pair++) {
       int at = k + 2 * pair;
+      // The same lines in the next tile.
+      __builtin_prefetch(source + (at + 32) * stride);
+      __builtin_prefetch(source + (at + 33) * stride);
       __m512 first = _mm512_setzero_ps(), second = _mm512_setzero_ps();
       if (at < depth) first = _mm512_maskz_loadu_ps(mask, source + at * stride);
       if (at + 1 < depth) second = _mm512_maskz_loadu_ps(mask, source + (at + 1) * stride);

@@ -10,7 +10,7 @@ import Glibc
 /// *Leveraging the bfloat16 Artificial Intelligence Datatype for Higher-Precision Computations*, arXiv 1904.06376.
 ///
 /// The loops around the tiles are those of Goto and van de Geijn (*Anatomy of High-Performance Matrix Multiplication*):
-/// a block of the left factor stays in the second cache, a strip of the right one in the first.
+/// a block of the left factor stays in the second cache while strips of the right one pass by.
 ///
 /// Holds the packed blocks, so it serves one product at a time.
 public final class TileMultiplier {
@@ -55,7 +55,11 @@ public final class TileMultiplier {
   ) {
     lockstep_tiles_begin(kind)
     defer { lockstep_tiles_end(kind) }
-    let depthBlock = Self.depthBlocks[parts - 1]
+    let rowBlock = min(rows, Self.rowBlock)
+    // As few and as even blocks of depth as fit.
+    let most = max(32, Self.blockCount / (parts * (rowBlock + 15) / 16 * 16))
+    let depthBlocks = (depth + most - 1) / most
+    let depthBlock = ((depth + depthBlocks - 1) / depthBlocks + 31) / 32 * 32
     // With one block of rows, a strip of columns is used up at once; with several, all strips are kept for the next.
     let keepsStrips = rows > Self.rowBlock
     for firstDepth in stride(from: 0, to: depth, by: depthBlock) {
@@ -82,29 +86,26 @@ public final class TileMultiplier {
     _ parts: Int, _ rows: Range<Int>, _ columns: Range<Int>, rightPlace: Int, _ output: UnsafeMutablePointer<Float>,
     _ outputStride: Int, adds: Bool
   ) {
-    let tiles = left.tiles
-    let tileStep = Self.innerTiles[parts - 1]
     for column in stride(from: columns.lowerBound, to: columns.upperBound, by: 32) {
       let width = min(32, columns.upperBound - column)
-      for firstTile in stride(from: 0, to: tiles, by: tileStep) {
-        let count = min(tileStep, tiles - firstTile)
-        let adds = adds || firstTile > 0
-        let right0 = right.panel(rightPlace + column - columns.lowerBound) + firstTile * 512 * parts
-        let right1 = width > 16 ? right0 + right.panelCount : nil
-        for row in stride(from: rows.lowerBound, to: rows.upperBound, by: 32) {
-          let height = min(32, rows.upperBound - row)
-          let left0 = left.panel(row - rows.lowerBound) + firstTile * 512 * parts
-          let left1 = height > 16 ? left0 + left.panelCount : nil
-          let place = output + row * outputStride + column
-          if height % 16 == 0 && width % 16 == 0 {
-            lockstep_multiply(
-              kind, Int32(parts), Int32(count), left0, left1, right0, right1, place, outputStride, adds ? 1 : 0)
-          } else {
-            lockstep_multiply(kind, Int32(parts), Int32(count), left0, left1, right0, right1, edge, 32, 0)
-            for y in 0..<height {
-              for x in 0..<width {
-                place[y * outputStride + x] = (adds ? place[y * outputStride + x] : 0) + edge[y * 32 + x]
-              }
+      let right0 = right.panel(rightPlace + column - columns.lowerBound)
+      let right1 = width > 16 ? right0 + right.panelCount : nil
+      for row in stride(from: rows.lowerBound, to: rows.upperBound, by: 32) {
+        let height = min(32, rows.upperBound - row)
+        let left0 = left.panel(row - rows.lowerBound)
+        let left1 = height > 16 ? left0 + left.panelCount : nil
+        let place = output + row * outputStride + column
+        if height % 16 == 0 && width % 16 == 0 {
+          lockstep_multiply(
+            kind, Int32(parts), Int32(left.tiles), left0, left1, right0, right1, place, outputStride, adds ? 1 : 0)
+        } else {
+          lockstep_multiply(kind, Int32(parts), Int32(left.tiles), left0, left1, right0, right1, edge, 32, 0)
+          for y in 0..<height {
+            let line = place + y * outputStride
+            if adds {
+              for x in 0..<width { line[x] += edge[y * 32 + x] }
+            } else {
+              line.update(from: edge + y * 32, count: width)
             }
           }
         }
@@ -112,12 +113,12 @@ public final class TileMultiplier {
     }
   }
 
-  // Sizes for 48 kB of first and 2 MB of second cache, by number of parts: a block of the left factor takes 1 MB, an
-  // inner strip of each factor 24 kB. Measured: other sizes within a factor of 2 are as fast.
+  // Sizes for a second cache of 2 MB: a block of the left factor takes up to 1.25 MB of it. Measured: others within a
+  // factor of 2 are as fast.
   private static let rowBlock = 512
-  private static let columnBlock = 128
-  private static let depthBlocks = [1024, 512, 320]
-  private static let innerTiles = [12, 6, 4]
+  private static let columnBlock = 64
+  /// bf16 numbers in a block of the left factor.
+  private static let blockCount = 640 << 10
 }
 
 /// A block of a factor, cut into parts and laid out in panels of 16 lines.
@@ -150,22 +151,26 @@ private final class PackedBlock {
     _ operand: MatrixOperand, lines: Range<Int>, depth: Range<Int>, parts: Int, isRight: Bool, at place: Int = 0
   ) {
     let isRight: Int32 = isRight ? 1 : 0
-    // One tile of every panel before the next: where lines are contiguous, neighbouring panels share cache lines.
-    for tile in 0..<tiles {
+    func packTile(_ tile: Int, ofPanelAt line: Int) {
+      let target = panel(place + line - lines.lowerBound) + tile * 512 * parts
       let first = depth.lowerBound + 32 * tile
-      let count = Int32(min(32, depth.upperBound - first))
-      for line in stride(from: lines.lowerBound, to: lines.upperBound, by: 16) {
-        let target = panel(place + line - lines.lowerBound) + tile * 512 * parts
-        let lineCount = Int32(min(16, lines.upperBound - line))
-        let stride = operand.rowStride
-        if operand.isTransposed {
-          lockstep_pack_strided(
-            Int32(parts), isRight, operand.elements + first * stride + line, stride, lineCount, count, target)
-        } else {
-          lockstep_pack_contiguous(
-            Int32(parts), isRight, operand.elements + line * stride + first, stride, lineCount, count, target)
-        }
+      let depthCount = Int32(min(32, depth.upperBound - first))
+      let lineCount = Int32(min(16, lines.upperBound - line))
+      let stride = operand.rowStride
+      if operand.isTransposed {
+        lockstep_pack_strided(
+          Int32(parts), isRight, operand.elements + first * stride + line, stride, lineCount, depthCount, target)
+      } else {
+        lockstep_pack_contiguous(
+          Int32(parts), isRight, operand.elements + line * stride + first, stride, lineCount, depthCount, target)
       }
+    }
+    // In the order of memory: along the depth, or along the lines.
+    let panels = stride(from: lines.lowerBound, to: lines.upperBound, by: 16)
+    if operand.isTransposed {
+      for tile in 0..<tiles { for line in panels { packTile(tile, ofPanelAt: line) } }
+    } else {
+      for line in panels { for tile in 0..<tiles { packTile(tile, ofPanelAt: line) } }
     }
   }
 }
