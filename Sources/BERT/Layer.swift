@@ -29,24 +29,28 @@ extension BertClassifier {
     project(
       rows, kept.context, parameters + slots.attentionOutput.weight, inputs: hidden, outputs: hidden,
       into: kept.attentionNormalized)
-    norm(slots.attentionNorm, parameters).forward(
-      rows: rows, x: kept.attentionNormalized, bias: parameters + slots.attentionOutput.bias, residual: x,
-      dropout: hiddenDropout(dropout), inverseDeviation: kept.attentionDeviation, output: kept.attentionOutput,
-      scratch: memory.rowScratch, address: address(.attentionOutput(layer: index), input, firstOnly))
+    addAndNormalize(
+      rows, norm(slots.attentionNorm, parameters), kept.attentionNormalized,
+      bias: parameters + slots.attentionOutput.bias, residual: x, hiddenDropout(dropout),
+      inverseDeviation: kept.attentionDeviation, into: kept.attentionOutput,
+      address(.attentionOutput(layer: index), input, firstOnly))
 
     project(
       rows, kept.attentionOutput, parameters + slots.intermediate.weight, inputs: hidden, outputs: intermediate,
       into: kept.beforeGELU)
-    biasGELU(
-      rows: rows, columns: intermediate, x: kept.beforeGELU, bias: parameters + slots.intermediate.bias,
-      into: kept.afterGELU)
+    multiplier.threads.forEachPart(of: rows) { _, part in
+      let offset = part.lowerBound * intermediate
+      biasGELU(
+        rows: part.count, columns: intermediate, x: kept.beforeGELU + offset,
+        bias: parameters + slots.intermediate.bias, into: kept.afterGELU + offset)
+    }
     project(
       rows, kept.afterGELU, parameters + slots.output.weight, inputs: intermediate, outputs: hidden,
       into: kept.outputNormalized)
-    norm(slots.outputNorm, parameters).forward(
-      rows: rows, x: kept.outputNormalized, bias: parameters + slots.output.bias, residual: kept.attentionOutput,
-      dropout: hiddenDropout(dropout), inverseDeviation: kept.outputDeviation, output: memory.hidden[index + 1],
-      scratch: memory.rowScratch, address: address(.output(layer: index), input, firstOnly))
+    addAndNormalize(
+      rows, norm(slots.outputNorm, parameters), kept.outputNormalized, bias: parameters + slots.output.bias,
+      residual: kept.attentionOutput, hiddenDropout(dropout), inverseDeviation: kept.outputDeviation,
+      into: memory.hidden[index + 1], address(.output(layer: index), input, firstOnly))
   }
 
   /// Turns `hiddenGradient` from that of the layer's output into that of its input; adds or overwrites the gradients of
@@ -77,7 +81,10 @@ extension BertClassifier {
       rows, branch, outputs: hidden, kept.afterGELU, inputs: intermediate, into: gradients + slots.output.weight, mode)
     inputGradient(
       rows, branch, outputs: hidden, parameters + slots.output.weight, inputs: intermediate, into: wide, .overwrite)
-    geluBackward(count: rows * intermediate, x: kept.beforeGELU, gradient: wide)
+    multiplier.threads.forEachPart(of: rows) { _, part in
+      let offset = part.lowerBound * intermediate
+      geluBackward(count: part.count * intermediate, x: kept.beforeGELU + offset, gradient: wide + offset)
+    }
     columnSums(rows: rows, columns: intermediate, wide, into: gradients + slots.intermediate.bias, .add)
     weightGradient(
       rows, wide, outputs: intermediate, kept.attentionOutput, inputs: hidden,
@@ -104,6 +111,21 @@ extension BertClassifier {
       memory.queryKeyValueGradient, tokens: input.tokens, hidden: hidden, firstTokensOnly: firstOnly)
     attentionBackward(index, input, view, contextGradient: memory.contextGradient, into: viewGradient, dropout)
     queryKeyValueBackward(index, input, viewGradient, parameters, gradients, mode)
+  }
+
+  /// output = LayerNorm(dropout(x + bias) + residual), the rows shared out to the threads.
+  private func addAndNormalize(
+    _ rows: Int, _ norm: ResidualLayerNorm, _ x: UnsafeMutablePointer<Float>, bias: UnsafePointer<Float>,
+    residual: UnsafePointer<Float>, _ dropout: Dropout?, inverseDeviation: UnsafeMutablePointer<Float>,
+    into output: UnsafeMutablePointer<Float>, _ address: (Int) -> RandomAddress
+  ) {
+    multiplier.threads.forEachPart(of: rows) { thread, part in
+      let offset = part.lowerBound * norm.columns
+      norm.forward(
+        rows: part.count, x: x + offset, bias: bias, residual: residual + offset, dropout: dropout,
+        inverseDeviation: inverseDeviation + part.lowerBound, output: output + offset,
+        scratch: memory.rowScratches[thread], address: { address(part.lowerBound + $0) })
+    }
   }
 
   // MARK: Queries, keys and values

@@ -44,25 +44,28 @@ public final class Accelerator {
   ///   - model: the same weights on every rank.
   ///   - limits: the largest batch.
   ///   - precision: of the products, one that `isAvailable`.
+  ///   - threads: this rank's threads.
   ///   - seed: of dropout.
   public init(
     _ communicator: any Communicator, model: Model, optimizer: AdamW.Options, limits: BatchLimits,
-    precision: ProductPrecision = .high, seed: UInt64, maxGradientNorm: Double? = nil
+    precision: ProductPrecision = .high, threads: ThreadPool = ThreadPool(count: Hardware.threads), seed: UInt64,
+    maxGradientNorm: Double? = nil
   ) throws(Failure) {
     self.communicator = communicator
     self.model = model
     self.maxGradientNorm = maxGradientNorm
     self.seed = seed
-    network = BertClassifier(model.configuration, limits: limits, multiplier: Multiplier(precision))
+    network = BertClassifier(model.configuration, limits: limits, multiplier: Multiplier(precision, threads: threads))
     let count = model.layout.count
     if model.isShared, let memory = try communicator.makeJobMemory(count: count) {
       gradients = FloatBuffer(borrowing: memory.parts[communicator.localRank])
       gradientSources = memory.parts.compactMap { $0.baseAddress.map { UnsafePointer($0) } }
-      self.optimizer = AdamW(model.layout, optimizer, slice: slice(of: count, communicator))
+      self.optimizer = AdamW(model.layout, optimizer, threads: threads, slice: slice(of: count, communicator))
     } else {
       gradients = FloatBuffer(count: count)
       gradientSources = [UnsafePointer(gradients.pointer)]
-      self.optimizer = AdamW(model.layout, optimizer, slice: model.isShared ? slice(of: count, communicator) : nil)
+      self.optimizer = AdamW(
+        model.layout, optimizer, threads: threads, slice: model.isShared ? slice(of: count, communicator) : nil)
     }
     batch.reserveCapacity(rows: limits.sequences, tokens: limits.tokens)
   }

@@ -82,15 +82,11 @@ public enum Worker {
     return "SkylakeX"
   }
 
-  /// Threads of a rank: `LOCKSTEP_NUM_THREADS`, else what OpenBLAS was told, else 1 where other ranks share the host.
+  /// A rank has threads of its own, which call BLAS for their part of a product each.
   private static func setThreads() throws(Failure) {
-    if let text = processVariable("LOCKSTEP_NUM_THREADS") {
-      guard let count = Int(text), count >= 1, count <= 1024 else {
-        throw Failure(.usage, at: "LOCKSTEP_NUM_THREADS", "\"\(text)\", expected 1 to 1024")
-      }
-      BLAS.setThreads(count)
-    } else if processVariable("OPENBLAS_NUM_THREADS") == nil && processVariable("OMP_NUM_THREADS") == nil {
-      BLAS.setThreads(1)
+    if let text = processVariable(Hardware.threadsVariable), Hardware.threadCount(text) == nil {
+      throw Failure(.usage, at: Hardware.threadsVariable, "\"\(text)\", expected 1 to 1024")
     }
+    BLAS.setThreads(1)
   }
 }
