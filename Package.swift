@@ -40,6 +40,7 @@ let package = Package(
     .executable(name: "launch", targets: ["launch-cli"]),
     .executable(name: "finetune", targets: ["finetune"]),
     .executable(name: "inspect", targets: ["inspect"]),
+    .executable(name: "selftest", targets: ["selftest"]),
     .library(name: "Training", targets: ["Training"]),
   ],
   dependencies: [
@@ -76,6 +77,10 @@ let package = Package(
       linkerSettings: staticRuntime),
     .executableTarget(
       name: "inspect", dependencies: ["Training", "ProgramSupport", argumentParser], path: "Sources/programs/inspect",
+      linkerSettings: staticRuntime),
+    .executableTarget(
+      name: "selftest", dependencies: ["Training", "Corpus", "ProgramSupport", argumentParser],
+      path: "Sources/programs/selftest",
       linkerSettings: staticRuntime),
     .executableTarget(
       name: "raw-training-loop", dependencies: ["Training"], path: "Examples/RawTrainingLoop",

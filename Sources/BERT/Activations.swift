@@ -49,6 +49,8 @@ final class Activations {
   let rowScratch: UnsafeMutablePointer<Float>  // [max(H, I)] + 3
 
   private let floats: [UnsafeMutablePointer<Float>]
+  /// Floats of all of them together.
+  let floatCount: Int
 
   init(_ configuration: BertConfiguration, limits: BatchLimits, keepsForBackward: Bool) {
     self.limits = limits
@@ -58,7 +60,9 @@ final class Activations {
     let perToken = tokens * hiddenSize
     let square = limits.length * limits.length
     var floats: [UnsafeMutablePointer<Float>] = []
+    var floatCount = 0
     func allocate(_ count: Int) -> UnsafeMutablePointer<Float> {
+      floatCount += count
       floats.append(allocateFloats(count))
       return floats[floats.count - 1]
     }
@@ -102,6 +106,7 @@ final class Activations {
     attentionGradient = allocate(square)
     rowScratch = allocate(max(hiddenSize, configuration.intermediateSize) + 3)
     self.floats = floats
+    self.floatCount = floatCount
   }
 
   deinit {

@@ -50,14 +50,14 @@ public struct Preflight: Sendable {
 
   /// Asks `hosts`; the first finding ends the launch.
   public func check(_ hosts: [HostEntry], environment: Environment) throws(Failure) {
-    var asked: [Asked] = []
+    var asked: [Inquiry] = []
     // On every way out: nothing of this stays behind.
     defer { for one in asked { one.end() } }
-    for host in hosts { asked.append(try Asked(host, arguments(for: host), environment)) }
+    for host in hosts { asked.append(try Inquiry(arguments(for: host), environment)) }
     let deadline = ContinuousClock.now + .milliseconds(Int(seconds * 1000))
     let expected = mustBeSame && !hosts.isEmpty ? checksum() : nil
     for index in asked.indices {
-      let host = asked[index].host
+      let host = hosts[index]
       guard let answer = asked[index].answer(until: deadline) else {
         throw Failure(
           .unavailable, at: "host \(host.name)", "no answer within \(Int(seconds)) s",
@@ -98,73 +98,7 @@ public struct Preflight: Sendable {
 
   private func checksum() -> String? {
     let words = ["/bin/sh", "-c", "set -- $(cksum < \(shellQuoted(program))); echo $1 $2"]
-    let asked = try? Asked(words, .ofThisProcess())
+    let asked = try? Inquiry(words, .ofThisProcess())
     return asked?.answer(until: .now + .seconds(30)).map { String($0.prefix { $0 != "\n" }) }
-  }
-}
-
-/// A host that was asked, and what it says.
-private final class Asked {
-  let host: HostEntry
-  private let child: ChildProcess
-  private let output: Int32
-  private var hasEnded = false
-
-  init(_ host: HostEntry, _ words: [String], _ environment: Environment) throws(Failure) {
-    self.host = host
-    (child, output) = try Self.start(words, environment)
-  }
-
-  convenience init(_ words: [String], _ environment: Environment) throws(Failure) {
-    try self.init(HostEntry(name: try HostName("localhost", at: nil)), words, environment)
-  }
-
-  deinit { close(output) }
-
-  private static func start(_ words: [String], _ environment: Environment) throws(Failure) -> (ChildProcess, Int32) {
-    var ends: [Int32] = [-1, -1]
-    guard pipe(&ends) == 0 else { throw Failure(.unavailable, "pipe failed: \(lastSystemError())") }
-    for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
-    let input = open("/dev/null", O_RDONLY | O_CLOEXEC)
-    defer {
-      close(ends[1])
-      close(input)
-    }
-    do throws(Failure) {
-      let child = try ChildProcess(
-        path: words[0], arguments: words.map { Array($0.utf8) }, environment: environment,
-        descriptors: [(input, 0), (ends[1], 1), (ends[1], 2)])
-      return (child, ends[0])
-    } catch {
-      close(ends[0])
-      throw error
-    }
-  }
-
-  /// What it printed until its end; nil where that takes too long.
-  func answer(until deadline: ContinuousClock.Instant) -> String? {
-    var bytes: [UInt8] = []
-    var buffer = [UInt8](repeating: 0, count: 4096)
-    while true {
-      let left = (deadline - .now) / .milliseconds(1)
-      var wait = pollfd(fd: output, events: Int16(POLLIN), revents: 0)
-      guard left > 0, poll(&wait, 1, Int32(min(left, 1e6)) + 1) > 0 else { return nil }
-      let count = read(output, &buffer, buffer.count)
-      guard count > 0, bytes.count < 1 << 20 else { return String(decoding: bytes, as: UTF8.self) }
-      bytes += buffer[..<count]
-    }
-  }
-
-  /// Ends it if it still runs, with what it started: it leads a session and a group of its own.
-  func end() {
-    if hasEnded { return }
-    hasEnded = true
-    for _ in 0..<20 {
-      if child.end() != nil { return }
-      usleep(5_000)
-    }
-    kill(-child.pid, SIGKILL)
-    kill(child.pid, SIGKILL)
-    while child.end() == nil { usleep(1_000) }
   }
 }

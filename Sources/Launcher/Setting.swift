@@ -44,6 +44,9 @@ public struct Setting: Sendable {
       name: "launcher", kind: .choice(["mpirun", "srun"]), path: ["lockstep", "launcher"],
       help: "what starts the ranks; srun inside a Slurm allocation only"),
     Setting(
+      name: "mpirun", kind: .text, variables: ["LOCKSTEP_MPIRUN"], path: ["lockstep", "mpirun"],
+      help: "path of the mpirun to use, where it is not the first on the PATH"),
+    Setting(
       name: "binding", kind: .choice(["none", "core", "socket", "numa"]), path: ["lockstep", "binding"],
       help: "what a rank is bound to"),
     Setting(

@@ -73,23 +73,7 @@ public enum SystemFacts {
 
   /// The first line that a program prints.
   private static func firstLine(_ path: String, _ arguments: [String]) -> String? {
-    var ends: [Int32] = [-1, -1]
-    guard pipe(&ends) == 0 else { return nil }
-    for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
-    defer { close(ends[0]) }
-    let words = ([path] + arguments).map { Array($0.utf8) }
-    let child = try? ChildProcess(
-      path: path, arguments: words, environment: .ofThisProcess(), descriptors: [(ends[1], 1), (ends[1], 2)])
-    close(ends[1])
-    guard let child else { return nil }
-    var bytes: [UInt8] = []
-    var buffer = [UInt8](repeating: 0, count: 4096)
-    while true {
-      let count = read(ends[0], &buffer, buffer.count)
-      guard count > 0 else { break }
-      bytes += buffer[..<count]
-    }
-    while child.end() == nil { usleep(1000) }
-    return bytes.split(separator: UInt8(ascii: "\n")).first.map { String(decoding: $0, as: UTF8.self) }
+    let text = capturedOutput([path] + arguments, environment: .ofThisProcess(), seconds: 10)
+    return text?.split(separator: "\n").first.map(String.init)
   }
 }

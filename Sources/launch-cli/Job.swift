@@ -73,10 +73,7 @@ struct Job {
         .usage, at: "--debugger", "\(debugger) with \(cluster.ranks) ranks, expected one process",
         hint: "--num_processes 1, or --in_process \(cluster.ranks)")
     }
-    let name = isSrun ? "srun" : "mpirun"
-    guard let starter = context.programs.find(name) else {
-      throw Failure(.unavailable, "\(name) is not on the PATH", hint: isSrun ? nil : "apt-get install openmpi-bin")
-    }
+    let starter = try Self.starter(settings, context, isSrun: isSrun)
     var plan = LaunchPlan(
       program: path, arguments: insertedArguments + arguments, ranks: cluster.ranks, threadsPerRank: threads,
       cores: context.cores.usable,
@@ -84,7 +81,26 @@ struct Job {
       placement: cluster.placement)
     try Self.complete(&plan, settings)
     plan.remote.isSlurm = cluster.isSlurm
+    if !isSrun {
+      plan.flavour = try MPIFlavour(mpirun: starter, environment: context.environment)
+      if !plan.flavour.isOpenMPI, context.programs.isOwn(path) {
+        throw Failure(
+          .unavailable, at: starter, "is \(plan.flavour.rawValue)'s, but \(command[0]) is built with Open MPI",
+          hint: "name Open MPI's with --mpirun PATH")
+      }
+      try MPIRunCommand.check(plan)
+    }
     start = isSrun ? .srun(path: starter, plan) : .mpirun(path: starter, plan)
+  }
+
+  /// The path of what starts the ranks.
+  private static func starter(_ settings: Settings, _ context: LaunchContext, isSrun: Bool) throws(Failure) -> String {
+    if !isSrun, let path = settings.text("mpirun") { return try context.programs.path(of: path) }
+    let name = isSrun ? "srun" : "mpirun"
+    guard let starter = context.programs.find(name) else {
+      throw Failure(.unavailable, "\(name) is not on the PATH", hint: isSrun ? nil : "apt-get install openmpi-bin")
+    }
+    return starter
   }
 
   private static func complete(_ plan: inout LaunchPlan, _ settings: Settings) throws(Failure) {
@@ -111,7 +127,8 @@ struct Job {
       }
     }
     for name in settings.list("export") {
-      guard !name.isEmpty, name.utf8.allSatisfy({ $0 > 0x20 && $0 != 0x3D && $0 < 0x7F }), name.utf8.first != 0x2D
+      guard !name.isEmpty, name.utf8.allSatisfy({ $0 > 0x20 && $0 != 0x3D && $0 != 0x2C && $0 < 0x7F }),
+        name.utf8.first != 0x2D
       else {
         throw Failure(.usage, at: "export", "\"\(name)\", expected the name of a variable, without value")
       }
@@ -160,11 +177,12 @@ struct Job {
     case .directly(let words):
       return text + (words + arguments).map(shellQuoted).joined(separator: " ") + "\n"
     case .mpirun(let path, let plan):
-      let hosts = plan.placement.map { placement in
+      let hosts = MPIRunCommand.hostfile(for: plan).map { hostfile in
         "# the hostfile \(plan.hostfilePath):\n"
-          + placement.hostfile.split(separator: "\n").map { "#   \($0)\n" }.joined()
+          + hostfile.split(separator: "\n").map { "#   \($0)\n" }.joined()
       }
-      return text + (hosts ?? "") + MPIRunCommand.commented(path, for: plan)
+      let own = MPIRunCommand.variables(for: plan).map { "\($0.name)=\(shellQuoted($0.value))\n" }.joined()
+      return text + own + (hosts ?? "") + MPIRunCommand.commented(path, for: plan)
     case .srun(let path, let plan):
       return text + MPIRunCommand.commented(path, "Slurm", SrunCommand.options(for: plan))
     }
@@ -188,7 +206,7 @@ struct Job {
     let folder = plan.workingFolder ?? Self.presentFolder
     try Preflight(
       remote: plan.remote, shellPath: path, program: plan.program, folder: folder,
-      mustBeSame: plan.program.hasPrefix(context.programs.folder + "/")
+      mustBeSame: context.programs.isOwn(plan.program)
     ).check(others, environment: environment)
   }
 
@@ -205,6 +223,8 @@ struct Job {
       throw execute(path: words[0], arguments: words.map { Array($0.utf8) } + verbatim, environment: environment)
     case .mpirun(let path, let plan):
       try checkHosts(of: plan, environment)
+      for (name, value) in MPIRunCommand.variables(for: plan) { environment[name] = value }
+      if let folder = plan.logFolder { try makeDirectory(folder) }
       try supervise([path] + MPIRunCommand.arguments(for: plan), plan, verbatim, environment)
     case .srun(let path, let plan):
       try supervise([path] + SrunCommand.arguments(for: plan), plan, verbatim, environment)
@@ -218,7 +238,7 @@ struct Job {
     var supervisor = Supervisor(launcher: context.launcher, runID: JobProcesses.newRunID(), say: say)
     supervisor.isLocal = plan.placement == nil && !plan.remote.isSlurm
     let verdict = try supervisor.run(
-      words + verbatim, environment: environment, hostfile: plan.placement?.hostfile)
+      words + verbatim, environment: environment, hostfile: MPIRunCommand.hostfile(for: plan))
     if let message = verdict.message { say("error: \(message)") }
     exit(verdict.status)
   }

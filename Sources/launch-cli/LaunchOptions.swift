@@ -29,6 +29,10 @@ struct LaunchOptions: ParsableArguments {
   @Option(name: names("launcher"), help: "What starts the ranks: mpirun or, inside a Slurm allocation, srun.")
   var starter: String?
 
+  @Option(
+    name: names("mpirun"), help: "The mpirun to use: of Open MPI, MPICH or Intel MPI. Default: the first on the PATH.")
+  var mpirun: String?
+
   @Option(name: names("binding"), help: "What a rank is bound to: none, core, socket or numa.")
   var binding: String?
 
@@ -94,7 +98,7 @@ struct LaunchOptions: ParsableArguments {
     let single: [(String, String?)] = [
       ("num_processes", rankCount), ("num_machines", machineCount), ("mpirun_hostfile", hostfile),
       ("ranks_per_host", ranksPerHost), ("num_cpu_threads_per_process", threadsPerRank), ("binding", binding),
-      ("launcher", starter),
+      ("launcher", starter), ("mpirun", mpirun),
       ("mixed_precision", mixedPrecision), ("gradient_accumulation_steps", accumulationSteps),
       ("remote_shell", remoteShell), ("ssh_port", sshPort), ("ssh_identity", sshIdentity),
       ("working_folder", workingFolder), ("log_dir", logFolder), ("tee", tee ? "true" : nil),
