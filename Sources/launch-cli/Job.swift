@@ -19,11 +19,14 @@ struct Job {
   /// Variables that the program gets, besides those that it inherits.
   let variables: [(name: String, value: String)]
   let warnings: [String]
+  /// Whether nothing but errors is said.
+  let isQuiet: Bool
 
   init(
     context: LaunchContext, settings: Settings, threadRanks: String?, debugger: String?, command: [String]
   ) throws(Failure) {
     self.context = context
+    isQuiet = settings.boolean("quiet")
     let threadRankCount = try Self.threadRanks(threadRanks, settings)
     let path = try context.programs.path(of: command[0])
     let cluster = try ClusterPlan(
@@ -188,28 +191,6 @@ struct Job {
     }
   }
 
-  private static var presentFolder: String {
-    guard let folder = getcwd(nil, 0) else { return "/" }
-    defer { free(folder) }
-    return String(cString: folder)
-  }
-
-  /// Asks the other hosts whether they can take part.
-  private func checkHosts(of plan: LaunchPlan, _ environment: Environment) throws(Failure) {
-    let own = ["localhost", "127.0.0.1", context.hostName]
-    let others = (plan.placement?.hosts ?? []).map(\.entry).filter { !own.contains($0.name.description) }
-    if others.isEmpty || plan.remote.isSlurm { return }
-    let shell = plan.remote.shell ?? "ssh"
-    guard let path = shell.contains("/") ? shell : context.programs.find(shell) else {
-      throw Failure(.unavailable, at: shell, "is not on the PATH", hint: "apt-get install openssh-client")
-    }
-    let folder = plan.workingFolder ?? Self.presentFolder
-    try Preflight(
-      remote: plan.remote, shellPath: path, program: plan.program, folder: folder,
-      mustBeSame: context.programs.isOwn(plan.program)
-    ).check(others, environment: environment)
-  }
-
   /// Runs the job and ends this process with its status.
   ///
   /// - Parameter verbatim: the program's arguments as the bytes that they came in.
@@ -222,7 +203,7 @@ struct Job {
     case .directly(let words):
       throw execute(path: words[0], arguments: words.map { Array($0.utf8) } + verbatim, environment: environment)
     case .mpirun(let path, let plan):
-      try checkHosts(of: plan, environment)
+      let plan = try checkedHosts(of: plan, mpirun: path, environment)
       for (name, value) in MPIRunCommand.variables(for: plan) { environment[name] = value }
       if let folder = plan.logFolder { try makeDirectory(folder) }
       try supervise([path] + MPIRunCommand.arguments(for: plan), plan, verbatim, environment)

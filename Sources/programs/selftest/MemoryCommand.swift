@@ -30,6 +30,12 @@ struct MemoryCommand: RankCommand {
   @Option(name: bothSpellings("num-machines"), help: "Hosts; ranks on one host share weights.")
   var numMachines = 1
 
+  @Option(help: ArgumentHelp("A folder of the task's tables: rows are as long as its longest.", valueName: "dir"))
+  var data: String?
+
+  @Option(help: "The task of --data.")
+  var task = GLUETask.mrpc.name
+
   @Flag(help: "Train two steps alone and compare what that took.")
   var measure = false
 
@@ -74,10 +80,15 @@ struct MemoryCommand: RankCommand {
     guard length <= most else {
       throw Failure(.usage, at: "--max-length", "\(length), expected at most the model's \(most) positions")
     }
+    var limits = BatchLimits(tokens: batchSize * length, sequences: batchSize, length: length)
+    if let data {
+      let pairs = try loadSplit(try .named(task), folder: data, split: .train)
+      let rows = try TokenizedDataset(pairs, tokenizer: folder.tokenizer, maxLength: length)
+      limits = BatchLimits(
+        tokens: rows.mostTokens(inRows: batchSize), sequences: batchSize, length: rows.longestRow)
+    }
     return MemoryEstimate(
-      name: folder.path, configuration: folder.configuration,
-      limits: BatchLimits(tokens: batchSize * length, sequences: batchSize, length: length), ranks: numProcesses,
-      hosts: numMachines)
+      name: folder.path, configuration: folder.configuration, limits: limits, ranks: numProcesses, hosts: numMachines)
   }
 
   /// What two steps on full batches take beyond what the process has already.
