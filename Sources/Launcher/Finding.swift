@@ -30,8 +30,8 @@ struct Judgement {
   /// Memory that each rank takes, where it is known.
   let rankBytes: Int?
 
-  func findings(of report: HostReport, host: String, ranks: Int) -> [Finding] {
-    let place = "host \(host)"
+  /// - Parameter place: the host, as findings name it.
+  func findings(of report: HostReport, at place: String, ranks: Int) -> [Finding] {
     guard report.hasDaemon else {
       return [
         .error(
@@ -139,11 +139,11 @@ package struct NetworkJudgement {
     let outer = hosts.map { ($0.name, $0.addresses.filter { $0.interface != "lo" && $0.address >> 24 != 127 }) }
     if !networks.isEmpty {
       for (host, addresses) in outer {
-        for network in networks where !addresses.contains(where: { $0.network == network || $0.interface == network }) {
+        for network in networks where !addresses.contains(where: { $0.isIn(network) }) {
           let found = addresses.map { "\($0.interface) \($0.network)" }.joined(separator: ", ")
           findings.append(
             .error(
-              .configuration, at: "host \(host)", "has no interface in \(network), it has \(found)",
+              .configuration, at: host, "has no interface in \(network), it has \(found)",
               hint: "give --network one that all hosts have"))
         }
       }
@@ -167,8 +167,7 @@ package struct NetworkJudgement {
         advised = shared.network
         findings.append(
           .warning(
-            "host \(host)",
-            "\(odd.interface) (\(odd.dotted)/\(odd.prefix)) leads to no other host, MPI may try it and hang",
+            host, "\(odd.interface) (\(odd.dotted)/\(odd.prefix)) leads to no other host, MPI may try it and hang",
             hint: "--network \(shared.network)"))
       }
     }

@@ -14,6 +14,15 @@ package struct HostReport: Sendable, Equatable {
       return Self.dotted(address & mask) + "/\(prefix)"
     }
 
+    /// Whether it is what `network` means: the interface's name, or a network that holds the address.
+    package func isIn(_ network: String) -> Bool {
+      if interface == network { return true }
+      guard let other = Address(interface: "", network), other.prefix <= prefix else { return false }
+      var own = self
+      own.prefix = other.prefix
+      return own.network == other.network
+    }
+
     package var dotted: String { Self.dotted(address) }
 
     private static func dotted(_ address: UInt32) -> String {
@@ -110,7 +119,7 @@ package struct HostReport: Sendable, Equatable {
     }
     lines += [
       "say mpi $(\(shellQuoted(mpirun)) --version 2>/dev/null | head -n 2)",
-      "say clock $(date +%s)", "say cores $(nproc)",
+      "say clock $(date +%s)", "unset OMP_NUM_THREADS OMP_THREAD_LIMIT", "say cores $(nproc)",
       "while read -r key value unit; do [ \"$key\" = MemAvailable: ] && say memory $value; done </proc/meminfo",
       "say temporary $(df -kP \"${TMPDIR:-/tmp}\" | tail -n 1 | { read -r a b c free d; echo $free; })",
       "say shared $(df -kP /dev/shm 2>/dev/null | tail -n 1 | { read -r a b c free d; echo $free; })",

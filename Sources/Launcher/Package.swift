@@ -58,7 +58,7 @@ public enum Package {
 
   private static let page = """
     Lockstep, packed: programs that need Open MPI (openmpi-bin) and OpenBLAS (libopenblas0), but no Swift.
-    Copy this folder to the same path on each host, then: ./launch --hostfile hostfiles/two-hosts test
+    Copy this folder to the same path on each host, then: ./launch test --hostfile hostfiles/two-hosts
 
     """
 }

@@ -44,7 +44,7 @@ public struct Preflight: Sendable {
   /// Asks the hosts of the plan, all at once.
   public func run(environment: Environment) throws(Failure) -> Result {
     let hosts =
-      plan.placement?.hosts.map { (entry: Optional($0.entry), name: "\($0.entry.name)", ranks: $0.ranks) }
+      plan.placement?.hosts.map { (entry: Optional($0.entry), name: "host \($0.entry.name)", ranks: $0.ranks) }
       ?? [(entry: nil, name: "this machine", ranks: plan.ranks)]
     let ownInquiry = try Inquiry(["/bin/sh", "-c", question], environment)
     var inquiries: [Inquiry?] = []
@@ -70,12 +70,12 @@ public struct Preflight: Sendable {
           continue
         }
       }
-      let found = judgement.findings(of: report, host: host.name, ranks: host.ranks)
+      let found = judgement.findings(of: report, at: host.name, ranks: host.ranks)
       addresses.append((host.name, report.addresses))
       if found.isEmpty {
         let cores = report.cores.map { ", \(counted($0, "core"))" } ?? ""
         let memory = report.freeMemoryBytes.map { ", \($0 >> 20) MB of memory free" } ?? ""
-        result.findings.append(.fine("host \(host.name): \(counted(host.ranks, "rank"))\(cores)\(memory)"))
+        result.findings.append(.fine("\(host.name): \(counted(host.ranks, "rank"))\(cores)\(memory)"))
       }
       result.findings += found
     }

@@ -19,7 +19,12 @@ public enum SystemFacts {
     facts.append(
       ("Cores", "\(cores.usable) usable (\(cores.allowedCPUs) CPUs allowed, \(cores.physical) cores\(quota))"))
     let nodes = names(in: "/sys/devices/system/node").filter { $0.hasPrefix("node") && Int($0.dropFirst(4)) != nil }
-    facts.append(("NUMA nodes", "\(max(1, nodes.count))"))
+    let places = nodes.sorted().map { node in
+      "\(node): CPUs \(systemText("/sys/devices/system/node/\(node)/cpulist") ?? "unknown")"
+    }
+    facts.append(
+      ("NUMA nodes", "\(max(1, nodes.count))" + (places.isEmpty ? "" : " (\(places.joined(separator: "; ")))")))
+    facts.append(("Launcher", "\(programs.folder)/launch"))
     for (label, key) in [("Memory", "MemTotal"), ("Free memory", "MemAvailable")] {
       guard let text = field(key, in: "/proc/meminfo", ":"), let kilobytes = Double(text.prefix { $0 != " " }) else {
         continue
@@ -36,6 +41,10 @@ public enum SystemFacts {
         programs.find("mpirun").map { "\(firstLine($0, ["--version"]) ?? "unknown"), \($0)" } ?? "none: no mpirun"
       ))
     facts.append(("BLAS", libraries(["libopenblas.so.0", "libopenblas.so"]) ?? "no OpenBLAS found"))
+    if let path = try? programs.path(of: "selftest"), let kernels = firstLine(path, ["kernels"]) {
+      facts.append(("BLAS kernels", kernels))
+    }
+    facts.append(("MPI library", libraries(["libmpi.so.40", "libmpi.so.12"]) ?? "none found"))
     facts.append(("oneDNN", libraries(["libdnnl.so.2", "libdnnl.so.3", "libdnnl.so"]) ?? "not installed"))
     return facts
   }

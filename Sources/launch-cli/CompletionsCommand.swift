@@ -19,7 +19,15 @@ struct CompletionsCommand: ParsableCommand {
     guard let shell = CompletionShell(rawValue: shell) else {
       throw Failure(.usage, at: "completions", "\"\(shell)\", expected bash, zsh or fish")
     }
-    // Shells look a command with a path up by its last part too.
-    print(Launch.completionScript(for: shell).replacing("./launch", with: "launch"))
+    print(CompletedLaunch.completionScript(for: shell))
   }
+}
+
+/// What a shell completes: the commands, and the options of run, which is meant where no command is named. Its name has
+/// no path: shells look a command up by its last part too.
+private struct CompletedLaunch: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "launch", subcommands: Launch.configuration.subcommands)
+
+  @OptionGroup var run: RunCommand
 }

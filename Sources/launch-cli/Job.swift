@@ -60,6 +60,7 @@ struct Job {
     if settings.integer("gradient_accumulation_steps") != nil && insertedArguments.isEmpty {
       notes.append("gradient_accumulation_steps has no effect on \(command[0]), which has no such option of ours")
     }
+    notes += Self.foreignVariables(context.environment)
     warnings = notes
     var variables = Self.variables(settings, threads: threads, environment: context.environment)
     if let threadRankCount { variables.append(("LOCKSTEP_IN_PROCESS", "\(threadRankCount)")) }
@@ -119,23 +120,17 @@ struct Job {
     if let identity = plan.remote.identity, identity.contains(" ") {
       throw Failure(.usage, at: "ssh_identity", "\"\(identity)\", expected no spaces: Open MPI splits there")
     }
-    for network in plan.networks {
-      let isPlain = network.utf8.allSatisfy { byte in
-        (0x30...0x39).contains(byte) || (0x41...0x5A).contains(byte) || (0x61...0x7A).contains(byte)
-          || "./:_-".utf8.contains(byte)
-      }
-      guard isPlain, !network.isEmpty, network.utf8.first != 0x2D else {
-        throw Failure(
-          .usage, at: "network", "\"\(network)\", expected a network as 10.0.0.0/24 or an interface as eth0")
-      }
+  }
+
+  /// What the environment says to MPI besides the launcher, which may surprise.
+  private static func foreignVariables(_ environment: Environment) -> [String] {
+    let timeout = environment["MPIEXEC_TIMEOUT"].map {
+      ["MPIEXEC_TIMEOUT=\($0) (variable) is not passed on: it would end the job after that time"]
     }
-    for name in settings.list("export") {
-      guard !name.isEmpty, name.utf8.allSatisfy({ $0 > 0x20 && $0 != 0x3D && $0 != 0x2C && $0 < 0x7F }),
-        name.utf8.first != 0x2D
-      else {
-        throw Failure(.usage, at: "export", "\"\(name)\", expected the name of a variable, without value")
+    return (timeout ?? [])
+      + ["OMPI_MCA_", "PRTE_MCA_", "PMIX_MCA_", "I_MPI_", "HYDRA_"].flatMap {
+        environment.variables(withPrefix: $0).map { "\($0.name)=\($0.value) (variable) is in force" }
       }
-    }
   }
 
   private static func threadRanks(_ text: String?, _ settings: Settings) throws(Failure) -> Int? {
@@ -198,6 +193,7 @@ struct Job {
     var environment = context.environment
     environment["LOCKSTEP_TERMINAL_COLUMNS"] = nil
     environment["LOCKSTEP_IN_PROCESS"] = nil
+    environment["MPIEXEC_TIMEOUT"] = nil
     for (name, value) in variables { environment[name] = value }
     switch start {
     case .directly(let words):

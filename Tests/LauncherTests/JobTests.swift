@@ -107,7 +107,14 @@ import Testing
   @Test func dryRunPrintsWhatRuns() throws {
     let folder = try temporaryFolder()
     defer { unlink("\(folder)/mpirun"); rmdir(folder) }
-    try writeAtomically(Array("#!/bin/sh\nprintf '%s\\n' \"$0\" \"$@\"\n".utf8), to: "\(folder)/mpirun")
+    try writeAtomically(
+      Array(
+        """
+        #!/bin/sh
+        [ "$1" = --version ] && echo 'mpirun (Open MPI) 4.1.4' && exit
+        printf '%s\\n' "$0" "$@"
+
+        """.utf8), to: "\(folder)/mpirun")
     chmod("\(folder)/mpirun", 0o755)
     let path = ["PATH": "\(folder):/usr/bin:/bin"]
     let words = ["-n", "3", "sh", "-c", "a 'b' # c", "--np"]

@@ -55,8 +55,8 @@ enum RealMPI {
       let arguments = RealMPI.arguments(theCase.plan, hostfile: nil, agent: nil)
       let result = try run(mpirun, arguments, environment: ["A": "1", "B": "2"])
       #expect(result.status == 0, "\(theCase.name): \(result.stderr) \(arguments)")
-      // Hydra writes to the files instead, Open MPI to both.
-      let isInFiles = theCase.plan.logFolder != nil && !flavour.isOpenMPI
+      // Open MPI 4 writes to files and to the terminal, the others to files alone.
+      let isInFiles = theCase.plan.logFolder != nil && flavour != .openMPI4
       // Behind the tag, if there is one.
       let words = result.lines.flatMap { $0.split { $0 == " " || $0 == ":" }.map(String.init) }
       let ranks = words.filter { $0.hasPrefix("rank=") }.map { String($0.dropFirst(5)) }

@@ -75,15 +75,3 @@ import Testing
     #expect(result.stderr.contains("outside of a Slurm allocation"))
   }
 }
-
-@Suite struct SampleTests {
-  @Test(arguments: ["this-machine.yaml", "two-hosts.yaml", "four-hosts.yaml", "debug.yaml", "slurm.yaml"])
-  func samplesAreRead(_ name: String) throws {
-    #expect(try ConfigFile(path: "\(packageFolder)/hostfiles/\(name)").ignored.map(\.key) == ["use_cpu"])
-  }
-
-  @Test func hostfilesAreRead() throws {
-    #expect(try Hostfile(path: "\(packageFolder)/hostfiles/two-hosts").entries.map(\.slots) == [2, 4])
-    #expect(try Hostfile(path: "\(packageFolder)/hostfiles/four-hosts").entries.map(\.slots) == [4, 4, 2, 1])
-  }
-}

@@ -93,7 +93,7 @@ struct MemoryCommand: RankCommand {
 
   /// What two steps on full batches take beyond what the process has already.
   private func measuredBytes(_ estimate: MemoryEstimate) throws(Failure) -> Int {
-    let before = peakBytes()
+    let before = residentBytes()
     let communicator = SoloCommunicator()
     let folder = try folder()
     let words = [UInt8](String(repeating: "a ", count: estimate.limits.length).utf8)
@@ -113,6 +113,17 @@ struct MemoryCommand: RankCommand {
     }
     return peakBytes() - before
   }
+}
+
+/// The memory that this process has now, by the kernel's count.
+private func residentBytes() -> Int {
+  guard let file = fopen("/proc/self/statm", "r") else { return 0 }
+  defer { fclose(file) }
+  var line = [CChar](repeating: 0, count: 256)
+  guard fgets(&line, 256, file) != nil else { return 0 }
+  // The whole, then what is in memory, in pages.
+  let fields = line.split(separator: 0x20).map { String(decoding: $0.map { UInt8(bitPattern: $0) }, as: UTF8.self) }
+  return fields.count > 1 ? (Int(fields[1]) ?? 0) * Int(getpagesize()) : 0
 }
 
 /// The most memory that this process has had so far, by the kernel's count.

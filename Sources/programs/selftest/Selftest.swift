@@ -13,7 +13,7 @@ struct Selftest: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "selftest",
     abstract: "Tests ranks, data and training on as many ranks as it was started on; measures network and memory.",
-    subcommands: [ChecksCommand.self, NetworkCommand.self, MemoryCommand.self],
+    subcommands: [ChecksCommand.self, NetworkCommand.self, MemoryCommand.self, KernelsCommand.self],
     defaultSubcommand: ChecksCommand.self)
 }
 
