@@ -137,6 +137,7 @@ public struct Preflight: Sendable {
     ("Permission denied", "refuses the key", "ssh-copy-id to it, or --ssh_identity FILE"),
     ("Connection refused", "refuses ssh", "start sshd there, or --ssh_port N"),
     ("No route to host", "is not reached", "is it up, and on this network?"),
+    ("Network is unreachable", "is not reached", "is this machine on a network that leads there?"),
     ("Connection timed out", "is not reached", "is it up, and is ssh let through?"),
   ]
 
