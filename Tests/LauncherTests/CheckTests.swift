@@ -216,7 +216,7 @@ import Testing
     #expect(judged.advised == "10.0.0.0/24")
     #expect(judged.findings.count == 2)
     #expect(
-      judged.findings[0].failure.description
+      judged.findings.first?.failure.description
         == "a: docker0 (172.17.0.1/16) leads to no other host, MPI may try it and hang (--network 10.0.0.0/24)")
     #expect(NetworkJudgement(docker, networks: ["10.0.0.0/8"]).findings.isEmpty)
     #expect(NetworkJudgement(docker, networks: ["eth0"]).findings.isEmpty)

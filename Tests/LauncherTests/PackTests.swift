@@ -68,7 +68,7 @@ import Testing
       offer launch config explain --bind
       """
     let result = try run("/bin/bash", ["-c", script])
-    #expect(result.lines.count == 4, "\(result.text) \(result.stderr)")
+    try #require(result.lines.count == 4, "\(result.text) \(result.stderr)")
     #expect(result.lines[1].contains("config ") && result.lines[1].contains("completions "))
     #expect(result.lines[2].contains("--num_processes "))
     #expect(result.lines[3].contains("--binding "))

@@ -3,13 +3,15 @@ import Glibc
 import Launcher
 import Testing
 
+enum SSHServer {
+  static let path = getenv("LOCKSTEP_SSHD").map { String(cString: $0) } ?? "/usr/sbin/sshd"
+}
+
 /// Hosts behind a real sshd: `/usr/sbin/sshd`, or the one that `LOCKSTEP_SSHD` names.
 @Suite(
   .serialized, .enabled(if: geteuid() == 0, "hosts of namespaces need root"),
-  .enabled(if: access(SSHTests.sshd, X_OK) == 0, "no sshd; apt-get install openssh-server"))
+  .enabled(if: access(SSHServer.path, X_OK) == 0, "no sshd; apt-get install openssh-server"))
 struct SSHTests {
-  static let sshd = getenv("LOCKSTEP_SSHD").map { String(cString: $0) } ?? "/usr/sbin/sshd"
-
   /// Runs `script` on node1 of two hosts; `$L` launches on the hosts of `$H`.
   func run(_ script: String) throws -> RunResult {
     let setUp = """
@@ -17,7 +19,7 @@ struct SSHTests {
       printf 'node1 slots=1\\nnode2 slots=2\\n' >$H
       launch() { "$B" --hostfile $H --ssh_port 2222 --network 10.77.0.0/24 "$@"; }
       """
-    let words = ["2", "\(packageFolder)/Tests/Cluster/with-sshd", Self.sshd, "bash", "-c", setUp + "\n" + script]
+    let words = ["2", "\(packageFolder)/Tests/Cluster/with-sshd", SSHServer.path, "bash", "-c", setUp + "\n" + script]
     return try Running(ClusterTests.tool, words.map { Array($0.utf8) }).finish()
   }
 
