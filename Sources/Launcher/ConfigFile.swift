@@ -130,7 +130,6 @@ public struct ConfigFile: Sendable, Equatable {
     var reasons = [
       "use_cpu": "everything runs on CPUs", "main_process_ip": "MPI finds the hosts", "rdzv_backend": "torchrun's",
       "same_network": "torchrun's", "main_training_function": "for notebooks",
-      "enable_cpu_affinity": "see lockstep.binding",
       "dynamo_backend": "torch's compiler", "dynamo_config": "torch's compiler", "mpirun_ccl": "oneCCL is not used",
     ]
     for key in [

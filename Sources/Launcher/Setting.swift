@@ -62,6 +62,9 @@ public struct Setting: Sendable {
       name: "binding", kind: .choice(["none", "core", "socket", "numa"]), path: ["lockstep", "binding"],
       help: "what a rank is bound to"),
     Setting(
+      name: "enable_cpu_affinity", kind: .boolean, path: ["enable_cpu_affinity"],
+      help: "bind each thread to a core, where binding says nothing"),
+    Setting(
       name: "mixed_precision", kind: .choice(["no", "bf16"]), variables: ["ACCELERATE_MIXED_PRECISION"],
       path: ["mixed_precision"], help: "precision of matrix products"),
     Setting(

@@ -29,9 +29,11 @@ struct CheckCommand: ParsableCommand {
       context: context, settings: settings, threadRanks: command.threadRankCount, debugger: nil,
       command: command.command.isEmpty ? ["selftest"] : command.command)
     for note in try command.options.checkIgnored() + job.warnings { show("warning", note) }
-    guard case .mpirun(let mpirun, let plan) = job.start else {
-      show("ok", "one process, started without MPI: nothing to check between hosts")
-      return
+    let (mpirun, plan): (String, LaunchPlan)
+    switch job.start {
+    case .directly: return show("ok", "one process, started without MPI: nothing to check between hosts")
+    case .srun: return show("ok", "ranks are started by srun: Slurm knows its hosts, test tries them")
+    case .mpirun(let path, let found): (mpirun, plan) = (path, found)
     }
     if let path = settings.text("mpirun_hostfile"), let placement = plan.placement {
       let hosts = placement.hosts.map { "\($0.entry.name) \($0.ranks) (line \($0.entry.line))" }
@@ -41,6 +43,10 @@ struct CheckCommand: ParsableCommand {
     var environment = context.environment
     for (name, value) in job.variables { environment[name] = value }
     for (name, value) in MPIRunCommand.variables(for: plan) { environment[name] = value }
+    if plan.remote.isSlurm {
+      show("ok", "the hosts are Slurm's, which are reached through Slurm alone: only the all-reduces are tried")
+      return try measure(plan, job, mpirun, environment)
+    }
     let selftest = try context.programs.path(of: "selftest")
     let result = try job.preflight(
       of: plan, mpirun: mpirun, programs: plan.program == selftest ? [] : [selftest], environment)
@@ -54,7 +60,13 @@ struct CheckCommand: ParsableCommand {
     }
     var chosen = plan
     if let network = result.advisedNetwork { chosen.networks = [network] }
-    do throws(Failure) { try job.measureNetwork(chosen, mpirun: mpirun, environment) } catch {
+    try measure(chosen, job, mpirun, environment)
+  }
+
+  private func measure(
+    _ plan: LaunchPlan, _ job: Job, _ mpirun: String, _ environment: Environment
+  ) throws(Failure) {
+    do throws(Failure) { try job.measureNetwork(plan, mpirun: mpirun, environment) } catch {
       show("error", "\(error)")
       fail(quietly: error)
     }

@@ -109,7 +109,7 @@ struct Job {
 
   private static func complete(_ plan: inout LaunchPlan, _ settings: Settings) throws(Failure) {
     plan.hostfilePath = Supervisor.hostfilePath
-    plan.binding = settings.text("binding") ?? "none"
+    plan.binding = settings.text("binding") ?? (settings.boolean("enable_cpu_affinity") ? "core" : "none")
     plan.networks = settings.list("network")
     plan.workingFolder = settings.text("working_folder")
     plan.isTagged = settings.boolean("tee")

@@ -72,6 +72,9 @@ struct LaunchOptions: ParsableArguments {
   @Option(name: names("mpirun_argument"), help: "A further argument of mpirun; may be repeated.")
   var mpirunArguments: [String] = []
 
+  @Flag(name: names("enable_cpu_affinity"), help: "Bind each thread to a core: --binding core.")
+  var enableCPUAffinity = false
+
   @Flag(name: names("tee"), help: "Put the rank in front of each line of output.")
   var tee = false
 
@@ -102,7 +105,8 @@ struct LaunchOptions: ParsableArguments {
       ("mixed_precision", mixedPrecision), ("gradient_accumulation_steps", accumulationSteps),
       ("remote_shell", remoteShell), ("ssh_port", sshPort), ("ssh_identity", sshIdentity),
       ("working_folder", workingFolder), ("log_dir", logFolder), ("tee", tee ? "true" : nil),
-      ("debug", debug ? "true" : nil), ("quiet", quiet ? "true" : nil),
+      ("enable_cpu_affinity", enableCPUAffinity ? "true" : nil), ("debug", debug ? "true" : nil),
+      ("quiet", quiet ? "true" : nil),
     ]
     let lists = [("network", network), ("export", export), ("include", include), ("exclude", exclude)]
     var flags: [String: [String]] = [:]

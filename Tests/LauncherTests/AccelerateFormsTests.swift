@@ -136,7 +136,7 @@ import Testing
         num_machines: 1
         num_processes: 3
         use_cpu: true
-        """, ranks: [3], ignored: ["enable_cpu_affinity", "fp8_config", "machine_rank", "use_cpu"], precision: "no"),
+        """, ranks: [3], ignored: ["fp8_config", "machine_rank", "use_cpu"], precision: "no"),
     Form(
       name: "the newest: parallelism_config, mpirun_config without mpirun_ccl",
       text: """
@@ -178,7 +178,7 @@ import Testing
         }
         """, ranks: [1],
       ignored: [
-        "downcast_bf16", "enable_cpu_affinity", "machine_rank", "main_training_function", "rdzv_backend",
+        "downcast_bf16", "machine_rank", "main_training_function", "rdzv_backend",
         "same_network", "tpu_use_cluster", "tpu_use_sudo", "use_cpu",
       ], precision: "no"),
     Form(
