@@ -106,8 +106,10 @@ package struct HostReport: Sendable, Equatable {
   ///   - daemon: the program of MPI that every host needs, if any.
   ///   - programs: their files; `summed` are those that must be the same everywhere.
   ///   - data: files or folders that must be the same everywhere.
-  static func question(
-    daemon: String?, mpirun: String, folder: String, programs: [String], summed: Set<String>, data: [String]
+  ///   - isThorough: whether large files are read too; else their sizes count.
+  package static func question(
+    daemon: String?, mpirun: String, folder: String, programs: [String], summed: Set<String>, data: [String],
+    isThorough: Bool
   ) -> String {
     var lines = ["PATH=$PATH:/usr/sbin:/sbin", "say() { echo \"\(marker)$*\"; }"]
     if let daemon { lines.append("command -v \(shellQuoted(daemon)) >/dev/null || say no-daemon") }
@@ -127,9 +129,14 @@ package struct HostReport: Sendable, Equatable {
     ]
     for path in data {
       let path = shellQuoted(path.utf8.first == UInt8(ascii: "-") ? "./\(path)" : path)
+      let all = "find -L \(path) -type f"
+      let sums =
+        isThorough
+        ? "\(all) -exec cksum {} +"
+        : "\(all) ! -size +64M -exec cksum {} +; \(all) -size +64M -exec stat -L -c '0 %s %n' {} +"
       lines.append(
-        "if [ -e \(path) ]; then find -L \(path) -type f -exec cksum {} + | head -n 1000 | "
-          + "while read -r sum; do say data \"$sum\"; done; else say no-data \(path); fi")
+        "if [ -e \(path) ]; then { \(sums); } | head -n 1000 | while read -r sum; do say data \"$sum\"; done; "
+          + "else say no-data \(path); fi")
     }
     return (lines + ["say end"]).joined(separator: "\n")
   }

@@ -16,6 +16,8 @@ public struct Preflight: Sendable {
   public var samePrograms: Set<String>
   /// Files and folders that must be the same on every host.
   public var data: [String] = []
+  /// Whether large files are compared by their content too, which takes its time.
+  public var isThorough = false
   /// Memory that each rank takes, where it is known.
   public var rankBytes: Int?
   /// Names of this machine.
@@ -95,7 +97,7 @@ public struct Preflight: Sendable {
       }
     return HostReport.question(
       daemon: plan.placement == nil || plan.remote.isSlurm ? nil : daemon, mpirun: mpirun, folder: folder,
-      programs: programs, summed: samePrograms, data: data)
+      programs: programs, summed: samePrograms, data: data, isThorough: isThorough)
   }
 
   /// The arguments of the remote shell, its own name first.

@@ -49,7 +49,7 @@ struct CheckCommand: ParsableCommand {
     }
     let selftest = try context.programs.path(of: "selftest")
     let result = try job.preflight(
-      of: plan, mpirun: mpirun, programs: plan.program == selftest ? [] : [selftest], environment)
+      of: plan, mpirun: mpirun, programs: plan.program == selftest ? [] : [selftest], isThorough: true, environment)
     for finding in result.findings {
       show(finding.kind == .fine ? "ok" : finding.kind.rawValue, "\(finding.failure)")
     }

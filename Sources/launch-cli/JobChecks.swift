@@ -14,8 +14,9 @@ extension Job {
   ///
   /// - Parameters:
   ///   - programs: further programs that the hosts need.
+  ///   - isThorough: whether large files of data are read too.
   func preflight(
-    of plan: LaunchPlan, mpirun: String, programs: [String] = [], _ environment: Environment
+    of plan: LaunchPlan, mpirun: String, programs: [String] = [], isThorough: Bool = false, _ environment: Environment
   ) throws(Failure) -> Preflight.Result {
     let shell = plan.remote.shell ?? "ssh"
     let others = (plan.placement?.hosts ?? []).contains { !ownNames.contains("\($0.entry.name)".lowercased()) }
@@ -29,8 +30,10 @@ extension Job {
       plan: plan, shellPath: path, mpirun: isStandard ? "mpirun" : mpirun,
       folder: plan.workingFolder ?? Self.presentFolder, programs: needed,
       samePrograms: Set(needed.filter(context.programs.isOwn)), ownNames: ownNames)
+    preflight.isThorough = isThorough
     if context.programs.isOwn(plan.program) {
       preflight.data = ["--model", "--data"].compactMap { Self.value(of: $0, in: plan.arguments) }
+      if isThorough && !preflight.data.isEmpty { preflight.seconds = 60 }
       preflight.rankBytes = rankBytes(of: plan, environment)
     }
     return try preflight.run(environment: environment)

@@ -58,21 +58,27 @@ import Testing
       says: "error   host fake1: its name is unknown: ssh: Could not resolve hostname"),
     Fault(
       name: "N7 host key unknown", shell: "echo 'Host key verification failed.' >&2; exit 255", status: 69,
-      says: "its key is unknown: Host key verification failed. (log in once by hand and accept it; try: "),
+      says:
+        "error   host fake1: its key is unknown: Host key verification failed. (log in once by hand and accept it; try: "
+    ),
     Fault(
       name: "N7 key refused", shell: "echo 'u@fake1: Permission denied (publickey).' >&2; exit 255", status: 69,
-      says: "refuses the key: u@fake1: Permission denied (publickey). (ssh-copy-id to it, or --ssh_identity FILE; try: "
+      says:
+        "error   host fake1: refuses the key: u@fake1: Permission denied (publickey). (ssh-copy-id to it, or --ssh_identity FILE; try: "
     ),
     Fault(
       name: "N7 refused", shell: "echo 'ssh: connect to host fake1 port 22: Connection refused' >&2; exit 255",
       status: 69,
-      says: "refuses ssh: ssh: connect to host fake1 port 22: Connection refused (start sshd there, or --ssh_port N"),
+      says:
+        "error   host fake1: refuses ssh: ssh: connect to host fake1 port 22: Connection refused (start sshd there, or --ssh_port N"
+    ),
     Fault(
       name: "N7 no route", shell: "echo 'ssh: connect to host fake1 port 22: No route to host' >&2; exit 255",
-      status: 69, says: "is not reached: ssh: connect to host fake1 port 22: No route to host (is it up"),
+      status: 69,
+      says: "error   host fake1: is not reached: ssh: connect to host fake1 port 22: No route to host (is it up"),
     Fault(
       name: "N7 black hole", shell: "echo 'ssh: connect to host fake1 port 22: Connection timed out' >&2; exit 255",
-      status: 69, says: "is not reached: ssh: connect"),
+      status: 69, says: "error   host fake1: is not reached: ssh: connect"),
     Fault(name: "N7 anything else", shell: "echo odd; exit 3", status: 69, says: "cannot be reached: odd (try: "),
     Fault(name: "N7 agent hangs", shell: "exec sleep 600", status: 69, says: "no answer within 15 s (try: "),
     Fault(
@@ -161,6 +167,22 @@ import Testing
       shell: "shift; exec sh -c \"$(printf '%s\\n' \"$*\" | sed 's,-e \(data) ,-e /nonexistent ,')\"", program: program)
     #expect(none.text.contains("error   host fake1: has no \(data) (copy it to the same path there)"), "\(none.text)")
     #expect(none.status == 66)
+  }
+
+  /// Before a job, large files count by their sizes; `check` reads them.
+  @Test(arguments: [false, true]) func largeFiles(_ isThorough: Bool) throws {
+    let folder = try temporaryFolder()
+    defer { _ = try? run("/bin/rm", ["-rf", folder]) }
+    try writeAtomically([1, 2, 3], to: "\(folder)/small")
+    try writeAtomically([], to: "\(folder)/large")
+    truncate("\(folder)/large", 65 << 20)
+    let question = HostReport.question(
+      daemon: nil, mpirun: "mpirun", folder: "/", programs: [], summed: [], data: [folder], isThorough: isThorough)
+    let report = try #require(HostReport(try run("/bin/sh", ["-c", question]).text))
+    #expect(report.isComplete)
+    #expect(report.dataSums["\(folder)/small"]?.hasSuffix(" 3") == true)
+    #expect((report.dataSums["\(folder)/large"] == "0 \(65 << 20)") == !isThorough, "\(report.dataSums)")
+    #expect(report.dataSums.count == 2)
   }
 
   @Test func memory() throws {

@@ -54,6 +54,13 @@ import Testing
     #expect(result.stderr.contains("mpirun is not on the PATH"))
   }
 
+  @Test func affinityIsBindingToCores() throws {
+
+    let words = ["--dry_run", "-n", "2", "--num_cpu_threads_per_process", "1", "--enable-cpu-affinity", "true"]
+    let dry = try run("\(binaries)/launch", words)
+    #expect(dry.text.contains("  --bind-to core ") || dry.stderr.contains("binding: core, but 2 ranks"), "\(dry.text)")
+  }
+
   @Test func helpIsShown() throws {
     let result = try launch("-n", "2", "--help")
     #expect(result.status == 0)
