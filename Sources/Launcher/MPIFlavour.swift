@@ -1,4 +1,5 @@
 import FileSystem
+import Glibc
 
 /// The kinds of MPI whose `mpirun` the launcher knows, each with flags of its own.
 public enum MPIFlavour: String, Sendable, Equatable, CaseIterable {
@@ -46,6 +47,13 @@ public enum MPIFlavour: String, Sendable, Equatable, CaseIterable {
         hint: "name another with --mpirun PATH")
     }
     self = flavour
+  }
+
+  /// What to start in place of the `mpirun` at `path`: Intel's is a script that does not hand on signals to the program
+  /// beside it.
+  public func program(for path: String) -> String {
+    let direct = "\(parent(of: path))/mpiexec.hydra"
+    return self == .intel && access(direct, X_OK) == 0 ? direct : path
   }
 }
 

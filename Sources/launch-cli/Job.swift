@@ -94,7 +94,7 @@ struct Job {
       }
       try MPIRunCommand.check(plan)
     }
-    start = isSrun ? .srun(path: starter, plan) : .mpirun(path: starter, plan)
+    start = isSrun ? .srun(path: starter, plan) : .mpirun(path: plan.flavour.program(for: starter), plan)
   }
 
   /// The path of what starts the ranks.

@@ -96,10 +96,19 @@ struct CheckClusterTests {
     let status = try run("\(binaries)/launch", options + ["sh", "-c", "exit 7"])
     #expect(status.status == 7)
     let killed = try run(
-      "\(binaries)/launch", options + ["sh", "-c", "if [ \(rank) = 1 ]; then kill -9 $$; fi; exec sleep 600"])
+      "\(binaries)/launch", options + ["sh", "-c", "if [ \(rank) = 1 ]; then kill -9 $$; fi; exec sleep 2"])
     // Hydra's own status says less.
     #expect(flavour.isOpenMPI ? killed.status == 75 : killed.status != 0, "\(killed.stderr)")
     #expect(killed.seconds < 10)
+    // Also when the launcher is killed, nothing stays.
+    let running = try Running(
+      "\(binaries)/launch", (options + ["sh", "-c", "echo $LOCKSTEP_RUN_ID; exec sleep 600"]).map { Array($0.utf8) })
+    try #require(running.wait { running.output().utf8.count { $0 == 10 } == 2 })
+    let left = try #require(running.output().split(separator: "\n").first.map(String.init))
+    kill(running.child.pid, SIGKILL)
+    #expect(running.wait(seconds: 10) { JobProcesses.find(runID: left).isEmpty }, "\(flavour)")
+    _ = JobProcesses.kill(runID: left)
+    _ = running.finish()
     let id = job.lines.first?.split(separator: " ").last.map(String.init)
     #expect(JobProcesses.find(runID: try #require(id)).isEmpty)
   }
