@@ -41,6 +41,7 @@ let package = Package(
     .executable(name: "finetune", targets: ["finetune"]),
     .executable(name: "inspect", targets: ["inspect"]),
     .executable(name: "bench", targets: ["bench"]),
+    .executable(name: "selftest", targets: ["selftest"]),
     .library(name: "Training", targets: ["Training"]),
   ],
   dependencies: [
@@ -81,7 +82,12 @@ let package = Package(
       name: "inspect", dependencies: ["Training", "ProgramSupport", argumentParser], path: "Sources/programs/inspect",
       linkerSettings: staticRuntime),
     .executableTarget(
-      name: "bench", dependencies: ["Training", "Kernels", "ProgramSupport", argumentParser], path: "Sources/programs/bench",
+      name: "bench", dependencies: ["Training", "Kernels", "ProgramSupport", argumentParser],
+      path: "Sources/programs/bench",
+      linkerSettings: staticRuntime),
+    .executableTarget(
+      name: "selftest", dependencies: ["Training", "Corpus", "ProgramSupport", argumentParser],
+      path: "Sources/programs/selftest",
       linkerSettings: staticRuntime),
     .executableTarget(
       name: "raw-training-loop", dependencies: ["Training"], path: "Examples/RawTrainingLoop",

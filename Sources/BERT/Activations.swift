@@ -56,6 +56,8 @@ final class Activations {
   var rowScratch: UnsafeMutablePointer<Float> { rowScratches[0] }
 
   private let floats: [UnsafeMutablePointer<Float>]
+  /// Floats of all of them together.
+  let floatCount: Int
 
   init(_ configuration: BertConfiguration, limits: BatchLimits, keepsForBackward: Bool, threads: Int) {
     self.limits = limits
@@ -65,7 +67,9 @@ final class Activations {
     let perToken = tokens * hiddenSize
     let square = limits.length * limits.length
     var floats: [UnsafeMutablePointer<Float>] = []
+    var floatCount = 0
     func allocate(_ count: Int) -> UnsafeMutablePointer<Float> {
+      floatCount += count
       floats.append(allocateFloats(count))
       return floats[floats.count - 1]
     }
@@ -109,6 +113,7 @@ final class Activations {
     }
     rowScratches = (0..<threads).map { _ in allocate(max(hiddenSize, configuration.intermediateSize) + 3) }
     self.floats = floats
+    self.floatCount = floatCount
   }
 
   deinit {

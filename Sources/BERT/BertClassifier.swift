@@ -46,6 +46,9 @@ public final class BertClassifier {
   /// The largest batch.
   public var limits: BatchLimits { memory.limits }
 
+  /// Bytes of activations and scratch for a batch of the largest size; those that no batch reaches take no memory.
+  public var activationBytes: Int { memory.floatCount * MemoryLayout<Float>.stride }
+
   /// Logits `[sequences, labels]` of the last forward.
   public var logits: UnsafeBufferPointer<Float> {
     UnsafeBufferPointer(start: memory.logits, count: (current?.input.sequences ?? 0) * configuration.labels)

@@ -1,5 +1,7 @@
 /// Everything that decides how a job starts; `MPIRunCommand` turns it into an argument vector.
 public struct LaunchPlan: Sendable, Equatable {
+  /// Whose `mpirun` starts it.
+  public var flavour = MPIFlavour.openMPI4
   /// Path of the program, with a slash in it.
   public var program: String
   /// The program's arguments, verbatim.
@@ -47,6 +49,14 @@ public struct LaunchPlan: Sendable, Equatable {
       self.port = port
       self.identity = identity
     }
+
+    /// What ssh is told: never to ask for a password, and not to wait long.
+    var sshOptions: [String] {
+      var words = ["-o BatchMode=yes", "-o ConnectTimeout=10", "-o ServerAliveInterval=5"]
+      if let port { words.append("-p \(port)") }
+      if let identity { words.append("-i \(identity)") }
+      return words
+    }
   }
 
   public init(
@@ -65,6 +75,9 @@ public struct LaunchPlan: Sendable, Equatable {
 
   /// Whether there are more ranks than cores: Open MPI must be told to allow it. With a hostfile the slots decide.
   public var isOversubscribed: Bool { placement == nil && ranks > cores }
+
+  /// Whether a rank that waits takes the core from one that works, unless told not to.
+  var mustYield: Bool { placement == nil && ranks * threadsPerRank > cores }
 
   /// Ranks when nobody says how many: one a core, up to four.
   public static func defaultRanks(cores: Int) -> Int { min(max(cores, 1), 4) }

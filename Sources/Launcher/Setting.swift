@@ -7,10 +7,22 @@ public struct Setting: Sendable {
     case boolean
     case text
     case choice([String])
-    /// Texts; in flags and variables with commas between them.
-    case list
+    /// Networks or interfaces.
+    case networks
+    /// Names of environment variables.
+    case variables
+    /// Names of hosts.
+    case hosts
     /// Texts that may hold commas: one a flag.
     case words
+
+    /// Whether there may be several values.
+    var isList: Bool {
+      switch self {
+      case .networks, .variables, .hosts, .words: true
+      case .integer, .boolean, .text, .choice: false
+      }
+    }
   }
 
   /// The name, which is also the flag's: `num_processes` is `--num_processes`.
@@ -44,8 +56,14 @@ public struct Setting: Sendable {
       name: "launcher", kind: .choice(["mpirun", "srun"]), path: ["lockstep", "launcher"],
       help: "what starts the ranks; srun inside a Slurm allocation only"),
     Setting(
+      name: "mpirun", kind: .text, variables: ["LOCKSTEP_MPIRUN"], path: ["lockstep", "mpirun"],
+      help: "path of the mpirun to use, where it is not the first on the PATH"),
+    Setting(
       name: "binding", kind: .choice(["none", "core", "socket", "numa"]), path: ["lockstep", "binding"],
       help: "what a rank is bound to"),
+    Setting(
+      name: "enable_cpu_affinity", kind: .boolean, path: ["enable_cpu_affinity"],
+      help: "bind each thread to a core, where binding says nothing"),
     Setting(
       name: "mixed_precision", kind: .choice(["no", "bf16"]), variables: ["ACCELERATE_MIXED_PRECISION"],
       path: ["mixed_precision"], help: "precision of matrix products"),
@@ -58,7 +76,8 @@ public struct Setting: Sendable {
       help: "check every collective"),
     Setting(name: "quiet", kind: .boolean, path: ["lockstep", "quiet"], help: "say nothing but errors"),
     Setting(
-      name: "network", kind: .list, path: ["lockstep", "network"], help: "networks between the hosts: 10.0.0.0/24, eth0"
+      name: "network", kind: .networks, path: ["lockstep", "network"],
+      help: "networks between the hosts: 10.0.0.0/24, eth0"
     ),
     Setting(
       name: "remote_shell", kind: .text, path: ["lockstep", "remote_shell"],
@@ -67,9 +86,10 @@ public struct Setting: Sendable {
       name: "ssh_port", kind: .integer(1...65_535), path: ["lockstep", "ssh_port"], help: "port of sshd on the hosts"),
     Setting(name: "ssh_identity", kind: .text, path: ["lockstep", "ssh_identity"], help: "private key for ssh"),
     Setting(
-      name: "export", kind: .list, path: ["lockstep", "export"], help: "variables of this environment that ranks get"),
-    Setting(name: "include", kind: .list, path: ["lockstep", "include"], help: "use these hosts only"),
-    Setting(name: "exclude", kind: .list, path: ["lockstep", "exclude"], help: "leave out these hosts"),
+      name: "export", kind: .variables, path: ["lockstep", "export"],
+      help: "variables of this environment that ranks get"),
+    Setting(name: "include", kind: .hosts, path: ["lockstep", "include"], help: "use these hosts only"),
+    Setting(name: "exclude", kind: .hosts, path: ["lockstep", "exclude"], help: "leave out these hosts"),
     Setting(
       name: "working_folder", kind: .text, path: ["lockstep", "working_folder"], help: "folder that ranks start in"),
     Setting(
@@ -115,11 +135,46 @@ public struct Setting: Sendable {
       guard !text.isEmpty else { throw refuse("a text that is not empty") }
       guard !text.utf8.contains(where: { $0 < 0x20 || $0 == 0x7F }) else { throw refuse("no control characters") }
       return .text(text)
-    case .list:
-      return .list(text.split(separator: ",").map(String.init))
+    case .networks, .variables, .hosts:
+      let items = text.utf8.split(separator: UInt8(ascii: ",")).map { String(Substring($0)) }
+      for item in items { try checkItem(item, at: place, status: status) }
+      return .list(items)
     case .words:
       return .list([text])
     }
+  }
+
+  /// Checks one value of a list, which stands at `place`.
+  func checkItem(_ text: String, at place: String, status: ExitStatus) throws(Failure) {
+    let isFine: Bool
+    let expected: String
+    switch kind {
+    case .networks:
+      isFine = text.utf8.allSatisfy { isLetterOrDigit($0) || "./:_-".utf8.contains($0) }
+      expected = "a network as 10.0.0.0/24 or an interface as eth0"
+    case .variables:
+      isFine = text.utf8.allSatisfy { isLetterOrDigit($0) || $0 == UInt8(ascii: "_") }
+      expected = "the name of a variable, without value"
+    case .hosts:
+      _ = try HostName(text, at: place)
+      return
+    case .words:
+      isFine = !text.utf8.contains(0)
+      expected = "text without NUL"
+    case .integer, .boolean, .text, .choice: return
+    }
+    guard isFine, kind == .words || !text.isEmpty && text.utf8.first != UInt8(ascii: "-") else {
+      throw Failure(status, at: place, "\"\(text)\", expected \(expected)")
+    }
+  }
+}
+
+private func isLetterOrDigit(_ byte: UInt8) -> Bool {
+  switch byte {
+  case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+    UInt8(ascii: "a")...UInt8(ascii: "z"):
+    true
+  default: false
   }
 }
 

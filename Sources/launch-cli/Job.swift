@@ -19,11 +19,14 @@ struct Job {
   /// Variables that the program gets, besides those that it inherits.
   let variables: [(name: String, value: String)]
   let warnings: [String]
+  /// Whether nothing but errors is said.
+  let isQuiet: Bool
 
   init(
     context: LaunchContext, settings: Settings, threadRanks: String?, debugger: String?, command: [String]
   ) throws(Failure) {
     self.context = context
+    isQuiet = settings.boolean("quiet")
     let threadRankCount = try Self.threadRanks(threadRanks, settings)
     let path = try context.programs.path(of: command[0])
     let cluster = try ClusterPlan(
@@ -54,6 +57,7 @@ struct Job {
     if settings.integer("gradient_accumulation_steps") != nil && insertedArguments.isEmpty {
       notes.append("gradient_accumulation_steps has no effect on \(command[0]), which has no such option of ours")
     }
+    notes += Self.foreignVariables(context.environment)
     warnings = notes
     var variables = Self.variables(settings, threads: threads, environment: context.environment)
     if let threadRankCount { variables.append(("LOCKSTEP_IN_PROCESS", "\(threadRankCount)")) }
@@ -70,10 +74,7 @@ struct Job {
         .usage, at: "--debugger", "\(debugger) with \(cluster.ranks) ranks, expected one process",
         hint: "--num_processes 1, or --in_process \(cluster.ranks)")
     }
-    let name = isSrun ? "srun" : "mpirun"
-    guard let starter = context.programs.find(name) else {
-      throw Failure(.unavailable, "\(name) is not on the PATH", hint: isSrun ? nil : "apt-get install openmpi-bin")
-    }
+    let starter = try Self.starter(settings, context, isSrun: isSrun)
     var plan = LaunchPlan(
       program: path, arguments: insertedArguments + arguments, ranks: cluster.ranks, threadsPerRank: threads,
       cores: context.cores.usable,
@@ -81,12 +82,31 @@ struct Job {
       placement: cluster.placement)
     try Self.complete(&plan, settings)
     plan.remote.isSlurm = cluster.isSlurm
-    start = isSrun ? .srun(path: starter, plan) : .mpirun(path: starter, plan)
+    if !isSrun {
+      plan.flavour = try MPIFlavour(mpirun: starter, environment: context.environment)
+      if !plan.flavour.isOpenMPI, context.programs.isOwn(path) {
+        throw Failure(
+          .unavailable, at: starter, "is \(plan.flavour.rawValue)'s, but \(command[0]) is built with Open MPI",
+          hint: "name Open MPI's with --mpirun PATH")
+      }
+      try MPIRunCommand.check(plan)
+    }
+    start = isSrun ? .srun(path: starter, plan) : .mpirun(path: plan.flavour.program(for: starter), plan)
+  }
+
+  /// The path of what starts the ranks.
+  private static func starter(_ settings: Settings, _ context: LaunchContext, isSrun: Bool) throws(Failure) -> String {
+    if !isSrun, let path = settings.text("mpirun") { return try context.programs.path(of: path) }
+    let name = isSrun ? "srun" : "mpirun"
+    guard let starter = context.programs.find(name) else {
+      throw Failure(.unavailable, "\(name) is not on the PATH", hint: isSrun ? nil : "apt-get install openmpi-bin")
+    }
+    return starter
   }
 
   private static func complete(_ plan: inout LaunchPlan, _ settings: Settings) throws(Failure) {
     plan.hostfilePath = Supervisor.hostfilePath
-    plan.binding = settings.text("binding") ?? "none"
+    plan.binding = settings.text("binding") ?? (settings.boolean("enable_cpu_affinity") ? "core" : "none")
     plan.networks = settings.list("network")
     plan.workingFolder = settings.text("working_folder")
     plan.isTagged = settings.boolean("tee")
@@ -97,22 +117,17 @@ struct Job {
     if let identity = plan.remote.identity, identity.contains(" ") {
       throw Failure(.usage, at: "ssh_identity", "\"\(identity)\", expected no spaces: Open MPI splits there")
     }
-    for network in plan.networks {
-      let isPlain = network.utf8.allSatisfy { byte in
-        (0x30...0x39).contains(byte) || (0x41...0x5A).contains(byte) || (0x61...0x7A).contains(byte)
-          || "./:_-".utf8.contains(byte)
-      }
-      guard isPlain, !network.isEmpty, network.utf8.first != 0x2D else {
-        throw Failure(
-          .usage, at: "network", "\"\(network)\", expected a network as 10.0.0.0/24 or an interface as eth0")
-      }
+  }
+
+  /// What the environment says to MPI besides the launcher, which may surprise.
+  private static func foreignVariables(_ environment: Environment) -> [String] {
+    let timeout = environment["MPIEXEC_TIMEOUT"].map {
+      ["MPIEXEC_TIMEOUT=\($0) (variable) is not passed on: it would end the job after that time"]
     }
-    for name in settings.list("export") {
-      guard !name.isEmpty, name.utf8.allSatisfy({ $0 > 0x20 && $0 != 0x3D && $0 < 0x7F }), name.utf8.first != 0x2D
-      else {
-        throw Failure(.usage, at: "export", "\"\(name)\", expected the name of a variable, without value")
+    return (timeout ?? [])
+      + ["OMPI_MCA_", "PRTE_MCA_", "PMIX_MCA_", "I_MPI_", "HYDRA_"].flatMap {
+        environment.variables(withPrefix: $0).map { "\($0.name)=\($0.value) (variable) is in force" }
       }
-    }
   }
 
   private static func threadRanks(_ text: String?, _ settings: Settings) throws(Failure) -> Int? {
@@ -157,36 +172,15 @@ struct Job {
     case .directly(let words):
       return text + (words + arguments).map(shellQuoted).joined(separator: " ") + "\n"
     case .mpirun(let path, let plan):
-      let hosts = plan.placement.map { placement in
+      let hosts = MPIRunCommand.hostfile(for: plan).map { hostfile in
         "# the hostfile \(plan.hostfilePath):\n"
-          + placement.hostfile.split(separator: "\n").map { "#   \($0)\n" }.joined()
+          + hostfile.split(separator: "\n").map { "#   \($0)\n" }.joined()
       }
-      return text + (hosts ?? "") + MPIRunCommand.commented(path, for: plan)
+      let own = MPIRunCommand.variables(for: plan).map { "\($0.name)=\(shellQuoted($0.value))\n" }.joined()
+      return text + own + (hosts ?? "") + MPIRunCommand.commented(path, for: plan)
     case .srun(let path, let plan):
       return text + MPIRunCommand.commented(path, "Slurm", SrunCommand.options(for: plan))
     }
-  }
-
-  private static var presentFolder: String {
-    guard let folder = getcwd(nil, 0) else { return "/" }
-    defer { free(folder) }
-    return String(cString: folder)
-  }
-
-  /// Asks the other hosts whether they can take part.
-  private func checkHosts(of plan: LaunchPlan, _ environment: Environment) throws(Failure) {
-    let own = ["localhost", "127.0.0.1", context.hostName]
-    let others = (plan.placement?.hosts ?? []).map(\.entry).filter { !own.contains($0.name.description) }
-    if others.isEmpty || plan.remote.isSlurm { return }
-    let shell = plan.remote.shell ?? "ssh"
-    guard let path = shell.contains("/") ? shell : context.programs.find(shell) else {
-      throw Failure(.unavailable, at: shell, "is not on the PATH", hint: "apt-get install openssh-client")
-    }
-    let folder = plan.workingFolder ?? Self.presentFolder
-    try Preflight(
-      remote: plan.remote, shellPath: path, program: plan.program, folder: folder,
-      mustBeSame: plan.program.hasPrefix(context.programs.folder + "/")
-    ).check(others, environment: environment)
   }
 
   /// Runs the job and ends this process with its status.
@@ -196,12 +190,15 @@ struct Job {
     var environment = context.environment
     environment["LOCKSTEP_TERMINAL_COLUMNS"] = nil
     environment["LOCKSTEP_IN_PROCESS"] = nil
+    environment["MPIEXEC_TIMEOUT"] = nil
     for (name, value) in variables { environment[name] = value }
     switch start {
     case .directly(let words):
       throw execute(path: words[0], arguments: words.map { Array($0.utf8) } + verbatim, environment: environment)
     case .mpirun(let path, let plan):
-      try checkHosts(of: plan, environment)
+      let plan = try checkedHosts(of: plan, mpirun: path, environment)
+      for (name, value) in MPIRunCommand.variables(for: plan) { environment[name] = value }
+      if let folder = plan.logFolder { try makeDirectory(folder) }
       try supervise([path] + MPIRunCommand.arguments(for: plan), plan, verbatim, environment)
     case .srun(let path, let plan):
       try supervise([path] + SrunCommand.arguments(for: plan), plan, verbatim, environment)
@@ -215,7 +212,7 @@ struct Job {
     var supervisor = Supervisor(launcher: context.launcher, runID: JobProcesses.newRunID(), say: say)
     supervisor.isLocal = plan.placement == nil && !plan.remote.isSlurm
     let verdict = try supervisor.run(
-      words + verbatim, environment: environment, hostfile: plan.placement?.hostfile)
+      words + verbatim, environment: environment, hostfile: MPIRunCommand.hostfile(for: plan))
     if let message = verdict.message { say("error: \(message)") }
     exit(verdict.status)
   }

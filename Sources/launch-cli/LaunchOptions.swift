@@ -29,6 +29,10 @@ struct LaunchOptions: ParsableArguments {
   @Option(name: names("launcher"), help: "What starts the ranks: mpirun or, inside a Slurm allocation, srun.")
   var starter: String?
 
+  @Option(
+    name: names("mpirun"), help: "The mpirun to use: of Open MPI, MPICH or Intel MPI. Default: the first on the PATH.")
+  var mpirun: String?
+
   @Option(name: names("binding"), help: "What a rank is bound to: none, core, socket or numa.")
   var binding: String?
 
@@ -68,6 +72,9 @@ struct LaunchOptions: ParsableArguments {
   @Option(name: names("mpirun_argument"), help: "A further argument of mpirun; may be repeated.")
   var mpirunArguments: [String] = []
 
+  @Flag(name: names("enable_cpu_affinity"), help: "Bind each thread to a core: --binding core.")
+  var enableCPUAffinity = false
+
   @Flag(name: names("tee"), help: "Put the rank in front of each line of output.")
   var tee = false
 
@@ -94,11 +101,12 @@ struct LaunchOptions: ParsableArguments {
     let single: [(String, String?)] = [
       ("num_processes", rankCount), ("num_machines", machineCount), ("mpirun_hostfile", hostfile),
       ("ranks_per_host", ranksPerHost), ("num_cpu_threads_per_process", threadsPerRank), ("binding", binding),
-      ("launcher", starter),
+      ("launcher", starter), ("mpirun", mpirun),
       ("mixed_precision", mixedPrecision), ("gradient_accumulation_steps", accumulationSteps),
       ("remote_shell", remoteShell), ("ssh_port", sshPort), ("ssh_identity", sshIdentity),
       ("working_folder", workingFolder), ("log_dir", logFolder), ("tee", tee ? "true" : nil),
-      ("debug", debug ? "true" : nil), ("quiet", quiet ? "true" : nil),
+      ("enable_cpu_affinity", enableCPUAffinity ? "true" : nil), ("debug", debug ? "true" : nil),
+      ("quiet", quiet ? "true" : nil),
     ]
     let lists = [("network", network), ("export", export), ("include", include), ("exclude", exclude)]
     var flags: [String: [String]] = [:]

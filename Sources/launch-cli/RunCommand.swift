@@ -27,11 +27,19 @@ struct RunCommand: ParsableCommand {
   @Argument(parsing: .captureForPassthrough, help: "PROGRAM and its arguments.")
   var command: [String] = []
 
+  /// Commands that nobody means as a PROGRAM; `env` may well be one.
+  private static let commandsOnly = ["test", "check", "config", "pack", "estimate-memory", "completions"]
+
   func run() throws {
     if let first = command.first, first.utf8.first == UInt8(ascii: "-") {
       guard first == "--help" || first == "-h" else { throw RefusedFlags.refusal(first) }
       print(Launch.helpMessage(for: RunCommand.self))
       return
+    }
+    if let first = command.first, Self.commandsOnly.contains(first) {
+      throw Failure(
+        .usage, at: first, "is a command of the launcher, expected in front of the options",
+        hint: "./launch \(first) …; a program of that name needs its path")
     }
     guard fcntl(STDOUT_FILENO, F_GETFD) >= 0, fcntl(STDERR_FILENO, F_GETFD) >= 0 else {
       throw Failure(.ioError, "stdout or stderr is closed, expected both open")

@@ -38,7 +38,7 @@ import Testing
     #expect(result.stderr.utf8.filter { $0 == 10 }.count == 1, "expected one line, got: \(result.stderr)")
   }
 
-  @Test func argumentsPassByteForByte() throws {
+  @Test("L11 arguments of any bytes") func argumentsPassByteForByte() throws {
     let odd: [[UInt8]] =
       ["a b", "it's \"q\"", "$(x) `y` ${z}", "a\nb", "-n", "--help", "", "ÄÖ€", "*", "\\", "\t", "--", "-x"]
       .map { Array($0.utf8) } + [[0x66, 0xFF, 0xFE]]
@@ -98,7 +98,7 @@ import Testing
     #expect(try launch("-n", "2", "--debugger", "echo", "sh").status == 64)
   }
 
-  @Test func aJobInsideARank() throws {
+  @Test("L8 a job inside a rank") func aJobInsideARank() throws {
     let result = try launch("-n", "2", "\(binaries)/launch", "-n", "2", "sh", "-c", "echo $OMPI_COMM_WORLD_SIZE")
     #expect(result.text == "2\n2\n2\n2\n")
     #expect(result.status == 0)
@@ -107,7 +107,14 @@ import Testing
   @Test func dryRunPrintsWhatRuns() throws {
     let folder = try temporaryFolder()
     defer { unlink("\(folder)/mpirun"); rmdir(folder) }
-    try writeAtomically(Array("#!/bin/sh\nprintf '%s\\n' \"$0\" \"$@\"\n".utf8), to: "\(folder)/mpirun")
+    try writeAtomically(
+      Array(
+        """
+        #!/bin/sh
+        [ "$1" = --version ] && echo 'mpirun (Open MPI) 4.1.4' && exit
+        printf '%s\\n' "$0" "$@"
+
+        """.utf8), to: "\(folder)/mpirun")
     chmod("\(folder)/mpirun", 0o755)
     let path = ["PATH": "\(folder):/usr/bin:/bin"]
     let words = ["-n", "3", "sh", "-c", "a 'b' # c", "--np"]
