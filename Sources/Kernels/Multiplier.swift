@@ -20,6 +20,9 @@ public final class Multiplier {
   /// What a product is for.
   public enum Pass: Sendable { case forward, backward }
 
+  /// Whether a product has many lines or a few, of which most of its time in tiles would be packing.
+  public enum Lines: Sendable { case many, few }
+
   public let precision: ProductPrecision
   public let threads: ThreadPool
   /// One for each thread; none where BLAS is faster.
@@ -58,11 +61,10 @@ public final class Multiplier {
 
   /// C = A · B, or C += A · B, as `matrixProduct`.
   public func product(
-    _ pass: Pass, rows: Int, columns: Int, depth: Int, _ a: MatrixOperand, _ b: MatrixOperand,
+    _ pass: Pass, of lines: Lines, rows: Int, columns: Int, depth: Int, _ a: MatrixOperand, _ b: MatrixOperand,
     into output: UnsafeMutablePointer<Float>, outputStride: Int, _ mode: OutputMode = .overwrite
   ) {
-    // Of a product with few lines most would be packing.
-    let usesTiles = !tiles.isEmpty && rows >= 16 && columns >= 16 && depth >= 16
+    let usesTiles = !tiles.isEmpty && lines == .many
     let parts = pass == .forward ? parts.forward : parts.backward
     func part(_ thread: Int, _ rowPart: Range<Int>, _ columnPart: Range<Int>) {
       let left = a.fromRow(rowPart.lowerBound)

@@ -86,7 +86,6 @@ import Testing
       "echo $LOCKSTEP_MIXED_PRECISION")
     #expect(result.text == "bf16\n")
     #expect(result.stderr.contains("note: gradient_accumulation_steps has no effect on sh"))
-    #expect(result.stderr.contains("note: bf16 is passed on"))
     #expect(try launch("-q", "-n", "1", "--mixed_precision", "bf16", "true").stderr.isEmpty)
     let dry = try launch("--dry-run", "-n", "1", "--gradient_accumulation_steps", "4", "finetune", "--epochs", "1")
     #expect(dry.text.hasSuffix("/finetune --gradient-accumulation-steps 4 --epochs 1\n"), "\(dry.stderr)")
