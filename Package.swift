@@ -62,7 +62,9 @@ let package = Package(
     .target(name: "Datasets", dependencies: ["Tokenization", "FileSystem"]),
     .target(name: "Corpus", dependencies: ["FileSystem"]),
     .target(name: "Safetensors", dependencies: ["FileSystem"]),
-    .target(name: "Collectives", dependencies: ["CMPI", "FileSystem"]),
+    // What a rank and the launcher's process beside it share.
+    .target(name: "RankRecord", dependencies: ["CProcess"]),
+    .target(name: "Collectives", dependencies: ["CMPI", "RankRecord", "FileSystem"]),
     .target(
       name: "Training",
       dependencies: [
@@ -82,7 +84,7 @@ let package = Package(
       linkerSettings: staticRuntime),
 
     // The front-end: links neither MPI nor BLAS.
-    .target(name: "Launcher", dependencies: ["FileSystem", "CProcess", .product(name: "Yams", package: "Yams")]),
+    .target(name: "Launcher", dependencies: ["FileSystem", "RankRecord", "CProcess", .product(name: "Yams", package: "Yams")]),
     .executableTarget(
       name: "launch-cli", dependencies: ["Launcher", "FileSystem", argumentParser],
       linkerSettings: staticRuntimeWithFoundation),

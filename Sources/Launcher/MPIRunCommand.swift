@@ -35,8 +35,6 @@ public enum MPIRunCommand {
       comment: plan.binding == "none" ? "the default would pin a rank and all its threads to one core" : "as asked")
     add("--stdin", "none", comment: "no rank reads the terminal")
     if let folder = plan.workingFolder { add("--wdir", folder, comment: "the folder that ranks start in") }
-    if plan.isTagged { add("--tag-output", comment: "the rank in front of each line") }
-    if let folder = plan.logFolder { add("--output-filename", folder, comment: "a file of output per rank") }
     add("--mca", "orte_abort_on_non_zero_status", "1", comment: "one rank failed: end them all")
     add("--mca", "orte_base_help_aggregate", "0", comment: "every rank's message, none folded")
     if plan.placement == nil, plan.ranks * plan.threadsPerRank > plan.cores {
@@ -49,6 +47,7 @@ public enum MPIRunCommand {
       add("-x", name, comment: "exported to every rank")
     }
     if !plan.extraArguments.isEmpty { options.append(Option(plan.extraArguments, "as asked")) }
+    if !plan.keeper.isEmpty { options.append(Option(plan.keeper, "stands beside each rank and reports on it")) }
     options.append(Option([plan.program] + plan.arguments, "the program, with its arguments"))
     return options
   }

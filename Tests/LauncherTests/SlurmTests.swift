@@ -138,15 +138,14 @@ import Testing
     let plan = plan {
       $0.binding = "core"
       $0.workingFolder = "/w"
-      $0.isTagged = true
-      $0.logFolder = "/l"
+      $0.keeper = ["/launch", "--keep-rank", "1000", "--"]
       $0.extraArguments = ["--mca", "btl", "self,tcp"]
       $0.isRoot = true
       $0.remote.isSlurm = true
     }
     #expect(
       plan == ["--hostfile", "/h", "--np", "3", "--allow-run-as-root", "--map-by", "slot", "--bind-to", "core"]
-        + ["--stdin", "none", "--wdir", "/w", "--tag-output", "--output-filename", "/l"] + Self.ends + Self.keepAlive
-        + ["-x", "OPAL_OUTPUT_STDERR_FD=2", "--mca", "btl", "self,tcp", "/p"])
+        + ["--stdin", "none", "--wdir", "/w"] + Self.ends + Self.keepAlive
+        + ["-x", "OPAL_OUTPUT_STDERR_FD=2", "--mca", "btl", "self,tcp", "/launch", "--keep-rank", "1000", "--", "/p"])
   }
 }

@@ -1,0 +1,338 @@
+import CProcess
+import FileSystem
+import Glibc
+import RankRecord
+
+/// The launcher's binary as the parent of one rank, on the rank's host: mpirun starts it in the program's place.
+///
+/// It starts the program, sends what that writes and how it fares to the launcher, tells a rank that is to stop, and
+/// leaves no process of it behind: what the rank's descendants leave becomes the keeper's own child.
+public enum Keeper {
+  /// The first argument that makes the launcher's own binary a keeper.
+  public static let marker = "--keep-rank"
+
+  /// A debugger in front of one rank, on the user's terminal.
+  public struct Debugger: Equatable, Sendable {
+    public var rank: Int
+    /// The terminal's device; empty where there is none.
+    public var terminal: String
+    /// The debugger with its options.
+    public var words: [String]
+
+    public init(rank: Int, terminal: String, words: [String]) {
+      self.rank = rank
+      self.terminal = terminal
+      self.words = words
+    }
+  }
+
+  /// The words that go in front of the program and its arguments.
+  public static func words(launcher: String, intervalMilliseconds: Int, debugger: Debugger? = nil) -> [String] {
+    var words = [launcher, marker, "\(intervalMilliseconds)"]
+    if let debugger {
+      words += ["\(debugger.rank)", debugger.terminal, "\(debugger.words.count)"] + debugger.words
+    }
+    return words + ["--"]
+  }
+
+  /// Acts as the keeper where `arguments` (the process's own, as bytes) ask for it, and ends with the rank; returns
+  /// otherwise.
+  public static func runIfAsked(_ arguments: [[UInt8]]) -> Failure? {
+    guard arguments.count >= 5, arguments[1].elementsEqual(marker.utf8) else { return nil }
+    let texts = arguments.map { String(decoding: $0, as: UTF8.self) }
+    guard let interval = Int(texts[2]), interval >= 10 else {
+      return Failure(.usage, at: marker, "\"\(texts[2])\", expected milliseconds")
+    }
+    var position = 3
+    var debugger: Debugger?
+    if texts[3] != "--" {
+      guard texts.count > 6, let rank = Int(texts[3]), let count = Int(texts[5]), count > 0, texts.count > 6 + count
+      else { return Failure(.usage, at: marker, "expected the debugger's rank, terminal and words") }
+      debugger = Debugger(rank: rank, terminal: texts[4], words: Array(texts[6..<6 + count]))
+      position = 6 + count
+    }
+    guard arguments.count > position + 1, texts[position] == "--" else {
+      return Failure(.usage, at: marker, "expected a program after --")
+    }
+    do throws(Failure) {
+      var keeping = try Keeping(Array(arguments[(position + 1)...]), interval: interval, debugger: debugger)
+      exit(keeping.run())
+    } catch {
+      return error
+    }
+  }
+}
+
+/// One rank that is being kept.
+private struct Keeping {
+  private let rank: Int
+  private let record: RankRecord
+  private let child: ChildProcess
+  private let signals: SignalQueue
+  /// What the rank writes: standard output and standard error; -1 once at its end.
+  private var sources: [(kind: RankFrame.Kind, descriptor: Int32)] = []
+  private let interval: Int64
+  private var memory: MemoryKills
+  private let parent = getppid()
+  private var wasTold = false
+  /// When those that are left are killed, in nanoseconds.
+  private var deadline: Int64?
+  private var end: ChildProcess.End?
+
+  /// The rank's file of memory; a number out of the way of what the process has open.
+  private static let recordDescriptor: Int32 = 60
+
+  init(_ command: [[UInt8]], interval: Int, debugger: Keeper.Debugger?) throws(Failure) {
+    var environment = Environment.ofThisProcess()
+    let number = ["OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK"].lazy.compactMap { environment[$0] }.first
+    rank = number.flatMap { Int($0) } ?? 0
+    self.interval = Int64(interval) * 1_000_000
+    // mpirun dies: the rank must not outlive it.
+    guard lockstep_signal_on_parent_death(SIGTERM) == 0, lockstep_adopt_orphans() == 0 else {
+      throw Failure(.unavailable, "prctl failed: \(lastSystemError())")
+    }
+    signal(SIGPIPE, SIG_IGN)
+    signals = try SignalQueue([SIGCHLD, SIGTERM, SIGUSR1, SIGUSR2, SIGCONT])
+    let file = lockstep_memory_file("lockstep-record")
+    guard file >= 0, let record = RankRecord(descriptor: file, isNew: true) else {
+      throw Failure(.unavailable, "no memory for the record of rank \(rank): \(lastSystemError())")
+    }
+    self.record = record
+    environment[RankRecord.variable] = "\(Self.recordDescriptor)"
+
+    var descriptors = [(from: file, to: Self.recordDescriptor)]
+    var writers: [Int32] = [file]
+    var words = command
+    if let debugger, debugger.rank == rank {
+      words = debugger.words.map { Array($0.utf8) } + command
+      let terminal = debugger.terminal.isEmpty ? -1 : open(debugger.terminal, O_RDWR | O_CLOEXEC | O_NOCTTY)
+      if terminal >= 0 {
+        descriptors += (0...2).map { (terminal, $0) }
+        writers.append(terminal)
+      }
+    }
+    if descriptors.count == 1 {
+      var slave: Int32 = -1
+      // As under mpirun itself: programs write whole lines to a terminal, but blocks to a pipe.
+      var output = [lockstep_open_terminal(&slave), slave]
+      if output[0] < 0 { output = try Self.pipe() }
+      let errors = try Self.pipe()
+      descriptors += [(output[1], 1), (errors[1], 2)]
+      writers += [output[1], errors[1]]
+      sources = [(.output, output[0]), (.errors, errors[0])]
+    }
+    child = try ChildProcess(
+      path: String(decoding: words[0], as: UTF8.self), arguments: words, environment: environment,
+      descriptors: descriptors, inNewSession: false)
+    for writer in writers { close(writer) }
+    for source in sources { _ = fcntl(source.descriptor, F_SETFL, O_NONBLOCK) }
+    memory = MemoryKills(of: child.pid)
+  }
+
+  private static func pipe() throws(Failure) -> [Int32] {
+    var ends: [Int32] = [-1, -1]
+    guard Glibc.pipe(&ends) == 0 else { throw Failure(.unavailable, "pipe failed: \(lastSystemError())") }
+    for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
+    return ends
+  }
+
+  /// Keeps the rank to its end; the status to exit with.
+  mutating func run() -> Int32 {
+    send([RankFrame(.start, rank: rank, Array((systemText("/proc/sys/kernel/hostname") ?? "").utf8))])
+    var next = RankRecord.now()
+    while true {
+      let now = RankRecord.now()
+      if now >= next {
+        send([RankFrame(.report, rank: rank, report().bytes)])
+        next = now + interval
+      }
+      var waits = sources.map { pollfd(fd: $0.descriptor, events: Int16(POLLIN), revents: 0) }
+      waits.append(pollfd(fd: signals.descriptor, events: Int16(POLLIN), revents: 0))
+      let until = min(next, deadline ?? next)
+      _ = poll(&waits, nfds_t(waits.count), Int32(max(0, min(until - now, interval)) / 1_000_000) + 1)
+      while let signal = signals.next() { handle(signal) }
+      forward()
+      let isAlone = reap()
+      if let deadline, RankRecord.now() >= deadline { killChildren() }
+      if let end, isAlone {
+        forward()
+        if parent != getppid() { removeRemains() }
+        switch end {
+        case .status(let status): return status
+        case .signal(let signal): return 128 + signal
+        }
+      }
+    }
+  }
+
+  private mutating func handle(_ signal: Int32) {
+    switch signal {
+    case SIGTERM:
+      wasTold = true
+      kill(child.pid, SIGTERM)
+      // mpirun kills this process itself one second later.
+      deadline = deadline ?? RankRecord.now() + 600_000_000
+    case SIGUSR1:
+      record.requestStop()
+    case SIGCONT:
+      send([RankFrame(.report, rank: rank, report().bytes)] + ring)
+    default: break  // SIGUSR2 is the rank's own, SIGCHLD only wakes the loop.
+    }
+  }
+
+  private var ring: [RankFrame] {
+    record.entries.map { entry in RankFrame(.entry, rank: rank, withUnsafeBytes(of: entry) { Array($0) }) }
+  }
+
+  /// Takes note of processes that have ended; true once none is left.
+  private mutating func reap() -> Bool {
+    while true {
+      var status: Int32 = 0
+      let pid = waitpid(-1, &status, WNOHANG)
+      if pid == child.pid {
+        let end = ChildProcess.End(waitStatus: status)
+        self.end = end
+        // First what it wrote last, then how it ended.
+        forward()
+        send(ring + [RankFrame(.end, rank: rank, report().bytes)])
+        // A `tee` behind the rank may still have to finish its work.
+        deadline = min(deadline ?? .max, RankRecord.now() + 500_000_000)
+      } else if pid < 0 && errno != EINTR {
+        return true
+      } else if pid == 0 {
+        return false
+      }
+    }
+  }
+
+  /// Kills every child; what those leave behind becomes a child in turn.
+  private func killChildren() {
+    let text = systemText("/proc/self/task/\(getpid())/children") ?? ""
+    for pid in text.split(separator: " ").compactMap({ pid_t($0) }) { kill(pid, SIGKILL) }
+    usleep(2_000)
+  }
+
+  /// Sends on what the rank has written.
+  private mutating func forward() {
+    var buffer = [UInt8](repeating: 0, count: RankFrame.mostAtOnce * RankFrame.bodyBytes)
+    for index in sources.indices {
+      while sources[index].descriptor >= 0 {
+        let count = read(sources[index].descriptor, &buffer, buffer.count)
+        if count > 0 {
+          let frames = stride(from: 0, to: count, by: RankFrame.bodyBytes).map { start in
+            let part = buffer[start..<min(start + RankFrame.bodyBytes, count)]
+            return RankFrame(sources[index].kind, rank: rank, Array(part))
+          }
+          send(frames)
+        } else if count < 0 && (errno == EAGAIN || errno == EINTR) {
+          break
+        } else {
+          // The end; of a terminal it is EIO.
+          close(sources[index].descriptor)
+          sources[index].descriptor = -1
+        }
+      }
+    }
+  }
+
+  private mutating func report() -> RankReport {
+    var report = RankReport()
+    report.state = record.state
+    report.last = record.last ?? RankRecord.Entry()
+    report.idle = report.state.changed == 0 ? 0 : RankRecord.now() - report.state.changed
+    let pid = report.state.pid > 0 ? pid_t(truncatingIfNeeded: report.state.pid) : child.pid
+    report.pid = Int64(pid)
+    let process = JobProcesses.activity(of: pid)
+    report.letter = Int64(process?.letter ?? 0)
+    report.activity = process?.activity ?? 0
+    report.wasTold = wasTold ? 1 : 0
+    report.memoryKills = memory.count(of: pid)
+    if let end {
+      report.hasEnded = 1
+      switch end {
+      case .status(let status): report.status = Int64(status)
+      case .signal(let signal): report.signal = Int64(signal)
+      }
+    }
+    return report
+  }
+
+  /// Writes frames, so many at once that the pipe keeps each write whole.
+  private func send(_ frames: [RankFrame]) {
+    var rest = frames[...]
+    while !rest.isEmpty {
+      let bytes = rest.prefix(RankFrame.mostAtOnce).flatMap(\.bytes)
+      rest = rest.dropFirst(RankFrame.mostAtOnce)
+      while true {
+        let count = bytes.withUnsafeBytes { write(STDERR_FILENO, $0.baseAddress, $0.count) }
+        if count >= 0 { break }
+        if errno == EAGAIN {
+          var wait = pollfd(fd: STDERR_FILENO, events: Int16(POLLOUT), revents: 0)
+          _ = poll(&wait, 1, 100)
+        } else if errno != EINTR {
+          return  // mpirun is gone, and with it whoever could read.
+        }
+      }
+    }
+  }
+
+  /// Removes what an mpirun that was killed has left: shared memory of this rank and the folder of the session.
+  private func removeRemains() {
+    let environment = Environment.ofThisProcess()
+    if let job = environment["OMPI_MCA_ess_base_jobid"].flatMap({ UInt32($0) }) {
+      let suffix = ".\(geteuid()).\(String(job, radix: 16)).\(rank)"
+      for name in names(in: "/dev/shm") where name.hasPrefix("vader_segment.") && name.hasSuffix(suffix) {
+        unlink("/dev/shm/\(name)")
+      }
+    }
+    if let folder = environment["OMPI_MCA_orte_jobfam_session_dir"], folder.contains("/ompi.") { removeTree(folder) }
+  }
+}
+
+/// Removes `path` with all that is in it; does not follow links.
+private func removeTree(_ path: String) {
+  if unlink(path) == 0 { return }
+  for name in names(in: path) { removeTree("\(path)/\(name)") }
+  rmdir(path)
+}
+
+/// Counts the processes that the kernel killed for lack of memory in the control group of a process.
+private struct MemoryKills {
+  private var path: String?
+  private var atStart: Int64 = 0
+
+  init(of pid: pid_t) { _ = count(of: pid) }
+
+  /// Kills since this was made; the group of a process that is gone is the last one known.
+  mutating func count(of pid: pid_t) -> Int64 {
+    if let now = Self.file(of: pid), now != path {
+      path = now
+      atStart = Self.kills(now) ?? 0
+    }
+    guard let path, let kills = Self.kills(path) else { return 0 }
+    return kills - atStart
+  }
+
+  /// Of version 2 or version 1 of control groups.
+  private static func file(of pid: pid_t) -> String? {
+    let lines = (systemText("/proc/\(pid)/cgroup") ?? "").split(separator: "\n")
+    for line in lines {
+      let fields = line.split(separator: ":", maxSplits: 2, omittingEmptySubsequences: false)
+      guard fields.count == 3 else { continue }
+      let group = fields[2] == "/" ? "" : fields[2]
+      let candidates =
+        fields[1].split(separator: ",").contains("memory")
+        ? ["/sys/fs/cgroup/memory\(group)/memory.oom_control"]
+        : fields[1].isEmpty ? ["/sys/fs/cgroup\(group)/memory.events"] : []
+      for path in candidates where kills(path) != nil { return path }
+    }
+    return nil
+  }
+
+  private static func kills(_ path: String) -> Int64? {
+    for line in (systemText(path) ?? "").split(separator: "\n") where line.hasPrefix("oom_kill ") {
+      return Int64(line.dropFirst(9))
+    }
+    return nil
+  }
+}
