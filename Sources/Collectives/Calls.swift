@@ -152,12 +152,10 @@ extension Communicator {
   /// Tells the launcher a digest of what all ranks must hold alike at the end, such as the weights.
   public func noteResult(digest: UInt64) { record?.setDigest(digest) }
 
-  /// Whether the user wants the job to stop: the same answer on every rank, of which one is enough. A collective where
-  /// there is a launcher; false without one.
-  public func isAskedToStop(file: StaticString = #fileID, line: UInt32 = #line) throws(Failure) -> Bool {
-    guard let record else { return false }
-    let isAsked = try sum(record.isAskedToStop ? 1 : 0, file: file, line: line) > 0
-    if isAsked { record.noteStop() }
-    return isAsked
-  }
+  /// Whether this rank was asked to stop: ranks hear of it at different steps, so that they must tell one another and
+  /// stop together. A program that looks is given time to stop by itself.
+  public var isRankAskedToStop: Bool { record?.isAskedToStop ?? false }
+
+  /// Tells the launcher that this rank ends early, as asked.
+  public func noteStop() { record?.noteStop() }
 }

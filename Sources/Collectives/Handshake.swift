@@ -5,7 +5,7 @@ extension Communicator {
   /// `.disagreement` on every rank, naming the first item that differs, the ranks and their hosts.
   ///
   /// - Parameter items: names and values; the names in the same order on every rank.
-  public func requireSame(_ items: [(name: String, value: String)]) throws(Failure) {
+  public func requireSame(_ items: [(name: String, value: String)], hint: String? = nil) throws(Failure) {
     let own = ([host] + items.map(\.value)).map { Array($0.utf8) }.joined(separator: [0])
     let all = try allGather(Array(own)).map { bytes in
       bytes.split(separator: 0, omittingEmptySubsequences: false).map { String(decoding: $0, as: UTF8.self) }
@@ -14,7 +14,7 @@ extension Communicator {
       let values = all.map { $0.count > index + 1 ? $0[index + 1] : "" }
       guard values.contains(where: { !$0.utf8.elementsEqual(values[0].utf8) }) else { continue }
       let failure = Failure(
-        .disagreement, differing(values, hosts: all.map { $0[0] }, "the ranks differ in \(item.name)"))
+        .disagreement, differing(values, hosts: all.map { $0[0] }, "the ranks differ in \(item.name)"), hint: hint)
       agreement.record(failure)
       throw failure
     }
