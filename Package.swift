@@ -108,7 +108,7 @@ let package = Package(
     .testTarget(name: "CollectivesTests", dependencies: ["Collectives", "FileSystem", "rankcheck", "TestSupport"]),
     // What the tests of Collectives run under mpirun.
     .executableTarget(
-      name: "rankcheck", dependencies: ["Collectives", "FileSystem"], path: "Tests/Support/rankcheck"),
+      name: "rankcheck", dependencies: ["Collectives", "RankRecord", "FileSystem"], path: "Tests/Support/rankcheck"),
     .testTarget(name: "TrainingTests", dependencies: ["Training", "TestSupport"]),
     // The real programs, as a user starts them.
     .testTarget(name: "FinetuneTests", dependencies: ["TestSupport", "Safetensors", "FileSystem"]),

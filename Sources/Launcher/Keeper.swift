@@ -75,6 +75,8 @@ private struct Keeping {
   private var memory: MemoryKills
   private let parent = getppid()
   private var wasTold = false
+  /// The progress at which the ring was last sent.
+  private var ringSentAt: Int64 = 0
   /// When those that are left are killed, in nanoseconds.
   private var deadline: Int64?
   private var end: ChildProcess.End?
@@ -143,7 +145,13 @@ private struct Keeping {
     while true {
       let now = RankRecord.now()
       if now >= next {
-        send([RankFrame(.report, rank: rank, report().bytes)])
+        let report = report()
+        send([RankFrame(.report, rank: rank, report.bytes)])
+        // A rank that stands still for long: what it did before is of interest.
+        if report.idle > 1_500_000_000, report.state.progress != ringSentAt {
+          ringSentAt = report.state.progress
+          send(ring)
+        }
         next = now + interval
       }
       var waits = sources.map { pollfd(fd: $0.descriptor, events: Int16(POLLIN), revents: 0) }

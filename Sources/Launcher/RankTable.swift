@@ -15,6 +15,7 @@ package struct RankTable: Sendable {
     var ring: [RankRecord.Entry] = []
     /// Its place among those that have ended, from 0.
     var endOrder: Int?
+    var ended: ContinuousClock.Instant?
 
     var hasEnded: Bool { endOrder != nil }
     var phase: RankRecord.Phase { report.state.knownPhase }
@@ -67,6 +68,7 @@ package struct RankTable: Sendable {
       ranks[index].report = report
       if frame.kind == .end {
         ranks[index].endOrder = ended
+        ranks[index].ended = now
         ended += 1
       }
     case .entry:

@@ -10,6 +10,8 @@ struct SupervisedJob {
   private var frames = RankFrameReader()
   private var table: RankTable
   private var finding: Watchdog.Finding?
+  /// The last collectives when that was found: mpirun lets stopped ranks run on before it ends them.
+  private var ringsAtFinding: [String] = []
   /// The signal that ended the job by the user's wish.
   private var stopSignal: Int32?
   private var stage = Stage.running
@@ -134,8 +136,9 @@ struct SupervisedJob {
         _ = failure
       } else if let found = supervisor.watchdog?.finding(table, at: now) {
         finding = found
+        ringsAtFinding = table.rings()
         say("the job stands still:")
-        for line in found.details { say("  " + line) }
+        for line in found.details + table.rings(count: 4) { say("  " + line) }
         tell()
       }
     case .asked(let since):
@@ -219,10 +222,9 @@ struct SupervisedJob {
     if let failure = output.failure { verdict = Verdict(failure.status, failure.description) }
     if let finding {
       verdict = Verdict(finding.status, finding.message)
-      for line in table.rings(count: 4) { say(line) }
     }
     if verdict.status != 0, let folder = supervisor.output.folder {
-      let text = table.rings().map { $0 + "\n" }.joined()
+      let text = (finding == nil ? table.rings() : ringsAtFinding).map { $0 + "\n" }.joined()
       try? writeAtomically(Array(text.utf8), to: "\(folder)/collectives.txt")
     }
     guard verdict.status != 0, let message = verdict.message else { return verdict }

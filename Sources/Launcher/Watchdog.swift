@@ -10,6 +10,10 @@ public struct Watchdog: Sendable {
 
   /// A rank that computes, reads or writes outside of collectives counts as alive for so many timeouts.
   private static let busyFactor = 20.0
+  /// The least that ranks are given to find one another.
+  private static let startSeconds = 30.0
+  /// How long mpirun may take to notice that a rank has ended; one that ends with status 0 before MPI it overlooks.
+  private static let endSeconds = 3.0
 
   package struct Finding: Equatable, Sendable {
     package var status: ExitStatus
@@ -25,9 +29,20 @@ public struct Watchdog: Sendable {
   func finding(_ table: RankTable, at now: ContinuousClock.Instant) -> Finding? {
     let live = table.ranks.filter { !$0.hasEnded }
     guard table.isRegistered, !live.isEmpty else { return nil }
-    let limit = seconds(table)
+    let hasBegun = table.ranks.contains { $0.phase == .joined }
+    let limit = hasBegun ? seconds(table) : max(seconds(table), Self.startSeconds)
     func age(_ instant: ContinuousClock.Instant?) -> Double {
       instant.map { ($0.duration(to: now)) / .seconds(1) } ?? .infinity
+    }
+    let gone = table.ranks.first {
+      $0.hasEnded && $0.outcome == .none && $0.report.status == 0 && $0.report.signal == 0
+        && age($0.ended) > Self.endSeconds
+    }
+    if let gone {
+      let state = gone.phase == .unknown ? "before it had joined the others" : "before its work was done"
+      return Finding(
+        status: .lost, message: "\(gone.label): ended with status 0 \(state)",
+        details: details(table, now))
     }
     let text = "for \(Int(limit)) s"
     let silent = live.filter { $0.heard != nil && age($0.heard) > limit }
@@ -52,13 +67,13 @@ public struct Watchdog: Sendable {
   ) -> (ExitStatus, String) {
     let inCollective = waiting.filter { $0.phase == .joined }
     let place = inCollective.first { !$0.report.isStopped }.map { " in call \($0.report.state.sequence), \($0.report.last.text)" }
-    let wait = place.map { ", and \(ranks(inCollective.count { !$0.report.isStopped })) wait\($0)" } ?? ""
+    let wait = place.map { ", and \(waiters(inCollective.count { !$0.report.isStopped }))\($0)" } ?? ""
     if let first = stopped.first {
       return (.lost, "\(list(stopped)): stopped (state T)\(lastSeen(first))\(wait)")
     }
     let absent = live.filter { $0.phase == .unknown }
     if !absent.isEmpty {
-      return (.lost, "\(list(absent)): did not start, while \(ranks(live.count - absent.count)) wait for the job to begin")
+      return (.lost, "\(list(absent)): did not start, while \(waiters(live.count - absent.count)) for it")
     }
     if waiting.count == live.count && inCollective.isEmpty {
       return (.lost, "\(list(live)): MPI does not come up; the hosts may not reach one another")
@@ -123,7 +138,7 @@ public struct Watchdog: Sendable {
     return ranks.count > 4 ? "\(shown) and \(ranks.count - 4) more" : shown
   }
 
-  private func ranks(_ count: Int) -> String { count == 1 ? "1 rank" : "\(count) ranks" }
+  private func waiters(_ count: Int) -> String { count == 1 ? "1 rank waits" : "\(count) ranks wait" }
 }
 
 extension RankTable.Rank {

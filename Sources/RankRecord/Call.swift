@@ -48,33 +48,26 @@ public struct CallSite: Sendable, CustomStringConvertible {
 
   /// Writes the text into `buffer`, cut to its size and filled up with zeros; nothing is allocated.
   func write(into buffer: UnsafeMutableRawBufferPointer) {
-    var digits = 0
-    var rest = line
-    while rest > 0 {
-      digits += 1
-      rest /= 10
-    }
-    let room = buffer.count - (digits > 0 ? digits + 1 : 0)
-    var end = 0
-    name.withUTF8Buffer { text in
-      // Of a long path the end tells more.
-      for byte in text.suffix(room) {
-        buffer[end] = byte
-        end += 1
+    guard let base = buffer.baseAddress else { return }
+    // Room for a colon and the ten digits that a line number may have. Of a long path the end tells more.
+    let count = min(name.utf8CodeUnitCount, buffer.count - 11)
+    base.copyMemory(from: name.utf8Start + (name.utf8CodeUnitCount - count), byteCount: count)
+    var end = count
+    if line > 0 {
+      var digits = 1
+      var power: UInt32 = 10
+      while digits < 10, line >= power {
+        digits += 1
+        power = power &* 10
       }
-    }
-    if digits > 0 {
       buffer[end] = UInt8(ascii: ":")
-      rest = line
+      var rest = line
       for place in stride(from: end + digits, to: end, by: -1) {
         buffer[place] = UInt8(ascii: "0") + UInt8(rest % 10)
         rest /= 10
       }
       end += digits + 1
     }
-    while end < buffer.count {
-      buffer[end] = 0
-      end += 1
-    }
+    (base + end).initializeMemory(as: UInt8.self, repeating: 0, count: buffer.count - end)
   }
 }

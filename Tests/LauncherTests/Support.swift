@@ -96,5 +96,41 @@ func temporaryFolder() throws -> String {
   return String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
 }
 
+/// The name of this machine.
+let hostName = systemText("/proc/sys/kernel/hostname") ?? "?"
+
 /// The folder of Package.swift.
 let packageFolder = parent(of: parent(of: parent(of: #filePath)))
+
+extension RunResult {
+  /// The last line of stderr, which is the launcher's error.
+  var error: String { stderr.split(separator: "\n").last.map(String.init) ?? "" }
+}
+
+extension Running {
+  /// The live processes of the job that this launcher runs, by their environment: the keepers, and by rank the programs.
+  var job: (all: [pid_t], programs: [Int: pid_t]) {
+    let mark = "LOCKSTEP_RUN_ID="
+    var all: [pid_t] = []
+    var programs: [Int: pid_t] = [:]
+    for pid in names(in: "/proc").compactMap({ pid_t($0) }) where pid != getpid() {
+      guard let bytes = systemFile("/proc/\(pid)/environ"), let command = systemFile("/proc/\(pid)/cmdline"),
+        !command.isEmpty
+      else { continue }
+      let entries = bytes.split(separator: 0).map { String(decoding: $0, as: UTF8.self) }
+      guard let id = entries.first(where: { $0.hasPrefix(mark) }), id.hasSuffix("-\(child.pid)") else { continue }
+      all.append(pid)
+      let isKeeper = command.split(separator: 0).contains { $0.elementsEqual("--keep-rank".utf8) }
+      let rank = entries.first { $0.hasPrefix("OMPI_COMM_WORLD_RANK=") }.flatMap { Int($0.dropFirst(21)) }
+      if let rank, !isKeeper { programs[rank] = pid }
+    }
+    return (all, programs)
+  }
+
+  /// What a job that was killed may leave: shared memory and session folders of Open MPI.
+  static var remains: Set<String> {
+    let session = "/tmp/ompi.\(hostName).\(geteuid())"
+    return Set(names(in: "/dev/shm").filter { $0.hasPrefix("vader_segment") || $0.hasPrefix("osc_") })
+      .union(names(in: session))
+  }
+}
