@@ -19,6 +19,7 @@ import Testing
   @Test("P7: a stopped rank is named, not those that wait for it", arguments: [0, 2]) func stopped(rank: Int) throws {
     let running = try start("works", "5", ranks: 3)
     try #require(running.wait { running.output().utf8.filter { $0 == 10 }.count == 3 })
+    usleep(800_000)
     let pid = try #require(running.job.programs[rank])
     kill(pid, SIGSTOP)
     let clock = ContinuousClock.now

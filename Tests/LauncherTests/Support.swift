@@ -127,10 +127,29 @@ extension Running {
     return (all, programs)
   }
 
-  /// What a job that was killed may leave: shared memory and session folders of Open MPI.
-  static var remains: Set<String> {
-    let session = "/tmp/ompi.\(hostName).\(geteuid())"
-    return Set(names(in: "/dev/shm").filter { $0.hasPrefix("vader_segment") || $0.hasPrefix("osc_") })
-      .union(names(in: session))
+  /// Paths of Open MPI's shared memory and session folder of this job that are there; while ranks run, their names can be
+  /// learned.
+  func remains(_ names: JobNames) -> [String] {
+    let segments = Launcher.names(in: "/dev/shm").filter { $0.hasPrefix("vader_segment.") && $0.contains(".\(names.job).") }
+    return segments + (exists(names.session) ? [names.session] : [])
+  }
+
+  /// The names under which Open MPI keeps things of this job.
+  struct JobNames {
+    /// In hexadecimal.
+    var job: String
+    var session: String
+  }
+
+  var jobNames: JobNames? {
+    guard let pid = job.programs.values.first, let bytes = systemFile("/proc/\(pid)/environ") else { return nil }
+    let entries = bytes.split(separator: 0).map { String(decoding: $0, as: UTF8.self) }
+    func value(_ name: String) -> String? {
+      entries.first { $0.hasPrefix("\(name)=") }.map { String($0.dropFirst(name.count + 1)) }
+    }
+    guard let job = value("OMPI_MCA_ess_base_jobid").flatMap({ UInt32($0) }),
+      let session = value("OMPI_MCA_orte_jobfam_session_dir")
+    else { return nil }
+    return JobNames(job: String(job, radix: 16), session: session)
   }
 }

@@ -73,6 +73,14 @@ private let collectiveChecks: [String: Check] = [
     case 2: try broadcast(from: isOdd ? 1 : 0)
     case 3: if isOdd { try communicator.barrier() } else { try sum(4) }
     case 4: if isOdd { _ = try communicator.allGather(1.0) } else { try communicator.barrier() }
+    case 5:
+      // The same from another line.
+      if isOdd {
+        try sum(4)
+      } else {
+        var others: [Float] = [1, 1, 1, 1]
+        try others.withUnsafeMutableBufferPointer { (buffer) throws(Failure) in try communicator.sum(buffer) }
+      }
     default: try sum(4)
     }
     writeLine("rank \(communicator.rank): went on")
