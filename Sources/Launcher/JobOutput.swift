@@ -22,6 +22,7 @@ public struct JobOutput {
   private var streams: [Stream: Pending] = [:]
   /// The stream whose unfinished line is on the screen, for each of the two outputs; one for both on a terminal.
   private var owners: [Stream?] = [nil, nil]
+  private var hosts: [Int: String] = [:]
   private var tails: [Int: [UInt8]] = [:]
   private var files: [Stream: Int32] = [:]
   /// Why output cannot be written any more.
@@ -56,12 +57,13 @@ public struct JobOutput {
   package mutating func take(_ bytes: [UInt8], rank: Int, host: String?, isError: Bool) {
     let stream = Stream(rank: rank, isError: isError)
     log(bytes, stream)
+    if let host { hosts[rank] = host }
     tails[rank, default: []] += bytes
     if let count = tails[rank]?.count, count > 2 * Self.tailBytes { tails[rank]?.removeFirst(count - Self.tailBytes) }
     guard options.shownRanks?.contains(rank) ?? true else { return }
     lastRank = rank
     if options.isTagged {
-      tag(bytes, stream, host)
+      tag(bytes, stream)
     } else {
       show(bytes, stream)
     }
@@ -80,7 +82,7 @@ public struct JobOutput {
     for stream in streams.keys.sorted(by: { ($0.rank, $0.isError ? 1 : 0) < ($1.rank, $1.isError ? 1 : 0) }) {
       guard let bytes = streams[stream]?.bytes, !bytes.isEmpty else { continue }
       if options.isTagged {
-        tag([UInt8(ascii: "\n")], stream, nil)
+        tag([UInt8(ascii: "\n")], stream)
       } else {
         release(stream)
       }
@@ -107,11 +109,11 @@ public struct JobOutput {
 
   // MARK: The screen.
 
-  private mutating func tag(_ bytes: [UInt8], _ stream: Stream, _ host: String?) {
+  private mutating func tag(_ bytes: [UInt8], _ stream: Stream) {
     var pending = streams[stream]?.bytes ?? []
     pending += bytes
     var shown: [UInt8] = []
-    let label = Array("[\(stream.rank)\(host.map { " \($0)" } ?? "")] ".utf8)
+    let label = Array("[\(stream.rank)\(hosts[stream.rank].map { " \($0)" } ?? "")] ".utf8)
     var start = 0
     // A progress bar's redrawn states end in CR only: of each line the last state counts.
     while let end = pending[start...].firstIndex(of: UInt8(ascii: "\n")) {
@@ -128,21 +130,26 @@ public struct JobOutput {
   }
 
   private mutating func show(_ bytes: [UInt8], _ stream: Stream) {
-    let screen = stream.isError && !isTerminal ? 1 : 0
-    if let owner = owners[screen], owner != stream {
-      var pending = streams[stream] ?? Pending()
-      pending.bytes += bytes
-      pending.since = pending.since ?? .now
+    let screen = screen(of: stream)
+    if isTerminal && (owners[screen] ?? stream) == stream { return write(bytes, stream, screen) }
+    var pending = streams[stream] ?? Pending()
+    pending.bytes += bytes
+    if isTerminal, let owner = owners[screen] {
       streams[stream] = pending
-      if isTerminal {
-        interject(stream, owner)
-      } else if pending.bytes.count > Self.longestLine {
-        release(stream)
-      }
-      return
+      return interject(stream, owner)
     }
-    write(bytes, stream, screen)
+    // Whole lines at once; the rest after a while, in case the line is never ended.
+    if (owners[screen] ?? stream) == stream, let end = pending.bytes.lastIndex(of: UInt8(ascii: "\n")) {
+      put(Array(pending.bytes[...end]), isError: stream.isError)
+      pending = Pending(bytes: Array(pending.bytes[(end + 1)...]))
+      owners[screen] = nil
+    }
+    pending.since = pending.bytes.isEmpty ? nil : pending.since ?? .now
+    streams[stream] = pending
+    if pending.bytes.count > Self.longestLine { release(stream) }
   }
+
+  private func screen(of stream: Stream) -> Int { stream.isError && !isTerminal ? 1 : 0 }
 
   /// Writes and remembers the unfinished line.
   private mutating func write(_ bytes: [UInt8], _ stream: Stream, _ screen: Int) {
@@ -152,8 +159,8 @@ public struct JobOutput {
     if let start = shown.lastIndex(of: UInt8(ascii: "\r")), start > 0 { shown.removeFirst(start) }
     streams[stream] = Pending(shown: shown.count > 4096 ? [] : shown)
     owners[screen] = shown.isEmpty ? nil : stream
-    guard owners[screen] == nil else { return }
-    for other in streams.keys where (other.isError && !isTerminal ? 1 : 0) == screen {
+    guard isTerminal, owners[screen] == nil else { return }
+    for other in streams.keys where self.screen(of: other) == screen {
       if !(streams[other]?.bytes.isEmpty ?? true) { return release(other) }
     }
   }
@@ -171,7 +178,7 @@ public struct JobOutput {
   private mutating func release(_ stream: Stream) {
     guard let bytes = streams[stream]?.bytes, !bytes.isEmpty else { return }
     streams[stream] = Pending(shown: streams[stream]?.shown ?? [])
-    write(bytes, stream, stream.isError && !isTerminal ? 1 : 0)
+    write(bytes, stream, screen(of: stream))
   }
 
   private mutating func put(_ bytes: [UInt8], isError: Bool) {

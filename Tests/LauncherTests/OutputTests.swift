@@ -19,7 +19,9 @@ import Testing
     let result = try launch("-n", "1", "true")
     #expect(result.status == 0)
     let long = try launch("-n", "2", "--tee", "sh", "-c", "head -c 10000 /dev/zero | tr '\\0' x; echo; printf 'a\\033[31m\\377\\001LS\\002b'")
-    #expect(long.stdout.count == 2 * (10_001 + 12 + 2 * ("[0 \(hostName)] ".utf8.count)) - 2 + 2 - 2, "\(long.stdout.count)")
+    let labelBytes = "[0 \(hostName)] ".utf8.count
+    let expected = 2 * (10_001 + 13 + 2 * labelBytes)
+    #expect(long.stdout.count == expected)
     let lines = long.stdout.split(separator: 10)
     #expect(lines.count == 4)
     #expect(lines.allSatisfy { $0.starts(with: "[0 \(hostName)] ".utf8) || $0.starts(with: "[1 \(hostName)] ".utf8) })
@@ -63,12 +65,14 @@ import Testing
     #expect(result.stderr.contains("launch:   why\n"))
   }
 
-  @Test("bad filters and folders", arguments: [
+  static let bad: [([String], Int32)] = [
     (["--local_ranks_filter", "2"], 64), (["--local_ranks_filter", "x"], 64), (["--local_ranks_filter", "1-0"], 64),
     (["--local_ranks_filter", "0--1"], 64), (["--log_dir", "/proc/nowhere"], 73), (["--log_dir", "/dev/null"], 73),
-    (["--debug_rank", "1"], 64), (["--debugger", "echo", "--debug_rank", "2"], 64), (["--debugger", "no-such-debugger"], 66),
-    (["--max_restarts", "-1"], 64), (["--max_restarts", "x"], 64),
-  ]) func refused(options: [String], status: Int32) throws {
+    (["--debug_rank", "1"], 64), (["--debugger", "echo", "--debug_rank", "2"], 64),
+    (["--debugger", "no-such-debugger"], 66), (["--max_restarts", "-1"], 64), (["--max_restarts", "x"], 64),
+  ]
+
+  @Test("bad filters and folders", arguments: bad) func refused(options: [String], status: Int32) throws {
     let result = try run("\(binaries)/launch", ["-n", "2"] + options + ["true"])
     #expect(result.status == status, "\(result.stderr)")
     #expect(result.stderr.split(separator: "\n").count == 1, "\(result.stderr)")

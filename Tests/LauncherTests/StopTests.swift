@@ -134,16 +134,16 @@ import Testing
     #expect(try run("/bin/sh", ["-c", script + "2>&-"]).status == 74)
   }
 
-  @Test("L7: an odd start makes no difference", arguments: [
-    "trap '' INT CHLD; exec", "ulimit -n 4096; for i in $(seq 10 900); do eval \"exec $i</dev/null\"; done; exec", "exec <&-; exec", "nohup",
-  ]) func oddStart(prefix: String) throws {
-    let script = "\(prefix) \(binaries)/launch -n 2 \(Self.check) steps 3"
-    let result = try run("/bin/bash", ["-c", script])
+  @Test("L7: an odd start makes no difference", arguments: [0, 1, 2, 3]) func oddStart(which: Int) throws {
+    let prefix = [
+      "trap '' INT CHLD;", "ulimit -n 4096; for i in $(seq 10 900); do eval \"exec $i</dev/null\"; done;", "exec <&-;",
+      "nohup",
+    ][which]
+    let script: String = "\(prefix) \(binaries)/launch -n 2 "
+    let result = try run("/bin/bash", ["-c", script + Self.check + " steps 3"])
     #expect(result.status == 0, "\(result.stderr)")
-    let stopped = try run(
-      "/bin/bash",
-      ["-c", "\(prefix.replacing("exec <&-; exec", with: "")) \(binaries)/launch -n 2 sh -c 'echo up; sleep 600' & sleep 2; kill -TERM $!; wait $!; echo $?"
-        .replacing("; exec \(binaries)", with: "; \(binaries)")])
+    let background = "sh -c 'echo up; sleep 600' & sleep 2; kill -TERM $!; wait $!; echo $?"
+    let stopped = try run("/bin/bash", ["-c", script + background])
     #expect(stopped.lines.last == "143", "\(stopped.text) \(stopped.stderr)")
   }
 

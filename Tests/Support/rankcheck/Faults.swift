@@ -81,6 +81,14 @@ let faults: [String: Check] = [
     }
     communicator.noteResult(digest: 5)
   },
+  "broadcasts": { (communicator, megabytes) throws(Failure) in
+    // In one call, which takes long where the network is slow.
+    var bytes = [UInt8](repeating: communicator.isMain ? 7 : 0, count: megabytes << 20)
+    try bytes.withUnsafeMutableBufferPointer { (buffer) throws(Failure) in
+      try communicator.broadcast(UnsafeMutableRawBufferPointer(buffer), from: 0)
+    }
+    try expect(bytes[bytes.count - 1] == 7, "the last byte is \(bytes[bytes.count - 1])")
+  },
   "differ-in": { (communicator, _) throws(Failure) in
     try communicator.requireSame([("the colour", "blue"), ("the number", processVariable("NUMBER") ?? "")])
   },
