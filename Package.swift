@@ -84,7 +84,8 @@ let package = Package(
       linkerSettings: staticRuntime),
 
     // The front-end: links neither MPI nor BLAS.
-    .target(name: "Launcher", dependencies: ["FileSystem", "RankRecord", "CProcess", .product(name: "Yams", package: "Yams")]),
+    .target(
+      name: "Launcher", dependencies: ["FileSystem", "RankRecord", "CProcess", .product(name: "Yams", package: "Yams")]),
     .executableTarget(
       name: "launch-cli", dependencies: ["Launcher", "FileSystem", argumentParser],
       linkerSettings: staticRuntimeWithFoundation),

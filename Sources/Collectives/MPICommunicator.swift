@@ -36,7 +36,7 @@ public final class MPICommunicator: Communicator {
   /// quicker, and slower where other processes want the cores, as each piece waits for the other rank a few times.
   static let sumPiece = 1 << 21
   /// The bytes of one broadcast: each piece is a sign of life, also where the network is slow.
-  static let broadcastPiece = 1 << 24
+  static let broadcastPiece = 1 << 22
   /// The bytes of one gather: counts are `Int32`.
   static let gatherPiece = 1 << 30
 

@@ -55,6 +55,8 @@ package struct ChildProcess: Sendable {
     case status(Int32)
     case signal(Int32)
 
+    var isStatus: Bool { if case .status = self { true } else { false } }
+
     /// From what `waitpid` says.
     init(waitStatus status: Int32) {
       let signal = status & 0x7F

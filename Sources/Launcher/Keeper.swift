@@ -140,7 +140,9 @@ private struct Keeping {
 
   /// Keeps the rank to its end; the status to exit with.
   mutating func run() -> Int32 {
-    send([RankFrame(.start, rank: rank, Array((systemText("/proc/sys/kernel/hostname") ?? "").utf8))])
+    let host = systemText("/proc/sys/kernel/hostname") ?? ""
+    let remains = JobRemains(Environment.ofThisProcess())
+    send([RankFrame(.start, rank: rank, Array("\(host) \(remains?.text ?? "")".utf8))])
     var next = RankRecord.now()
     while true {
       let now = RankRecord.now()
@@ -164,13 +166,21 @@ private struct Keeping {
       if let deadline, RankRecord.now() >= deadline { killChildren() }
       if let end, isAlone {
         forward()
-        if parent != getppid() { removeRemains() }
+        if isOrphaned { remains?.remove() }
         switch end {
         case .status(let status): return status
         case .signal(let signal): return 128 + signal
         }
       }
     }
+  }
+
+  /// Whether mpirun is gone. A rank that lost its connection to it may have ended a moment before the system says so.
+  private var isOrphaned: Bool {
+    if !wasTold, end != .status(0) {
+      for _ in 0..<20 where parent == getppid() { usleep(5_000) }
+    }
+    return parent != getppid()
   }
 
   private mutating func handle(_ signal: Int32) {
@@ -283,25 +293,6 @@ private struct Keeping {
       }
     }
   }
-
-  /// Removes what an mpirun that was killed has left: shared memory of this rank and the folder of the session.
-  private func removeRemains() {
-    let environment = Environment.ofThisProcess()
-    if let job = environment["OMPI_MCA_ess_base_jobid"].flatMap({ UInt32($0) }) {
-      let suffix = ".\(geteuid()).\(String(job, radix: 16)).\(rank)"
-      for name in names(in: "/dev/shm") where name.hasPrefix("vader_segment.") && name.hasSuffix(suffix) {
-        unlink("/dev/shm/\(name)")
-      }
-    }
-    if let folder = environment["OMPI_MCA_orte_jobfam_session_dir"], folder.contains("/ompi.") { removeTree(folder) }
-  }
-}
-
-/// Removes `path` with all that is in it; does not follow links.
-private func removeTree(_ path: String) {
-  if unlink(path) == 0 { return }
-  for name in names(in: path) { removeTree("\(path)/\(name)") }
-  rmdir(path)
 }
 
 /// Counts the processes that the kernel killed for lack of memory in the control group of a process.

@@ -29,6 +29,8 @@ package struct RankTable: Sendable {
   }
 
   package private(set) var ranks: [Rank]
+  /// What the job leaves if mpirun is killed.
+  private(set) var remains: JobRemains?
   private var ended = 0
   /// Seconds of the last steps, and when the last one was seen.
   private var stepSeconds: [Double] = []
@@ -56,7 +58,9 @@ package struct RankTable: Sendable {
     ranks[index].heard = now
     switch frame.kind {
     case .start:
-      ranks[index].host = String(decoding: frame.body, as: UTF8.self)
+      let fields = String(decoding: frame.body, as: UTF8.self).split(separator: " ", maxSplits: 1)
+      ranks[index].host = fields.first.map(String.init)
+      remains = fields.count > 1 ? JobRemains(String(fields[1])) : nil
       ranks[index].progressed = now
     case .report, .end:
       guard let report = RankReport(frame.body) else { return }
@@ -83,7 +87,10 @@ package struct RankTable: Sendable {
 
   private mutating func noteStep(_ step: Int64, _ now: ContinuousClock.Instant) {
     guard step >= 0 else { return }
-    guard let last = lastStep else { return lastStep = (step, now) }
+    guard let last = lastStep else {
+      lastStep = (step, now)
+      return
+    }
     guard step > last.step else { return }
     stepSeconds.append((now - last.at) / .seconds(1) / Double(step - last.step))
     if stepSeconds.count > 31 { stepSeconds.removeFirst() }

@@ -131,15 +131,14 @@ struct SupervisedJob {
     }
     switch stage {
     case .running:
-      if let failure = output.failure {
+      if output.failure != nil {
         tell()
-        _ = failure
       } else if let found = supervisor.watchdog?.finding(table, at: now) {
         finding = found
         ringsAtFinding = table.rings()
         say("the job stands still:")
         for line in found.details + table.rings(count: 4) { say("  " + line) }
-        tell()
+        if found.isCutOff { killNow() } else { tell() }
       }
     case .asked(let since):
       let patience = max(5, 3 * (table.medianStepSeconds ?? 0))
@@ -151,8 +150,7 @@ struct SupervisedJob {
     case .told(let since):
       if now - since > .seconds(supervisor.graceSeconds) {
         say("mpirun did not end in \(Int(supervisor.graceSeconds)) s; killing the job")
-        stage = .killed
-        _ = JobProcesses.kill(runID: supervisor.runID)
+        killNow()
       }
     case .killed: break
     }
@@ -162,6 +160,13 @@ struct SupervisedJob {
   private mutating func tell() {
     stage = .told(clock.now)
     kill(child.pid, SIGTERM)
+  }
+
+  /// Kills mpirun. Keepers then end their ranks and clean up, and what is left is swept away at the end.
+  private mutating func killNow() {
+    stage = .killed
+    kill(child.pid, SIGKILL)
+    if !supervisor.isKept { _ = JobProcesses.kill(runID: supervisor.runID) }
   }
 
   private mutating func handle(_ signal: Int32) {
@@ -192,8 +197,7 @@ struct SupervisedJob {
 
   private mutating func stop(_ signal: Int32) {
     guard stopSignal == nil else {
-      stage = .killed
-      _ = JobProcesses.kill(runID: supervisor.runID)
+      killNow()
       return
     }
     stopSignal = signal
@@ -209,6 +213,8 @@ struct SupervisedJob {
   }
 
   // MARK: The end.
+
+  var remains: JobRemains? { table.remains }
 
   mutating func verdict(_ end: ChildProcess.End) -> Verdict {
     var verdict = Verdict(end: end, fault: messages.fault, ranks: table)
@@ -256,6 +262,7 @@ extension RankTable {
       $0.rank != rank && $0.hasEnded && $0.report.wasTold == 0 && $0.outcome == .failed && $0.report.state.isAgreed == 0
     }
     guard !others.isEmpty else { return "" }
-    return "failed too: " + others.prefix(4).map { "\($0.label), status \($0.report.state.status)" }.joined(separator: "; ")
+    return "failed too: "
+      + others.prefix(4).map { "\($0.label), status \($0.report.state.status)" }.joined(separator: "; ")
   }
 }

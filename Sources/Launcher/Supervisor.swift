@@ -82,7 +82,7 @@ public struct Supervisor: Sendable {
 
     var job = SupervisedJob(child: child, supervisor: self, output: output)
     let end = job.watch(signals: signals, sources: &sources)
-    sweep(after: end)
+    sweep(after: end, job.remains)
     return job.verdict(end)
   }
 
@@ -96,13 +96,15 @@ public struct Supervisor: Sendable {
   }
 
   /// Sees to it that no process of the job is left on this host.
-  private func sweep(after end: ChildProcess.End) {
+  private func sweep(after end: ChildProcess.End, _ remains: JobRemains?) {
     // Keepers whose mpirun was killed clean up by themselves, and are given the time.
     if case .signal = end {
       for _ in 0..<50 where !JobProcesses.find(runID: runID).isEmpty { usleep(50_000) }
     }
     let left = JobProcesses.kill(runID: runID)
     if !left.isEmpty { say("processes \(left.map(String.init).joined(separator: ", ")) of the job cannot be killed") }
+    // Keepers that were gone before it could not.
+    if case .signal = end { remains?.remove() }
   }
 
   private static func pipe() throws(Failure) -> (read: Int32, write: Int32) {

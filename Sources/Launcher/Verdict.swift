@@ -31,12 +31,12 @@ public struct Verdict: Sendable, Equatable {
   /// Judges a job by what its keepers say about the ranks, and where they say nothing by how mpirun ended and what it
   /// said. mpirun's status alone is no verdict: it is 0 for MPI_Abort(0), and 1 for a rank that left early.
   package init(end: ChildProcess.End, fault: MPIMessages.Fault?, ranks table: RankTable) {
-    if case .signal(let signal) = end {
-      self.init(.lost, "mpirun itself was ended by \(signalName(signal)); the ranks went with it")
-    } else if fault?.isHostLost == true {
+    if fault?.isHostLost == true {
       // Ranks that lost their peers there have failed too.
       self.init(end: end, fault: fault)
-    } else if let culprit = table.culprit, culprit.report.wasTold == 0 || culprit.outcome == .failed || fault == nil {
+    } else if let culprit = table.culprit,
+      culprit.report.wasTold == 0 || culprit.outcome == .failed || (fault == nil && end.isStatus)
+    {
       self.init(culprit)
     } else if fault == nil, end == .status(0), table.isKept {
       self.init(agreementOf: table)
@@ -56,12 +56,14 @@ public struct Verdict: Sendable, Equatable {
       }
       if let rank = odd(\.step) {
         let first = table.ranks[0].report.state.step
-        self.init(.disagreement, "\(rank.label): ended after step \(rank.report.state.step), rank 0 after step \(first)")
+        self.init(
+          .disagreement, "\(rank.label): ended after step \(rank.report.state.step), rank 0 after step \(first)")
       } else if let rank = odd(\.digest) {
         self.init(.disagreement, "\(rank.label): ended with other weights than rank 0")
       } else if let rank = odd(\.callDigest) {
         self.init(
-          .disagreement, "\(rank.label): made \(rank.report.state.sequence) collective calls, other ones than rank 0's "
+          .disagreement,
+          "\(rank.label): made \(rank.report.state.sequence) collective calls, other ones than rank 0's "
             + "\(table.ranks[0].report.state.sequence); --debug finds the first that differs")
       }
     }

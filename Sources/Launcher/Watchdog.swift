@@ -21,6 +21,8 @@ public struct Watchdog: Sendable {
     package var message: String
     /// A line for each rank that matters.
     package var details: [String]
+    /// Whether ranks cannot be reached: mpirun would wait for them.
+    package var isCutOff = false
   }
 
   func seconds(_ table: RankTable) -> Double { timeoutSeconds ?? max(30, 10 * (table.medianStepSeconds ?? 0)) }
@@ -49,7 +51,7 @@ public struct Watchdog: Sendable {
     if let first = silent.first {
       return Finding(
         status: .lost, message: "\(list(silent)): no sign of life \(text)\(lastSeen(first)); its host may be cut off",
-        details: details(table, now))
+        details: details(table, now), isCutOff: true)
     }
     let progressed = table.ranks.compactMap(\.progressed).max()
     guard age(progressed) > limit else { return nil }
@@ -66,7 +68,9 @@ public struct Watchdog: Sendable {
     _ live: [RankTable.Rank], stopped: [RankTable.Rank], waiting: [RankTable.Rank]
   ) -> (ExitStatus, String) {
     let inCollective = waiting.filter { $0.phase == .joined }
-    let place = inCollective.first { !$0.report.isStopped }.map { " in call \($0.report.state.sequence), \($0.report.last.text)" }
+    let place = inCollective.first { !$0.report.isStopped }.map {
+      " in call \($0.report.state.sequence), \($0.report.last.text)"
+    }
     let wait = place.map { ", and \(waiters(inCollective.count { !$0.report.isStopped }))\($0)" } ?? ""
     if let first = stopped.first {
       return (.lost, "\(list(stopped)): stopped (state T)\(lastSeen(first))\(wait)")

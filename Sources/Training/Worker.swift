@@ -42,7 +42,8 @@ public enum Worker {
     let everyone = try communicator.sum(isOnOneHost ? 1 : 0)
     let build = everyone == Double(communicator.size) ? "" : try digestOfProgram()
     try communicator.requireSame([
-      ("the program's build", build), ("the program's arguments", CommandLine.arguments.dropFirst().joined(separator: " ")),
+      ("the program's build", build),
+      ("the program's arguments", CommandLine.arguments.dropFirst().joined(separator: " ")),
       ("OpenBLAS's kernels", BLAS.coreName), ("threads", "\(Hardware.threads)"),
     ])
   }

@@ -30,7 +30,8 @@ struct Job {
     self.context = context
     self.settings = settings
     if debugRank != nil && debugger == nil {
-      throw Failure(.usage, at: "--debug_rank", "without --debugger, expected the debugger to put in front", hint: "--debugger gdb")
+      throw Failure(
+        .usage, at: "--debug_rank", "without --debugger, expected the debugger to put in front", hint: "--debugger gdb")
     }
     let threadRankCount = try Self.threadRanks(threadRanks, settings)
     let path = try context.programs.path(of: command[0])

@@ -154,7 +154,9 @@ struct LaunchOptions: ParsableArguments {
   /// Every spelling, for suggestions.
   static var spellings: [String] {
     var names = Setting.all.map(\.name)
-    names += ["config_file", "in_process", "dry_run", "hostfile", "help", "cpu", "debugger", "debug_rank", "ranks_filter"]
+    names += [
+      "config_file", "in_process", "dry_run", "hostfile", "help", "cpu", "debugger", "debug_rank", "ranks_filter",
+    ]
     return names.flatMap { ["--\($0)", "--\(dashed($0))"] }
   }
 }

@@ -92,9 +92,11 @@ struct MPITests {
     let outcome = try spawn(command, variables: ["LOCKSTEP_DEBUG": "1"], seconds: 20)
     #expect(outcome.status == ExitStatus.disagreement.rawValue, "\(outcome.output)")
     let lines = outcome.lines.filter { $0.hasPrefix("error: ") }
-    let start = "error: ranks call different collectives: rank 1 (host \(try hostName())) \(calls.odd) at rankcheck/Checks.swift:"
+    let start =
+      "error: ranks call different collectives: rank 1 (host \(try hostName())) \(calls.odd) at rankcheck/Checks.swift:"
     #expect(lines.count == 1 && lines[0].hasPrefix(start), "\(outcome.output)")
-    #expect(lines.first?.contains(", the others \(calls.others) at rankcheck/Checks.swift:") == true, "\(outcome.output)")
+    #expect(
+      lines.first?.contains(", the others \(calls.others) at rankcheck/Checks.swift:") == true, "\(outcome.output)")
     #expect(!outcome.output.contains("went on"))
   }
 

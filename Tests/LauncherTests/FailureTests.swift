@@ -25,7 +25,8 @@ import Testing
     #expect(ContinuousClock.now - clock < .seconds(5))
     #expect(result.status == 75)
     #expect(
-      result.error.hasPrefix("launch: error: rank \(rank) (host \(hostName), pid \(pid)): ended by signal 9 (SIGKILL) after step "),
+      result.error.hasPrefix(
+        "launch: error: rank \(rank) (host \(hostName), pid \(pid)): ended by signal 9 (SIGKILL) after step "),
       "\(result.stderr)")
     #expect(running.job.all.isEmpty)
     #expect(running.remains(names) == [])
@@ -53,9 +54,12 @@ import Testing
     #expect(result.error.contains("ended by signal 4 (SIGILL) after step 3"), "\(result.stderr)")
   }
 
-  @Test("P3: other signals that mean a mistake", arguments: ["SEGV", "BUS", "FPE", "ABRT"]) func signals(name: String) throws {
+  @Test("P3: other signals that mean a mistake", arguments: ["SEGV", "BUS", "FPE", "ABRT"]) func signals(name: String)
+    throws
+  {
     let result = try launch(
-      "-n", "2", "sh", "-c", "if [ $OMPI_COMM_WORLD_RANK = 1 ]; then echo last words >&2; kill -\(name) $$; fi; sleep 600")
+      "-n", "2", "sh", "-c",
+      "if [ $OMPI_COMM_WORLD_RANK = 1 ]; then echo last words >&2; kill -\(name) $$; fi; sleep 600")
     #expect(result.status == 70)
     #expect(result.error.contains("rank 1 (") && result.error.contains("(SIG\(name))"), "\(result.stderr)")
     #expect(result.stderr.contains("last words"))
@@ -84,10 +88,14 @@ import Testing
     #expect(try launch("-n", "3", "sh", "-c", "exit 0").stderr.isEmpty)
   }
 
-  @Test("ranks that end with other weights, steps or calls disagree", arguments: [
-    ("weights-differ", "ended with other weights than rank 0"), ("steps-differ", "ended after step 2, rank 0 after step 1"),
-    ("roots-differ", "made 2 collective calls, other ones than rank 0's 2; --debug finds"),
-  ]) func disagree(check: String, text: String) throws {
+  @Test(
+    "ranks that end with other weights, steps or calls disagree",
+    arguments: [
+      ("weights-differ", "ended with other weights than rank 0"),
+      ("steps-differ", "ended after step 2, rank 0 after step 1"),
+      ("roots-differ", "made 2 collective calls, other ones than rank 0's 2; --debug finds"),
+    ]) func disagree(check: String, text: String) throws
+  {
     let result = try fail(check, "1")
     #expect(result.status == 76)
     #expect(result.error.contains("rank 1 (host \(hostName), pid "))
@@ -103,7 +111,8 @@ import Testing
   @Test("H2: --debug names the ranks and the places before data moves") func debug() throws {
     let result = try fail("roots-differ", "1", options: ["--debug"])
     #expect(result.status == 76)
-    #expect(result.error.contains("rank 1 (host \(hostName)) broadcast from rank 1 of 8 bytes at rankcheck/Faults.swift:"))
+    #expect(
+      result.error.contains("rank 1 (host \(hostName)) broadcast from rank 1 of 8 bytes at rankcheck/Faults.swift:"))
     #expect(result.error.contains("rank 0 (host \(hostName)) broadcast from rank 0 of 8 bytes at rankcheck/"))
   }
 
@@ -117,13 +126,16 @@ import Testing
     let threads = try launch(
       "-n", "2", "sh", "-c", "LOCKSTEP_NUM_THREADS=$((OMPI_COMM_WORLD_RANK + 1)) exec \(binaries)/finetune")
     #expect(threads.status == 76)
-    #expect(threads.stderr.contains("the ranks differ in threads: rank 1 (host \(hostName)) 2, rank 0 (host \(hostName)) 1"))
+    #expect(
+      threads.stderr.contains("the ranks differ in threads: rank 1 (host \(hostName)) 2, rank 0 (host \(hostName)) 1"))
     let words = try launch("-n", "2", "sh", "-c", "exec \(binaries)/finetune --seed $OMPI_COMM_WORLD_RANK")
     #expect(words.status == 76)
     #expect(words.stderr.contains("the ranks differ in the program's arguments"), "\(words.stderr)")
   }
 
-  @Test("P6: a rank that the kernel killed for memory", .enabled(if: MemoryGroup.isPossible, "memory control groups cannot be made here"))
+  @Test(
+    "P6: a rank that the kernel killed for memory",
+    .enabled(if: MemoryGroup.isPossible, "memory control groups cannot be made here"))
   func outOfMemory() throws {
     let group = try #require(MemoryGroup(bytes: 40 << 20))
     let script = """
@@ -135,7 +147,9 @@ import Testing
     let result = try launch("-n", "2", "sh", "-c", script)
     group.remove()
     #expect(result.status == 75)
-    #expect(result.error.contains("rank 1 (") && result.error.contains("killed for lack of memory (oom_kill "), "\(result.stderr)")
+    #expect(
+      result.error.contains("rank 1 (") && result.error.contains("killed for lack of memory (oom_kill "),
+      "\(result.stderr)")
   }
 
   @Test("writing the record costs far less than a microsecond") func cost() throws {
@@ -150,7 +164,8 @@ import Testing
 struct MemoryGroup {
   let path: String
 
-  private static let root = exists("/sys/fs/cgroup/memory/memory.limit_in_bytes") ? "/sys/fs/cgroup/memory" : "/sys/fs/cgroup"
+  private static let root =
+    exists("/sys/fs/cgroup/memory/memory.limit_in_bytes") ? "/sys/fs/cgroup/memory" : "/sys/fs/cgroup"
   private static var limit: String { root.hasSuffix("memory") ? "memory.limit_in_bytes" : "memory.max" }
 
   static var isPossible: Bool {

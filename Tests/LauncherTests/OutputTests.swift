@@ -11,14 +11,21 @@ import Testing
     let script = "seq 1000000 \(999_999 + lines)"
     let words = ["-n", "2"] + options + ["sh", "-c", script]
     let command = ([binaries + "/launch"] + words).map(shellQuoted).joined(separator: " ")
-    let sums = try run("/bin/bash", ["-c", "\(command) | sed 's/^.* //' | sort -n --buffer-size=200M | uniq -c | awk '{ n += $1; if ($1 != 2) bad++ } END { print n, bad + 0 }'"])
+    let sums = try run(
+      "/bin/bash",
+      [
+        "-c",
+        "\(command) | sed 's/^.* //' | sort -n --buffer-size=200M | uniq -c | awk '{ n += $1; if ($1 != 2) bad++ } END { print n, bad + 0 }'",
+      ])
     #expect(sums.text == "\(2 * lines) 0\n", "\(sums.stderr)")
   }
 
   @Test("P11: lines without end, long ones and odd bytes") func odd() throws {
     let result = try launch("-n", "1", "true")
     #expect(result.status == 0)
-    let long = try launch("-n", "2", "--tee", "sh", "-c", "head -c 10000 /dev/zero | tr '\\0' x; echo; printf 'a\\033[31m\\377\\001LS\\002b'")
+    let long = try launch(
+      "-n", "2", "--tee", "sh", "-c",
+      "head -c 10000 /dev/zero | tr '\\0' x; echo; printf 'a\\033[31m\\377\\001LS\\002b'")
     let labelBytes = "[0 \(hostName)] ".utf8.count
     let expected = 2 * (10_001 + 13 + 2 * labelBytes)
     #expect(long.stdout.count == expected)
@@ -36,7 +43,9 @@ import Testing
   }
 
   @Test("an unfinished line is shown at once") func prompt() throws {
-    let running = try Running("\(binaries)/launch", ["-n", "2", "sh", "-c", "[ $OMPI_COMM_WORLD_RANK = 1 ] || printf 'step 1'; sleep 4"].map { Array($0.utf8) })
+    let running = try Running(
+      "\(binaries)/launch",
+      ["-n", "2", "sh", "-c", "[ $OMPI_COMM_WORLD_RANK = 1 ] || printf 'step 1'; sleep 4"].map { Array($0.utf8) })
     #expect(running.wait(seconds: 3) { running.output() == "step 1" })
     #expect(running.finish().status == 0)
   }
@@ -78,10 +87,12 @@ import Testing
     #expect(result.stderr.split(separator: "\n").count == 1, "\(result.stderr)")
   }
 
-  @Test("a progress bar on a terminal stays whole below the lines of other ranks",
+  @Test(
+    "a progress bar on a terminal stays whole below the lines of other ranks",
     .enabled(if: access("/usr/bin/script", X_OK) == 0, "script(1), which gives a terminal, is not installed"))
   func bar() throws {
-    let rank = "if [ $OMPI_COMM_WORLD_RANK = 0 ]; then printf '\\rbar 1'; sleep 1.5; printf '\\rbar 2\\n'; else sleep 0.7; echo note; fi"
+    let rank =
+      "if [ $OMPI_COMM_WORLD_RANK = 0 ]; then printf '\\rbar 1'; sleep 1.5; printf '\\rbar 2\\n'; else sleep 0.7; echo note; fi"
     let folder = try temporaryFolder()
     defer { unlink("\(folder)/s"); rmdir(folder) }
     try writeAtomically(Array(rank.utf8), to: "\(folder)/s")
@@ -95,10 +106,14 @@ import Testing
     #expect(result.lines.sorted() == ["-- /usr/bin/sh -c echo plain", "plain"], "\(result.text) \(result.stderr)")
   }
 
-  @Test("gdb on the user's terminal, in front of one rank",
-    .enabled(if: access("/usr/bin/gdb", X_OK) == 0 && access("/usr/bin/script", X_OK) == 0, "gdb and script(1) are not installed"))
+  @Test(
+    "gdb on the user's terminal, in front of one rank",
+    .enabled(
+      if: access("/usr/bin/gdb", X_OK) == 0 && access("/usr/bin/script", X_OK) == 0,
+      "gdb and script(1) are not installed"))
   func gdb() throws {
-    let line = "printf 'run\\nprint 40+2\\nquit\\n' | script -qec '\(binaries)/launch -n 2 --debugger gdb --debug_rank 1 \(FailureTests.check) steps 2' /dev/null"
+    let line =
+      "printf 'run\\nprint 40+2\\nquit\\n' | script -qec '\(binaries)/launch -n 2 --debugger gdb --debug_rank 1 \(FailureTests.check) steps 2' /dev/null"
     let result = try run("/bin/bash", ["-c", line])
     #expect(result.text.contains("$1 = 42"), "\(result.text)")
     #expect(result.text.contains("exited normally"), "\(result.text)")

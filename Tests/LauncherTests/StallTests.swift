@@ -27,7 +27,8 @@ import Testing
     #expect(ContinuousClock.now - clock < .seconds(8))
     #expect(result.status == 75)
     #expect(
-      result.error.hasPrefix("launch: error: rank \(rank) (host \(hostName), pid \(pid)): stopped (state T), last seen"),
+      result.error.hasPrefix(
+        "launch: error: rank \(rank) (host \(hostName), pid \(pid)): stopped (state T), last seen"),
       "\(result.stderr)")
     #expect(result.error.contains("and 2 ranks wait in call ") && result.error.contains("at rankcheck/Faults.swift:"))
     #expect(result.stderr.contains("waits in call"))
@@ -67,7 +68,9 @@ import Testing
       "-n", "3", "--stall_timeout", "2", "--log_dir", folder, Self.check, "skips", "1")
     #expect(result.status == 76)
     #expect(result.error.contains("launch: error: rank 1 (host \(hostName), pid "))
-    #expect(result.error.contains("at call 6, the end of the job at MPI_Finalize; the others at call 6, barrier at"), "\(result.stderr)")
+    #expect(
+      result.error.contains("at call 6, the end of the job at MPI_Finalize; the others at call 6, barrier at"),
+      "\(result.stderr)")
     let kept = String(decoding: try readBytes("\(folder)/collectives.txt"), as: UTF8.self).split(separator: "\n")
     #expect(kept.count { $0.hasPrefix("  call ") } == 18, "\(kept)")
   }
@@ -101,14 +104,19 @@ import Testing
     let result = running.finish(within: 60)
     #expect(result.status == 0)
     #expect(result.stderr.contains("rank 1 (host \(hostName), pid "))
-    #expect(result.stderr.split(separator: "\n").count { $0.contains(": sum of 1 doubles at rankcheck/") } == 16, "\(result.stderr)")
+    #expect(
+      result.stderr.split(separator: "\n").count { $0.contains(": sum of 1 doubles at rankcheck/") } == 16,
+      "\(result.stderr)")
   }
 
-  @Test("what is no number of seconds is refused", arguments: ["stall_timeout", "monitor_interval"]) func refused(_ name: String) throws {
+  @Test("what is no number of seconds is refused", arguments: ["stall_timeout", "monitor_interval"]) func refused(
+    _ name: String
+  ) throws {
     for text in ["-1", "x", "1e3", "nan", ""] {
       let result = try launch("-n", "2", "--\(name)=\(text)", "true")
       #expect(result.status == 64)
-      #expect(result.stderr.split(separator: "\n").count == 1 && result.stderr.contains("--\(name)"), "\(result.stderr)")
+      #expect(
+        result.stderr.split(separator: "\n").count == 1 && result.stderr.contains("--\(name)"), "\(result.stderr)")
     }
   }
 }

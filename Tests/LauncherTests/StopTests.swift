@@ -10,12 +10,15 @@ import Testing
   static let stubborn = "setsid sh -c 'trap \"\" TERM HUP INT; sleep 600' & echo up; sleep 600 & wait"
 
   func start(_ words: [String], environment: [String: String?] = [:]) throws -> Running {
-    let running = try Running("\(binaries)/launch", (["-n", "2"] + words).map { Array($0.utf8) }, environment: environment)
+    let running = try Running(
+      "\(binaries)/launch", (["-n", "2"] + words).map { Array($0.utf8) }, environment: environment)
     try #require(running.wait { running.output().utf8.filter { $0 == 10 }.count == 2 })
     return running
   }
 
-  @Test("L1: ranks that look stop together, after a step", arguments: [SIGINT, SIGTERM, SIGHUP]) func graceful(signal: Int32) throws {
+  @Test("L1: ranks that look stop together, after a step", arguments: [SIGINT, SIGTERM, SIGHUP]) func graceful(
+    signal: Int32
+  ) throws {
     let running = try start([Self.check, "works", "20"])
     usleep(1_500_000)
     kill(running.child.pid, signal)
@@ -35,7 +38,9 @@ import Testing
     kill(running.child.pid, SIGINT)
     let result = running.finish(within: 30)
     #expect(result.status == 130)
-    #expect(result.text.contains("stopped after step ") && result.text.hasSuffix(", as asked; nothing is saved\n"), "\(result.text)")
+    #expect(
+      result.text.contains("stopped after step ") && result.text.hasSuffix(", as asked; nothing is saved\n"),
+      "\(result.text)")
   }
 
   @Test("L2: once more ends them at once") func twice() throws {
@@ -56,11 +61,12 @@ import Testing
     let running = try start([Self.check, "works", "20"])
     usleep(1_500_000)
     let pid = try #require(running.job.programs[1])
+    let clock = ContinuousClock.now
     kill(pid, SIGSTOP)
     kill(running.child.pid, SIGTERM)
-    let result = running.finish(within: 30)
+    let result = running.finish(within: 40)
     #expect(result.status == 143)
-    #expect(result.seconds < 15)
+    #expect(ContinuousClock.now - clock < .seconds(20))
     #expect(running.job.all.isEmpty)
   }
 
@@ -81,7 +87,9 @@ import Testing
     #expect(!result.stderr.contains("stands still"), "\(result.stderr)")
   }
 
-  @Test("L4: kill -9 of the launcher leaves nothing, helpers in sessions of their own included") func killedLauncher() throws {
+  @Test("L4: kill -9 of the launcher leaves nothing, helpers in sessions of their own included") func killedLauncher()
+    throws
+  {
     let running = try start(["sh", "-c", Self.stubborn])
     let names = try #require(running.jobNames)
     #expect(running.job.all.count >= 7)
@@ -91,13 +99,17 @@ import Testing
     _ = running.finish()
   }
 
-  @Test("L5: kill -9 of mpirun leaves neither processes nor shared memory", arguments: [true, false]) func killedMPIRun(usesMPI: Bool) throws {
+  @Test("L5: kill -9 of mpirun leaves neither processes nor shared memory", arguments: [true, false]) func killedMPIRun(
+    usesMPI: Bool
+  ) throws {
     let running = try start(usesMPI ? [Self.check, "works", "20"] : ["sh", "-c", Self.stubborn])
     usleep(1_000_000)
     let names = try #require(running.jobNames)
     #expect(!running.remains(names).isEmpty)
     let mpirun = running.job.all.first { pid in
-      let words = (systemFile("/proc/\(pid)/cmdline") ?? []).split(separator: 0).map { String(decoding: $0, as: UTF8.self) }
+      let words = (systemFile("/proc/\(pid)/cmdline") ?? []).split(separator: 0).map {
+        String(decoding: $0, as: UTF8.self)
+      }
       return words.first?.hasSuffix("mpirun") ?? false
     }
     kill(try #require(mpirun), SIGKILL)
@@ -126,9 +138,16 @@ import Testing
     let script = "exec \(binaries)/launch -n 2 sh -c 'while :; do echo line; sleep 0.05; done' "
     let full = try run("/bin/sh", ["-c", script + ">/dev/full"])
     #expect(full.status == 74)
-    #expect(full.error.contains("standard output: the ranks' output cannot be written: No space left on device"), "\(full.stderr)")
+    #expect(
+      full.error.contains("standard output: the ranks' output cannot be written: No space left on device"),
+      "\(full.stderr)")
     #expect(full.seconds < 8)
-    let closed = try run("/bin/bash", ["-c", "set -o pipefail; \(binaries)/launch -n 2 sh -c 'while :; do echo line; sleep 0.05; done' | head -1; echo ${PIPESTATUS[0]}"])
+    let closed = try run(
+      "/bin/bash",
+      [
+        "-c",
+        "set -o pipefail; \(binaries)/launch -n 2 sh -c 'while :; do echo line; sleep 0.05; done' | head -1; echo ${PIPESTATUS[0]}",
+      ])
     #expect(closed.lines.last == "74", "\(closed.text) \(closed.stderr)")
     #expect(try run("/bin/sh", ["-c", script + ">&-"]).status == 74)
     #expect(try run("/bin/sh", ["-c", script + "2>&-"]).status == 74)

@@ -130,7 +130,9 @@ extension Running {
   /// Paths of Open MPI's shared memory and session folder of this job that are there; while ranks run, their names can be
   /// learned.
   func remains(_ names: JobNames) -> [String] {
-    let segments = Launcher.names(in: "/dev/shm").filter { $0.hasPrefix("vader_segment.") && $0.contains(".\(names.job).") }
+    let segments = Launcher.names(in: "/dev/shm").filter {
+      $0.hasPrefix("vader_segment.") && $0.contains(".\(names.job).")
+    }
     return segments + (exists(names.session) ? [names.session] : [])
   }
 

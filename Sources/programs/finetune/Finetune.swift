@@ -41,7 +41,8 @@ func finetune(_ command: FinetuneCommand, _ communicator: any Communicator, _ re
       if step.isAskedToStop && step.step < job.schedule.totalSteps {
         communicator.noteResult(digest: model.parameters.digest)
         communicator.noteStop()
-        return try reporter.line("stopped after step \(step.step) of \(job.schedule.totalSteps), as asked; nothing is saved")
+        return try reporter.line(
+          "stopped after step \(step.step) of \(job.schedule.totalSteps), as asked; nothing is saved")
       }
       if step.step == job.schedule.totalSteps { break }
     }

@@ -76,7 +76,8 @@ struct Job {
   /// Numbers that must be the same on every rank, with what they stand for.
   var fingerprints: [(name: String, value: UInt64)] {
     [
-      ("config.json", folder.configurationFingerprint), ("training rows", train.fingerprint), ("validation rows", validation.fingerprint),
+      ("config.json", folder.configurationFingerprint), ("training rows", train.fingerprint),
+      ("validation rows", validation.fingerprint),
       ("vocabulary", folder.tokenizer.vocabulary.fingerprint),
     ]
   }
