@@ -110,7 +110,7 @@ package struct RankTable: Sendable {
   func rings(count: Int = RankRecord.ringCount) -> [String] {
     ranks.flatMap { rank in
       let entries = rank.ring.sorted { $0.sequence < $1.sequence }.suffix(count)
-      guard !entries.isEmpty else { return ["\(rank.label): no collective yet"] }
+      guard !entries.isEmpty else { return [] }
       let now = entries.map { max($0.entered, $0.left) }.max() ?? 0
       return ["\(rank.label): its last \(entries.count) collectives"]
         + entries.map { entry in
