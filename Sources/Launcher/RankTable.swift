@@ -108,7 +108,7 @@ package struct RankTable: Sendable {
 
   /// The last collectives of each rank, a line each, of each rank at most `count`.
   func rings(count: Int = RankRecord.ringCount) -> [String] {
-    ranks.flatMap { rank in
+    ranks.flatMap { rank -> [String] in
       let entries = rank.ring.sorted { $0.sequence < $1.sequence }.suffix(count)
       guard !entries.isEmpty else { return [] }
       let now = entries.map { max($0.entered, $0.left) }.max() ?? 0
