@@ -11,6 +11,8 @@ public struct Preflight: Sendable {
   public var folder: String
   /// Whether the program must be the same file on every host: this package's own are.
   public var mustBeSame: Bool
+  /// The launcher's binary, which stands beside each rank; nil where none does.
+  public var launcher: String?
   public var seconds: Double = 15
 
   public init(remote: LaunchPlan.Remote, shellPath: String, program: String, folder: String, mustBeSame: Bool) {
@@ -28,10 +30,11 @@ public struct Preflight: Sendable {
   package var question: String {
     let path = shellQuoted(program)
     let sum = mustBeSame ? "set -- $(cksum < \(path)); echo \(Self.marker)same $1 $2" : "echo \(Self.marker)there"
+    let keeper = launcher.map { "[ -x \(shellQuoted($0)) ] || { echo \(Self.marker)launcher; exit 0; }" }
     return [
       "command -v orted >/dev/null || { echo \(Self.marker)orted; exit 0; }",
       "cd \(shellQuoted(folder)) 2>/dev/null || { echo \(Self.marker)folder; exit 0; }",
-      "[ -x \(path) ] || { echo \(Self.marker)program; exit 0; }", sum,
+      "[ -x \(path) ] || { echo \(Self.marker)program; exit 0; }", keeper ?? ":", sum,
     ].joined(separator: "; ")
   }
 
@@ -83,6 +86,10 @@ public struct Preflight: Sendable {
         .unavailable, at: place, "has no folder \(folder)", hint: "make it there, or give --working_folder")
     case "program":
       throw Failure(.unavailable, at: place, "has no program \(program)", hint: "copy it to the same path there")
+    case "launcher":
+      throw Failure(
+        .unavailable, at: place, "has no \(launcher ?? "launch"), which stands beside each rank",
+        hint: "copy this folder to the same path there")
     case "there": break
     case let answer:
       guard let expected, answer == "same \(expected)" else {

@@ -246,10 +246,11 @@ struct Job {
       throw Failure(.unavailable, at: shell, "is not on the PATH", hint: "apt-get install openssh-client")
     }
     let folder = plan.workingFolder ?? Self.presentFolder
-    try Preflight(
+    var preflight = Preflight(
       remote: plan.remote, shellPath: path, program: plan.program, folder: folder,
-      mustBeSame: plan.program.hasPrefix(context.programs.folder + "/")
-    ).check(others, environment: environment)
+      mustBeSame: plan.program.hasPrefix(context.programs.folder + "/"))
+    preflight.launcher = plan.keeper.first
+    try preflight.check(others, environment: environment)
   }
 
   /// Runs the job and ends this process with its status.

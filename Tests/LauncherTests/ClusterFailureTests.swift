@@ -125,6 +125,18 @@ struct ClusterFailureTests {
     #expect(result.lines == ["0", "0"], "\(result.text) \(result.stderr)")
   }
 
+  @Test("a host without the launcher's binary is named before anything starts") func noLauncher() throws {
+    let result = try run(
+      """
+      L=$(readlink -f $B)
+      printf '#!/bin/sh\\nhost=$1; shift\\nexec ip netns exec $host unshare --mount sh -c "mount --bind /dev/null '$L' && $*"\\n' \
+        | sed "s|\\$L|$L|" >$CLUSTER_FOLDER/agent3; chmod +x $CLUSTER_FOLDER/agent3
+      "$B" --hostfile "$H" --remote_shell $CLUSTER_FOLDER/agent3 true; echo $?
+      """)
+    #expect(result.text == "69\n", "\(result.stderr)")
+    #expect(result.stderr.contains("host node2: has no ") && result.stderr.contains("which stands beside each rank"))
+  }
+
   @Test("a restart leaves out a host that was lost") func restart() throws {
     let result = try run(
       """
