@@ -44,8 +44,9 @@ import Testing
   }
 
   @Test("L2: once more ends them at once") func twice() throws {
-    let running = try start([Self.check, "works", "4000"])
-    usleep(1_500_000)
+    // In its second step, which takes long: after the first it has told that it looks.
+    let running = try start([Self.check, "works", "3000"])
+    usleep(4_500_000)
     kill(running.child.pid, SIGINT)
     usleep(300_000)
     kill(running.child.pid, SIGINT)
