@@ -61,6 +61,8 @@ public struct Supervisor: Sendable {
         // mpirun holds the other end too: if the launcher is killed, its writing does not fail, which it would die of
         // before it has cleaned up.
         descriptors.append((pipe.read, Self.heldDescriptor + target))
+        // Nor does it wait for a reader that is gone.
+        _ = fcntl(pipe.write, F_SETFL, O_NONBLOCK)
         sources.append(pipe.read)
         toClose.append(pipe.write)
       }

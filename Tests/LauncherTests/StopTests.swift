@@ -100,6 +100,14 @@ import Testing
     _ = running.finish()
   }
 
+  @Test("L4: also while the ranks write without end") func killedLauncherOfWriters() throws {
+    let running = try Running("\(binaries)/launch", ["-n", "2", "yes"].map { Array($0.utf8) })
+    #expect(running.wait { running.job.programs.count == 2 && !running.output().isEmpty })
+    kill(running.child.pid, SIGKILL)
+    #expect(running.wait(seconds: 10) { running.job.all.isEmpty }, "\(running.job.all)")
+    _ = running.finish()
+  }
+
   @Test("L5: kill -9 of mpirun leaves neither processes nor shared memory", arguments: [true, false]) func killedMPIRun(
     usesMPI: Bool
   ) throws {
