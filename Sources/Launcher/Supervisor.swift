@@ -35,7 +35,6 @@ public struct Supervisor: Sendable {
   private static let hostfileDescriptor: Int32 = 62
   // A number out of the way of what this process has open; dup2 clears the mark that would close it.
   private static let messagesDescriptor: Int32 = 61
-  private static let heldDescriptor: Int32 = 62
 
   /// Runs `command` (mpirun's path first) to its end and judges it.
   public func run(
@@ -58,11 +57,6 @@ public struct Supervisor: Sendable {
       for target in [STDOUT_FILENO, STDERR_FILENO] {
         let pipe = try Self.pipe()
         descriptors.append((pipe.write, target))
-        // mpirun holds the other end too: if the launcher is killed, its writing does not fail, which it would die of
-        // before it has cleaned up.
-        descriptors.append((pipe.read, Self.heldDescriptor + target))
-        // Nor does it wait for a reader that is gone.
-        _ = fcntl(pipe.write, F_SETFL, O_NONBLOCK)
         sources.append(pipe.read)
         toClose.append(pipe.write)
       }
