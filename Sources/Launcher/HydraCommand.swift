@@ -15,11 +15,6 @@ enum HydraCommand {
     options += isIntel ? intelBinding(plan) : binding(plan)
     if isIntel { add("-s", "none", comment: "no rank reads the terminal") }
     if let folder = plan.workingFolder { add("-wdir", folder, comment: "the folder that ranks start in") }
-    if plan.isTagged { add("-prepend-rank", comment: "the rank in front of each line") }
-    if let folder = plan.logFolder {
-      add("-outfile-pattern", "\(folder)/rank-%r.stdout", comment: "a file of output per rank")
-      add("-errfile-pattern", "\(folder)/rank-%r.stderr", comment: "a file of messages per rank")
-    }
     if plan.placement != nil {
       if let network = plan.networks.first { add("-iface", network, comment: "the interface between the hosts") }
       if !plan.remote.isSlurm {

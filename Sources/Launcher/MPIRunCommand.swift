@@ -25,6 +25,7 @@ public enum MPIRunCommand {
       case .mpich, .intel: HydraCommand.options(for: plan)
       }
     if !plan.extraArguments.isEmpty { options.append(Option(plan.extraArguments, "as asked")) }
+    if !plan.keeper.isEmpty { options.append(Option(plan.keeper, "stands beside each rank and reports on it")) }
     options.append(Option([plan.program] + plan.arguments, "the program, with its arguments"))
     return options
   }
@@ -46,10 +47,6 @@ public enum MPIRunCommand {
         .usage, at: "binding",
         "\(plan.binding), but \(counted(plan.ranks, "rank")) of \(counted(plan.threadsPerRank, "thread")) want "
           + "\(plan.ranks * plan.threadsPerRank) cores and there are \(plan.cores)", hint: "--binding none")
-    }
-    if plan.flavour == .openMPI5, let folder = plan.logFolder, folder.utf8.contains(where: { $0 == 0x2C || $0 == 0x3A })
-    {
-      throw Failure(.usage, at: "log_dir", "\"\(folder)\", expected no comma or colon: Open MPI 5 splits there")
     }
     if !plan.flavour.isOpenMPI { try HydraCommand.check(plan) }
   }

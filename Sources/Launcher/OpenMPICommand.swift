@@ -17,8 +17,6 @@ enum OpenMPI4Command {
     options += OpenMPI.placing(plan, binding: plan.binding)
     add("--stdin", "none", comment: "no rank reads the terminal")
     if let folder = plan.workingFolder { add("--wdir", folder, comment: "the folder that ranks start in") }
-    if plan.isTagged { add("--tag-output", comment: "the rank in front of each line") }
-    if let folder = plan.logFolder { add("--output-filename", folder, comment: "a file of output per rank") }
     add("--mca", "orte_abort_on_non_zero_status", "1", comment: "one rank failed: end them all")
     add("--mca", "orte_base_help_aggregate", "0", comment: "every rank's message, none folded")
     if plan.mustYield { add("--mca", "mpi_yield_when_idle", "1", comment: "a waiting rank gives its core away") }
@@ -52,10 +50,6 @@ enum OpenMPI5Command {
       qualifier: plan.isOversubscribed ? ":OVERSUBSCRIBE" : "")
     add("--stdin", "none", comment: "no rank reads the terminal")
     if let folder = plan.workingFolder { add("--wdir", folder, comment: "the folder that ranks start in") }
-    let output = (plan.isTagged ? ["tag"] : []) + (plan.logFolder.map { ["dir=\($0)"] } ?? [])
-    if !output.isEmpty {
-      add("--output", output.joined(separator: ","), comment: "the rank in front of each line, a file per rank")
-    }
     if plan.mustYield { add("--mca", "mpi_yield_when_idle", "1", comment: "a waiting rank gives its core away") }
     if plan.placement != nil {
       add("--prtemca", "prte_keep_fqdn_hostnames", "1", comment: "a.x.org and a.y.org are two hosts")

@@ -4,6 +4,7 @@ import FileSystem
 public struct Setting: Sendable {
   public enum Kind: Sendable, Equatable {
     case integer(ClosedRange<Int>)
+    case decimal(ClosedRange<Double>)
     case boolean
     case text
     case choice([String])
@@ -13,14 +14,16 @@ public struct Setting: Sendable {
     case variables
     /// Names of hosts.
     case hosts
+    /// Ranks or ranges of them.
+    case ranks
     /// Texts that may hold commas: one a flag.
     case words
 
     /// Whether there may be several values.
     var isList: Bool {
       switch self {
-      case .networks, .variables, .hosts, .words: true
-      case .integer, .boolean, .text, .choice: false
+      case .networks, .variables, .hosts, .ranks, .words: true
+      case .integer, .decimal, .boolean, .text, .choice: false
       }
     }
   }
@@ -96,6 +99,22 @@ public struct Setting: Sendable {
       name: "tee", kind: .boolean, path: ["lockstep", "tee"], help: "put the rank in front of each line of output"),
     Setting(name: "log_dir", kind: .text, path: ["lockstep", "log_dir"], help: "folder for a file of output per rank"),
     Setting(
+      name: "local_ranks_filter", kind: .ranks, path: ["lockstep", "local_ranks_filter"],
+      help: "ranks whose output is shown: 0,2-3"),
+    Setting(
+      name: "stall_timeout", kind: .decimal(0...1e6), variables: ["LOCKSTEP_STALL_TIMEOUT"],
+      path: ["lockstep", "stall_timeout"],
+      help: "seconds without progress after which the job is ended; 0: never"),
+    Setting(
+      name: "monitor_interval", kind: .decimal(0.05...60), path: ["lockstep", "monitor_interval"],
+      help: "seconds between two looks at a rank"),
+    Setting(
+      name: "max_restarts", kind: .integer(0...1000), path: ["lockstep", "max_restarts"],
+      help: "starts the job again so many times after a rank was lost"),
+    Setting(
+      name: "exclude_lost_hosts", kind: .boolean, path: ["lockstep", "exclude_lost_hosts"],
+      help: "start again without a host that was lost"),
+    Setting(
       name: "mpirun_arguments", kind: .words, path: ["lockstep", "mpirun_arguments"],
       help: "further arguments of mpirun, one each"),
   ]
@@ -118,6 +137,12 @@ public struct Setting: Sendable {
         throw refuse("a whole number from \(range.lowerBound) to \(range.upperBound)")
       }
       return .integer(number)
+    case .decimal(let range):
+      let isPlain = text.utf8.allSatisfy { (0x30...0x39).contains($0) || $0 == UInt8(ascii: ".") }
+      guard isPlain, let number = Double(text), range ~= number else {
+        throw refuse("a number from \(range.lowerBound) to \(range.upperBound)")
+      }
+      return .decimal(number)
     case .boolean:
       switch text.lowercased() {
       case "y", "yes", "t", "true", "on", "1": return .boolean(true)
@@ -135,7 +160,7 @@ public struct Setting: Sendable {
       guard !text.isEmpty else { throw refuse("a text that is not empty") }
       guard !text.utf8.contains(where: { $0 < 0x20 || $0 == 0x7F }) else { throw refuse("no control characters") }
       return .text(text)
-    case .networks, .variables, .hosts:
+    case .networks, .variables, .hosts, .ranks:
       let items = text.utf8.split(separator: UInt8(ascii: ",")).map { String(Substring($0)) }
       for item in items { try checkItem(item, at: place, status: status) }
       return .list(items)
@@ -158,10 +183,13 @@ public struct Setting: Sendable {
     case .hosts:
       _ = try HostName(text, at: place)
       return
+    case .ranks:
+      isFine = text.utf8.allSatisfy { (0x30...0x39).contains($0) || $0 == UInt8(ascii: "-") }
+      expected = "ranks as 0 or 2-3"
     case .words:
       isFine = !text.utf8.contains(0)
       expected = "text without NUL"
-    case .integer, .boolean, .text, .choice: return
+    case .integer, .decimal, .boolean, .text, .choice: return
     }
     guard isFine, kind == .words || !text.isEmpty && text.utf8.first != UInt8(ascii: "-") else {
       throw Failure(status, at: place, "\"\(text)\", expected \(expected)")
@@ -181,6 +209,7 @@ private func isLetterOrDigit(_ byte: UInt8) -> Bool {
 /// A value of a setting.
 public enum SettingValue: Sendable, Equatable, CustomStringConvertible {
   case integer(Int)
+  case decimal(Double)
   case boolean(Bool)
   case text(String)
   case list([String])
@@ -188,6 +217,7 @@ public enum SettingValue: Sendable, Equatable, CustomStringConvertible {
   public var description: String {
     switch self {
     case .integer(let number): "\(number)"
+    case .decimal(let number): "\(number)"
     case .boolean(let value): value ? "true" : "false"
     case .text(let text): text
     case .list(let items): items.joined(separator: ",")

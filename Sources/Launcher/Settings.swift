@@ -57,6 +57,11 @@ public struct Settings: Sendable {
     return nil
   }
 
+  public func decimal(_ name: String) -> Double? {
+    if case .decimal(let number)? = values[name]?.value { return number }
+    return nil
+  }
+
   public func text(_ name: String) -> String? {
     if case .text(let text)? = values[name]?.value { return text }
     return nil

@@ -13,6 +13,8 @@ public struct StepReport: Sendable, Equatable {
   /// Euclidean norm of the whole gradient before clipping.
   public var gradientNorm: Double
   public var learningRate: Double
+  /// Whether the user wants the job to stop here; the same on every rank.
+  public var isAskedToStop = false
 }
 
 /// The training of one model by all ranks together: the same step everywhere, on gradients summed over the ranks.
@@ -103,7 +105,8 @@ public final class Accelerator {
     precondition(windowRows > 0, "step without backward")
     var clock = LapClock()
     // Also the sign that every rank's gradients are there.
-    let losses = try communicator.allGather(windowLossSum)
+    let shares = try communicator.allGather([windowLossSum, communicator.isRankAskedToStop ? 1 : 0])
+    let losses = shares.map { $0[0] }
     if let bad = losses.firstIndex(where: { !$0.isFinite }) {
       try refuse("the loss became \(named(losses[bad])) at step \(optimizer.step + 1) on rank \(bad)")
     }
@@ -130,7 +133,10 @@ public final class Accelerator {
     windowRows = 0
     stepSeconds = windowSeconds
     windowSeconds = StepSeconds()
-    return StepReport(step: optimizer.step, loss: loss, gradientNorm: norm, learningRate: learningRate)
+    communicator.noteStep(optimizer.step)
+    return StepReport(
+      step: optimizer.step, loss: loss, gradientNorm: norm, learningRate: learningRate,
+      isAskedToStop: shares.contains { $0[1] != 0 })
   }
 
   private var sharesGradients: Bool { gradientSources.count == communicator.size }

@@ -27,6 +27,7 @@ struct CheckCommand: ParsableCommand {
     let settings = try context.settings(command.options)
     let job = try Job(
       context: context, settings: settings, threadRanks: command.threadRankCount, debugger: nil,
+      debugRank: nil,
       command: command.command.isEmpty ? ["selftest"] : command.command)
     for note in try command.options.checkIgnored() + job.warnings { show("warning", note) }
     let (mpirun, plan): (String, LaunchPlan)

@@ -20,13 +20,21 @@ struct Job {
   let variables: [(name: String, value: String)]
   let warnings: [String]
   /// Whether nothing but errors is said.
-  let isQuiet: Bool
+  var isQuiet: Bool { settings.boolean("quiet") }
+  private let settings: Settings
+  /// The rank that a debugger stands in front of, where there are several.
+  private var debugged: Int?
 
   init(
-    context: LaunchContext, settings: Settings, threadRanks: String?, debugger: String?, command: [String]
+    context: LaunchContext, settings: Settings, threadRanks: String?, debugger: String?, debugRank: String?,
+    command: [String]
   ) throws(Failure) {
     self.context = context
-    isQuiet = settings.boolean("quiet")
+    self.settings = settings
+    if debugRank != nil && debugger == nil {
+      throw Failure(
+        .usage, at: "--debug_rank", "without --debugger, expected the debugger to put in front", hint: "--debugger gdb")
+    }
     let threadRankCount = try Self.threadRanks(threadRanks, settings)
     let path = try context.programs.path(of: command[0])
     let cluster = try ClusterPlan(
@@ -66,13 +74,9 @@ struct Job {
     }
     self.variables = variables
     if isDirect {
+      _ = try Self.rank(debugRank, of: 1)
       start = .directly(try Self.debuggerWords(debugger, context) + [path] + insertedArguments)
       return
-    }
-    if let debugger {
-      throw Failure(
-        .usage, at: "--debugger", "\(debugger) with \(cluster.ranks) ranks, expected one process",
-        hint: "--num_processes 1, or --in_process \(cluster.ranks)")
     }
     let starter = try Self.starter(settings, context, isSrun: isSrun)
     var plan = LaunchPlan(
@@ -81,6 +85,15 @@ struct Job {
       isRoot: geteuid() == 0, exportedVariables: [JobProcesses.variable] + variables.map(\.0) + settings.list("export"),
       placement: cluster.placement)
     try Self.complete(&plan, settings)
+    if !isSrun {
+      let interval = Int((settings.decimal("monitor_interval") ?? 1) * 1000)
+      let keptDebugger = try Self.debugger(debugger, rank: debugRank, plan, context)
+      debugged = keptDebugger?.rank
+      plan.keeper = Keeper.words(
+        launcher: context.launcher, intervalMilliseconds: interval, debugger: keptDebugger)
+    } else if debugger != nil {
+      throw Failure(.usage, at: "--debugger", "with srun, expected mpirun or one process", hint: "--num_processes 1")
+    }
     plan.remote.isSlurm = cluster.isSlurm
     if !isSrun {
       plan.flavour = try MPIFlavour(mpirun: starter, environment: context.environment)
@@ -109,8 +122,10 @@ struct Job {
     plan.binding = settings.text("binding") ?? (settings.boolean("enable_cpu_affinity") ? "core" : "none")
     plan.networks = settings.list("network")
     plan.workingFolder = settings.text("working_folder")
-    plan.isTagged = settings.boolean("tee")
-    plan.logFolder = settings.text("log_dir")
+    plan.output.isTagged = settings.boolean("tee")
+    plan.output.folder = settings.text("log_dir")
+    let filter = settings.list("local_ranks_filter")
+    if !filter.isEmpty { plan.output.shownRanks = try shownRanks(filter, of: plan.ranks) }
     plan.extraArguments = settings.list("mpirun_arguments")
     plan.remote = LaunchPlan.Remote(
       shell: settings.text("remote_shell"), port: settings.integer("ssh_port"), identity: settings.text("ssh_identity"))
@@ -128,6 +143,50 @@ struct Job {
       + ["OMPI_MCA_", "PRTE_MCA_", "PMIX_MCA_", "I_MPI_", "HYDRA_"].flatMap {
         environment.variables(withPrefix: $0).map { "\($0.name)=\($0.value) (variable) is in force" }
       }
+  }
+
+  /// The ranks of a filter such as `0,2-3`.
+  private static func shownRanks(_ items: [String], of ranks: Int) throws(Failure) -> Set<Int> {
+    var shown: Set<Int> = []
+    for item in items {
+      let ends = item.split(separator: "-", omittingEmptySubsequences: false)
+      let numbers = ends.compactMap { end in end.utf8.allSatisfy { (0x30...0x39).contains($0) } ? Int(end) : nil }
+      guard numbers.count == ends.count, let first = numbers.first, let last = numbers.last, ends.count <= 2,
+        first <= last, last < ranks
+      else {
+        throw Failure(
+          .usage, at: "--local_ranks_filter", "\"\(item)\", expected ranks from 0 to \(ranks - 1), as 0,2-3")
+      }
+      shown.formUnion(first...last)
+    }
+    return shown
+  }
+
+  private static func rank(_ text: String?, of ranks: Int) throws(Failure) -> Int {
+    guard let text else { return 0 }
+    guard text.utf8.allSatisfy({ (0x30...0x39).contains($0) }), let rank = Int(text), rank < ranks else {
+      throw Failure(.usage, at: "--debug_rank", "\"\(text)\", expected a rank from 0 to \(ranks - 1)")
+    }
+    return rank
+  }
+
+  /// The debugger in front of one of several ranks, which must be on this machine: it uses this terminal.
+  private static func debugger(
+    _ name: String?, rank text: String?, _ plan: LaunchPlan, _ context: LaunchContext
+  ) throws(Failure) -> Keeper.Debugger? {
+    guard let name else { return nil }
+    let rank = try rank(text, of: plan.ranks)
+    var next = 0
+    for host in plan.placement?.hosts ?? [] {
+      next += host.ranks
+      guard rank < next else { continue }
+      let own = ["localhost", "127.0.0.1", context.hostName]
+      if own.contains(host.entry.name.description) { break }
+      throw Failure(
+        .usage, at: "--debug_rank", "rank \(rank) runs on host \(host.entry.name), expected a rank of this machine")
+    }
+    let terminal = isatty(STDIN_FILENO) == 1 ? ttyname(STDIN_FILENO).map { String(cString: $0) } : nil
+    return Keeper.Debugger(rank: rank, terminal: terminal ?? "", words: try debuggerWords(name, context))
   }
 
   private static func threadRanks(_ text: String?, _ settings: Settings) throws(Failure) -> Int? {
@@ -198,22 +257,49 @@ struct Job {
     case .mpirun(let path, let plan):
       let plan = try checkedHosts(of: plan, mpirun: path, environment)
       for (name, value) in MPIRunCommand.variables(for: plan) { environment[name] = value }
-      if let folder = plan.logFolder { try makeDirectory(folder) }
-      try supervise([path] + MPIRunCommand.arguments(for: plan), plan, verbatim, environment)
+      try supervise(starter: path, plan, isSrun: false, verbatim, environment)
     case .srun(let path, let plan):
-      try supervise([path] + SrunCommand.arguments(for: plan), plan, verbatim, environment)
+      try supervise(starter: path, plan, isSrun: true, verbatim, environment)
     }
   }
 
+  /// Runs the job, again where that is wanted and may help, and ends this process with its status.
   private func supervise(
-    _ command: [String], _ plan: LaunchPlan, _ verbatim: [[UInt8]], _ environment: Environment
+    starter: String, _ plan: LaunchPlan, isSrun: Bool, _ verbatim: [[UInt8]], _ environment: Environment
   ) throws(Failure) -> Never {
-    let words = command.dropLast(arguments.count).map { Array($0.utf8) }
-    var supervisor = Supervisor(launcher: context.launcher, runID: JobProcesses.newRunID(), say: say)
-    supervisor.isLocal = plan.placement == nil && !plan.remote.isSlurm
-    let verdict = try supervisor.run(
-      words + verbatim, environment: environment, hostfile: MPIRunCommand.hostfile(for: plan))
-    if let message = verdict.message { say("error: \(message)") }
-    exit(verdict.status)
+    var plan = plan
+    let most = settings.integer("max_restarts") ?? 0
+    for attempt in 0... {
+      let words = [starter] + (isSrun ? SrunCommand.arguments(for: plan) : MPIRunCommand.arguments(for: plan))
+      let verdict = try supervisor(plan, isSrun: isSrun).run(
+        words.dropLast(arguments.count).map { Array($0.utf8) } + verbatim, environment: environment,
+        hostfile: MPIRunCommand.hostfile(for: plan))
+      if let message = verdict.message { say("error: \(message)") }
+      guard attempt < most, verdict.isWorthRestarting else {
+        if attempt > 0 && verdict.status != 0 && attempt == most { say("no restart is left of --max_restarts \(most)") }
+        exit(verdict.status)
+      }
+      if let host = verdict.lostHost, settings.boolean("exclude_lost_hosts") {
+        guard let rest = plan.without(host: host) else { exit(verdict.status) }
+        plan = rest
+        say("host \(host) is left out: \(plan.ranks) ranks from now on, and so a smaller global batch")
+      }
+      // It grows, for what is down needs time to come up.
+      let seconds = 1 << min(attempt, 6)
+      say("restart \(attempt + 1) of \(most) in \(seconds) s")
+      if let signal = try Supervisor.pause(seconds: Double(seconds)) { exit(128 + signal) }
+    }
+    fatalError("an endless range has ended")
+  }
+
+  func supervisor(_ plan: LaunchPlan, isSrun: Bool) -> Supervisor {
+    var supervisor = Supervisor(
+      launcher: context.launcher, runID: JobProcesses.newRunID(), ranks: plan.ranks, say: say)
+    supervisor.isKept = !isSrun
+    supervisor.output = plan.output
+    supervisor.debuggedRank = debugged
+    let timeout = settings.decimal("stall_timeout")
+    supervisor.watchdog = timeout == 0 || debugged != nil ? nil : Watchdog(timeoutSeconds: timeout)
+    return supervisor
   }
 }

@@ -23,7 +23,8 @@ extension Job {
     guard let path = shell.contains("/") || !others ? shell : context.programs.find(shell) else {
       throw Failure(.unavailable, at: shell, "is not on the PATH", hint: "apt-get install openssh-client")
     }
-    let needed = [plan.program] + programs
+    // The launcher stands beside each rank.
+    let needed = [plan.program] + programs + plan.keeper.prefix(1)
     // By its name, as the hosts' own shells find it, unless the user named one.
     let isStandard = context.programs.find("mpirun") == mpirun
     var preflight = Preflight(
@@ -88,13 +89,10 @@ extension Job {
       plan.placement = placement
       plan.ranks = placement.hosts.count
     }
-    plan.logFolder = nil
-    plan.isTagged = false
+    plan.output = JobOutput.Options()
     plan.extraArguments += ["--timeout", "60"]
-    var supervisor = Supervisor(launcher: context.launcher, runID: JobProcesses.newRunID(), say: say)
-    supervisor.isLocal = plan.placement == nil && !plan.remote.isSlurm
     let words = [mpirun] + MPIRunCommand.arguments(for: plan)
-    let verdict = try supervisor.run(
+    let verdict = try supervisor(plan, isSrun: false).run(
       words.map { Array($0.utf8) }, environment: environment, hostfile: MPIRunCommand.hostfile(for: plan))
     guard verdict.status != 0 else { return }
     throw Failure(

@@ -18,8 +18,11 @@ struct RunCommand: ParsableCommand {
   @Option(name: names("in_process"), help: "Run this many ranks as threads of one process, for a debugger.")
   var threadRankCount: String?
 
-  @Option(name: names("debugger"), help: "Put this program (lldb, gdb) in front; with one process.")
+  @Option(name: names("debugger"), help: "Put this program (lldb, gdb) in front of one rank.")
   var debugger: String?
+
+  @Option(name: names("debug_rank"), help: "The rank that --debugger is put in front of. Default: 0.")
+  var debugRank: String?
 
   @Flag(name: names("dry_run"), help: "Print the command instead of running it.")
   var isDryRun = false
@@ -48,7 +51,7 @@ struct RunCommand: ParsableCommand {
     let settings = try context.settings(options)
     let job = try Job(
       context: context, settings: settings, threadRanks: threadRankCount, debugger: debugger,
-      command: command.isEmpty ? [Programs.standard] : command)
+      debugRank: debugRank, command: command.isEmpty ? [Programs.standard] : command)
     if isDryRun { return print(job.description, terminator: "") }
     if !settings.boolean("quiet") {
       for note in try options.checkIgnored() + job.warnings { say("note: \(note)") }

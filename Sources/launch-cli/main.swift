@@ -4,5 +4,5 @@ import Glibc
 import Launcher
 
 let arguments = CommandLine.rawArguments
-if let failure = Guard.runIfAsked(arguments) { fail(failure) }
+if let failure = Guard.runIfAsked(arguments) ?? Keeper.runIfAsked(arguments) { fail(failure) }
 Launch.mainReportingInOneLine()

@@ -66,8 +66,6 @@ import Testing
     #expect(try refusal(.mpich, "a slots=2\n") { $0.networks = ["eth0"] } == "accepted")
     #expect(try refusal(.mpich, "a slots=2 port=7\n") { _ in }.hasSuffix("(--ssh_port 7)"))
     #expect(try refusal(.intel, "u@a slots=2\n") { _ in }.contains("user u, but Intel MPI"))
-    #expect(try refusal(.openMPI5, nil) { $0.logFolder = "/a,b" }.contains("no comma or colon"))
-    #expect(try refusal(.openMPI4, nil) { $0.logFolder = "/a,b" } == "accepted")
     let tooMany = try refusal(.openMPI4, nil) { ($0.binding, $0.threadsPerRank) = ("core", 2) }
     #expect(tooMany == "binding: core, but 2 ranks of 2 threads want 4 cores and there are 2 (--binding none)")
   }

@@ -83,14 +83,8 @@ struct PlanCase: Sendable, CustomTestStringConvertible {
       "bound to NUMA nodes", .openMPI4, { $0.binding = "numa" },
       expected: ["--np", "2", "--map-by", "slot", "--bind-to", "numa", "--stdin", "none"] + ends + own),
     PlanCase(
-      "tags, logs, a folder", .openMPI4,
-      {
-        $0.isTagged = true
-        $0.logFolder = "/tmp/l"
-        $0.workingFolder = "/tmp"
-      },
-      expected: ["--np", "2"] + unbound + ["--wdir", "/tmp", "--tag-output", "--output-filename", "/tmp/l"] + ends + own
-    ),
+      "a folder", .openMPI4, { $0.workingFolder = "/tmp" },
+      expected: ["--np", "2"] + unbound + ["--wdir", "/tmp"] + ends + own),
     PlanCase(
       "further arguments", .openMPI4, { $0.extraArguments = ["--mca", "btl", "self,tcp"] },
       expected: ["--np", "2"] + unbound + ends + own + ["--mca", "btl", "self,tcp"]),
@@ -152,14 +146,8 @@ struct PlanCase: Sendable, CustomTestStringConvertible {
       "bound to NUMA nodes", .openMPI5, { $0.binding = "numa" },
       expected: ["--np", "2", "--map-by", "slot", "--bind-to", "numa", "--stdin", "none"] + own),
     PlanCase(
-      "tags, logs, a folder", .openMPI5, exported: ["A"],
-      {
-        $0.isTagged = true
-        $0.logFolder = "/tmp/l"
-        $0.workingFolder = "/tmp"
-      }, expected: ["--np", "2"] + unbound + ["--wdir", "/tmp", "--output", "tag,dir=/tmp/l"] + own + ["-x", "A"]),
-    PlanCase(
-      "tags", .openMPI5, { $0.isTagged = true }, expected: ["--np", "2"] + unbound + ["--output", "tag"] + own),
+      "a folder", .openMPI5, exported: ["A"], { $0.workingFolder = "/tmp" },
+      expected: ["--np", "2"] + unbound + ["--wdir", "/tmp"] + own + ["-x", "A"]),
     PlanCase(
       "two hosts", .openMPI5, hosts: two,
       expected: ["--hostfile", "/h", "--np", "3"] + unbound + alive5 + reach5("ssh", ssh) + own),
@@ -190,14 +178,7 @@ struct PlanCase: Sendable, CustomTestStringConvertible {
     PlanCase("bound to sockets", .mpich, { $0.binding = "socket" }, expected: ["-n", "2", "-bind-to", "socket"]),
     PlanCase("bound to NUMA nodes", .mpich, { $0.binding = "numa" }, expected: ["-n", "2", "-bind-to", "numa"]),
     PlanCase(
-      "tags, logs, a folder", .mpich,
-      {
-        $0.isTagged = true
-        $0.logFolder = "/tmp/l"
-        $0.workingFolder = "/tmp"
-      },
-      expected: ["-n", "2", "-bind-to", "none", "-wdir", "/tmp", "-prepend-rank"]
-        + ["-outfile-pattern", "/tmp/l/rank-%r.stdout", "-errfile-pattern", "/tmp/l/rank-%r.stderr"]),
+      "a folder", .mpich, { $0.workingFolder = "/tmp" }, expected: ["-n", "2", "-bind-to", "none", "-wdir", "/tmp"]),
     PlanCase(
       "two hosts", .mpich, hosts: two, expected: ["-f", "/h", "-n", "3", "-bind-to", "none", "-launcher", "ssh"]),
     PlanCase(
@@ -218,11 +199,8 @@ struct PlanCase: Sendable, CustomTestStringConvertible {
   static let intel = [
     PlanCase("a rank a core", .intel, expected: ["-n", "2", "-genv", "I_MPI_PIN", "0", "-s", "none"]),
     PlanCase(
-      "bound to cores, tags", .intel,
-      {
-        $0.binding = "core"
-        $0.isTagged = true
-      }, expected: ["-n", "2", "-genv", "I_MPI_PIN_DOMAIN", "core", "-s", "none", "-prepend-rank"]),
+      "bound to cores", .intel, { $0.binding = "core" },
+      expected: ["-n", "2", "-genv", "I_MPI_PIN_DOMAIN", "core", "-s", "none"]),
     PlanCase(
       "a core for each thread", .intel, ranks: 1, threads: 2, { $0.binding = "core" },
       expected: ["-n", "1", "-genv", "I_MPI_PIN_DOMAIN", "2:compact", "-s", "none"]),
