@@ -73,7 +73,8 @@ public struct Verdict: Sendable, Equatable {
   private init(_ rank: RankTable.Rank) {
     let report = rank.report
     let step = report.state.step >= 0 ? " after step \(report.state.step)" : ""
-    if report.signal != 0 {
+    // Who had failed by itself may have been ended by a signal before it could leave.
+    if report.signal != 0 && rank.outcome != .failed {
       let signal = Int32(truncatingIfNeeded: report.signal)
       let memory =
         signal == SIGKILL && report.memoryKills > 0
@@ -141,7 +142,13 @@ extension RankTable {
       guard rank.hasEnded else { return false }
       return rank.report.status != 0 || rank.report.signal != 0 || (isRegistered && rank.outcome != .done)
     }.sorted { ($0.endOrder ?? 0) < ($1.endOrder ?? 0) }
-    return failed.first { $0.outcome == .failed || $0.report.wasTold == 0 } ?? failed.first
+    guard let first = failed.first(where: { $0.outcome == .failed || $0.report.wasTold == 0 }) else {
+      return failed.first
+    }
+    guard first.outcome == .failed else { return first }
+    // Of two on one host the one whose record says so first; it may have taken longer to leave.
+    let beside = failed.filter { $0.outcome == .failed && $0.host == first.host }
+    return beside.min { $0.report.state.changed < $1.report.state.changed }
   }
 }
 

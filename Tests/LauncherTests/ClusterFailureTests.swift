@@ -134,7 +134,7 @@ struct ClusterFailureTests {
       "$B" --hostfile "$H" --remote_shell $CLUSTER_FOLDER/agent3 true; echo $?
       """)
     #expect(result.text == "69\n", "\(result.stderr)")
-    #expect(result.stderr.contains("host node2: has no ") && result.stderr.contains("which stands beside each rank"))
+    #expect(result.stderr.contains("host node2: has no program ") && result.stderr.contains("/launch"))
   }
 
   @Test("a restart leaves out a host that was lost") func restart() throws {

@@ -89,6 +89,8 @@ import Testing
     let mpirun = running.job.all.filter { pid in
       systemFile("/proc/\(pid)/cmdline").map { String(decoding: $0, as: UTF8.self).contains("mpirun") } ?? false
     }
+    // Until the launcher knows that they have joined: before that, more patience is due.
+    usleep(1_500_000)
     for pid in running.job.all where !mpirun.contains(pid) { kill(pid, SIGSTOP) }
     let result = running.finish(within: 30)
     #expect(result.status == 75)
