@@ -29,10 +29,11 @@ package struct HostReport: Sendable, Equatable {
       [24, 16, 8, 0].map { "\(address >> $0 & 0xFF)" }.joined(separator: ".")
     }
 
-    /// Reads `10.77.0.1/24`.
+    /// Reads `10.77.0.1/24`; at the end of a tunnel the system says `10.77.0.1` alone.
     package init?(interface: String, _ text: String) {
       let parts = text.utf8.split(separator: UInt8(ascii: "/"))
-      guard parts.count == 2, let prefix = Int(String(Substring(parts[1]))), 0...32 ~= prefix else { return nil }
+      let length = parts.count == 1 ? 32 : Int(String(Substring(parts[parts.count - 1])))
+      guard 1...2 ~= parts.count, let prefix = length, 0...32 ~= prefix else { return nil }
       let bytes = parts[0].split(separator: UInt8(ascii: ".")).compactMap { UInt8(String(Substring($0))) }
       guard bytes.count == 4 else { return nil }
       self.interface = interface

@@ -94,8 +94,8 @@ struct ClusterFailureTests {
   func far() throws {
     let result = try run(
       """
-      python3 \(Self.wire ?? "") node1 10.78.0.1 node2 10.78.0.2 100 1 & W=$!
-      sleep 1
+      python3 \(Self.wire ?? "") node1 10.78.0.1 node2 10.78.0.2 100 1 >$CLUSTER_FOLDER/wire & W=$!
+      until grep -q ready $CLUSTER_FOLDER/wire; do sleep 0.1; done
       "$B" --hostfile "$H" --remote_shell "$CLUSTER_AGENT" --network 10.78.0.0/24 --stall_timeout 20 $C steps 10; S=$?
       kill $W; echo $S
       """, hosts: "node1 slots=1\nnode2 slots=1\n")

@@ -27,7 +27,8 @@ import Testing
       "[ $OMPI_COMM_WORLD_RANK = 1 ] && export LOCKSTEP_NUM_THREADS=2; exec \(binaries)/selftest",
       environment: ["LOCKSTEP_NUM_THREADS": "1"])
     #expect(result.status == 76)
-    #expect(result.stderr.contains("the ranks differ in threads: rank 1 (host \(hostName)) 2, rank 0"), "\(result.stderr)")
+    #expect(
+      result.stderr.contains("the ranks differ in threads: rank 1 (host \(hostName)) 2, rank 0"), "\(result.stderr)")
   }
 
   @Test func takesNoProgram() throws {
