@@ -13,11 +13,11 @@ func finetune(_ command: FinetuneCommand, _ communicator: any Communicator, _ re
   let report = try model.load(job.initialization, from: job.folder, seed: job.seed, communicator)
 
   // Last, when nothing else can be wrong: a metrics file of an earlier run is emptied here.
-  let metrics = try communicator.agree { () throws(Failure) -> MetricsFile? in
-    guard communicator.isMain else { return nil }
+  let (profile, metrics) = try communicator.agree { () throws(Failure) -> (AtomicFile?, MetricsFile?) in
+    guard communicator.isMain else { return (nil, nil) }
     if let folder = command.outputDir { try checkWritable(folder) }
-    guard let path = command.metrics else { return nil }
-    return try MetricsFile(path)
+    let profile = try command.profile.map(AtomicFile.init)
+    return (profile, try command.metrics.map(MetricsFile.init))
   }
   try reporter.facts(job.facts)
   try say(report, reporter)
@@ -29,6 +29,10 @@ func finetune(_ command: FinetuneCommand, _ communicator: any Communicator, _ re
     communicator, model: model, optimizer: job.optimizer, limits: job.loader.limits,
     precision: job.precision, seed: UInt64(bitPattern: Int64(job.seed)),
     maxGradientNorm: command.maxGradNorm ?? job.recipe.maxGradNorm)
+  if command.profile != nil {
+    accelerator.timeline = try Timeline(
+      communicator, layers: job.configuration.layers, microBatches: job.loader.accumulationSteps)
+  }
   var meter = Meter(job, reporter, metrics)
   var evaluations: [EvaluationRecord] = []
   for epoch in 0..<job.epochs {
@@ -48,8 +52,15 @@ func finetune(_ command: FinetuneCommand, _ communicator: any Communicator, _ re
       if communicator.isMain { try job.folder.save(model, to: folder, labelNames: job.labelNames) }
     }
   }
+  try accelerator.timeline?.write(to: profile)
+  let times = try TimeReport(accelerator)
   try summarize(
-    evaluations, job, meter, seconds: (clock.now - begin).seconds, savedTo: command.outputDir, reporter)
+    evaluations, job, meter, times, seconds: (clock.now - begin).seconds, savedTo: command.outputDir, reporter)
+  if let path = command.profile, let timeline = accelerator.timeline {
+    let missing = timeline.stepsLeftOut
+    try reporter.line(
+      "timeline in \(path)" + (missing > 0 ? ", without the last \(grouped(missing)) steps: no room" : ""))
+  }
 }
 
 /// All ranks must have read the same things; those that did not would train on different numbers in silence.
