@@ -27,8 +27,12 @@ public final class Multiplier {
   /// `LOCKSTEP_PRODUCTS=blas` leaves all fp32 products to BLAS, to find out who is to blame for a number.
   public static let variable = "LOCKSTEP_PRODUCTS"
 
-  /// - Parameter precision: one that `isAvailable`.
-  public init(_ precision: ProductPrecision) {
+  public static var isToldToUseBLAS: Bool { getenv(variable).map { String(cString: $0) } == "blas" }
+
+  /// - Parameters:
+  ///   - precision: one that `isAvailable`.
+  ///   - leavesToBLAS: whether BLAS computes all fp32 products.
+  public init(_ precision: ProductPrecision, leavesToBLAS: Bool = Multiplier.isToldToUseBLAS) {
     precondition(precision.isAvailable, "bf16 on a CPU without units for it")
     self.precision = precision
     parts =
@@ -38,9 +42,8 @@ public final class Multiplier {
       case .bf16: (1, 1)
       }
     let unit = TileMultiplier.Unit.ofThisCPU
-    let asksForBLAS = getenv(Self.variable).map { String(cString: $0) } == "blas"
     // Only tiles are so much faster in bf16 that several products of parts beat one in fp32.
-    let isFaster = precision == .bf16 || (unit == .amx && !asksForBLAS)
+    let isFaster = precision == .bf16 || (unit == .amx && !leavesToBLAS)
     tiles = isFaster ? unit.map(TileMultiplier.init) : nil
   }
 

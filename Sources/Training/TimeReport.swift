@@ -97,7 +97,7 @@ public struct TimeReport: Sendable {
       ),
       (
         waiting - max(0, min(lag, waiting)),
-        "waiting \(percent(waiting)): batches differ from rank to rank; more rows a batch (--batch-size) even them out"
+        "waiting \(percent(waiting)), now for one rank, now for another: more rows a batch (--batch-size) even them out"
       ),
       (
         communication / 2,
