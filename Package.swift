@@ -81,7 +81,8 @@ let package = Package(
       name: "inspect", dependencies: ["Training", "ProgramSupport", argumentParser], path: "Sources/programs/inspect",
       linkerSettings: staticRuntime),
     .executableTarget(
-      name: "bench", dependencies: ["Training", "Kernels", "ProgramSupport", argumentParser], path: "Sources/programs/bench",
+      name: "bench", dependencies: ["Training", "Corpus", "Kernels", "ProgramSupport", argumentParser],
+      path: "Sources/programs/bench",
       linkerSettings: staticRuntime),
     .executableTarget(
       name: "raw-training-loop", dependencies: ["Training"], path: "Examples/RawTrainingLoop",

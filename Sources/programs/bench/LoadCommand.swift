@@ -35,7 +35,7 @@ struct LoadCommand: Measurement {
     var tokenizing: TokenizingResult?
     var loading: LoadingResult?
     if let model {
-      let task = try communicator.agree { () throws(Failure) in try GLUETask.named(task) }
+      let task = try communicator.agree { () throws(Failure) in try GLUETask.named(self.task) }
       let folder = try communicator.agree { () throws(Failure) in try ModelFolder(model, labels: task.labelCount) }
       if let data {
         tokenizing = try communicator.agree { () throws(Failure) in
