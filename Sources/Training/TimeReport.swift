@@ -31,7 +31,7 @@ public struct TimeReport: Sendable {
     isLarge = accelerator.model.configuration.hiddenSize >= 256
   }
 
-  init(
+  package init(
     ranks: [StepSeconds], evaluations: [Double], hosts: [String], steps: Int, precision: ProductPrecision, isLarge: Bool
   ) {
     self.ranks = ranks
@@ -59,7 +59,8 @@ public struct TimeReport: Sendable {
   /// Five lines: time by kind, a step, efficiency over the ranks, the slowest rank, what would help most.
   public var lines: [(name: String, value: String)] {
     let milliseconds = 1e3 / Double(max(steps, 1))
-    let kinds = StepPart.allCases.map { "\($0.name) \(percent(share($0)))" } + ["evaluation \(percent(evaluation / total))"]
+    let kinds =
+      StepPart.allCases.map { "\($0.name) \(percent(share($0)))" } + ["evaluation \(percent(evaluation / total))"]
     let parts = StepPart.allCases.map { part in
       "\(part.name) \(formatted(mean { $0[part] } * milliseconds, digits: 1))"
     }
@@ -105,7 +106,9 @@ public struct TimeReport: Sendable {
       ),
       (optimizer / 2, "optimizer \(percent(optimizer)): more rows a step (--batch-size)"),
       (share(.data), "data \(percent(share(.data))): the rows are fetched slowly; see whether memory is short"),
-      (evaluation / total / 2, "evaluation \(percent(evaluation / total)): more rows a batch in it (--eval-batch-size)"),
+      (
+        evaluation / total / 2, "evaluation \(percent(evaluation / total)): more rows a batch in it (--eval-batch-size)"
+      ),
     ]
     // Measured on CPUs with AMX: in bf16 a large model's forward and backward take about half as long.
     if precision != .bf16 && isLarge && ProductPrecision.bf16.isAvailable {

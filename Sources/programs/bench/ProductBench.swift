@@ -57,7 +57,8 @@ struct LayerProducts: Sendable {
     all = layers.flatMap { name, inputs, outputs in
       [
         LayerProduct(
-          name: "\(name): forward", pass: .forward, rows: tokens, columns: outputs, depth: inputs, isLeftTransposed: false,
+          name: "\(name): forward", pass: .forward, rows: tokens, columns: outputs, depth: inputs,
+          isLeftTransposed: false,
           isRightTransposed: true),
         LayerProduct(
           name: "\(name): input gradient", rows: tokens, columns: inputs, depth: outputs, isLeftTransposed: false,

@@ -109,7 +109,9 @@ struct StepCommand: Measurement {
     for epoch in 0... {
       for share in loader.epoch(epoch) {
         if accelerator.optimizer.step == warmup {
-          if profile { accelerator.timeline = try Timeline(communicator, layers: accelerator.model.configuration.layers) }
+          if profile {
+            accelerator.timeline = try Timeline(communicator, layers: accelerator.model.configuration.layers)
+          }
           try communicator.barrier()
           clock = LapClock()
         }

@@ -28,7 +28,9 @@ extension Verification {
       let bounds = precision == .bf16 ? (logits: 0.1, gradient: 0.2) : (logits: 1e-4, gradient: 1e-3)
       guard logits <= bounds.logits, gradient <= bounds.gradient else {
         throw Failure(
-          .internalError, "logits differ by \(logits) and gradients by \(gradient) from those of BLAS, expected at most \(bounds.logits) and \(bounds.gradient)")
+          .internalError,
+          "logits differ by \(logits) and gradients by \(gradient) from those of BLAS, expected at most \(bounds.logits) and \(bounds.gradient)"
+        )
       }
       return [logits, gradient]
     }

@@ -56,7 +56,8 @@ struct Meter {
 
 /// The end of a run: a chart of both scores, the time and the speed, and where the time went.
 func summarize(
-  _ evaluations: [EvaluationRecord], _ job: Job, _ meter: Meter, _ times: TimeReport, seconds: Double, savedTo folder: String?,
+  _ evaluations: [EvaluationRecord], _ job: Job, _ meter: Meter, _ times: TimeReport, seconds: Double,
+  savedTo folder: String?,
   _ reporter: Reporter
 ) throws(Failure) {
   try reporter.line("")

@@ -51,7 +51,8 @@ struct ForwardCommand: ParsableCommand {
     if !report.initialized.isEmpty {
       printError("inspect: warning: newly initialised: \(report.initialized.joined(separator: ", "))")
     }
-    let result = try model.evaluateOnce(dataset, keepsGradients: gradients != nil, multiplier: Multiplier(precision.precision()))
+    let result = try model.evaluateOnce(
+      dataset, keepsGradients: gradients != nil, multiplier: Multiplier(precision.precision()))
 
     var output = JSONOutput()
     output.raw("{\"rows\":")
