@@ -164,3 +164,7 @@ result["versions"] = {
     "accelerate": accelerate.__version__}
 if accelerator.is_main_process:
     print(json.dumps(result))
+if ranks > 1:
+    # Without it the threads of gloo may end the process with an error.
+    accelerator.wait_for_everyone()
+    torch.distributed.destroy_process_group()
