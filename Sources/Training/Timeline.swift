@@ -30,7 +30,7 @@ public final class Timeline {
   private let spansOfStep: Int
   private var isFull = false
 
-  /// Called by all ranks at once: clocks of hosts differ, so time counts from the moment that all have come.
+  /// Called by all ranks at once: clocks of hosts differ, so time counts from a moment that all agree on.
   ///
   /// - Parameters:
   ///   - layers: of the model.
@@ -41,10 +41,27 @@ public final class Timeline {
     // 6 MB a rank, and not more than 400 MB to be gathered.
     most = max(spansOfStep, min(1 << 18, (1 << 24) / communicator.size))
     spans.reserveCapacity(most)
-    // The first barrier may find ranks far apart; after the second they are together.
-    try communicator.barrier()
-    try communicator.barrier()
-    origin = LapClock.now()
+    origin = try Self.commonMoment(communicator)
+  }
+
+  /// One moment, the same for all ranks, by each host's own clock.
+  ///
+  /// Ranks of a host have one clock. What those of two hosts show when all ranks leave a barrier differs by the clocks'
+  /// difference and by luck, of which a median of several barriers leaves little.
+  private static func commonMoment(_ communicator: any Communicator) throws(Failure) -> Double {
+    let hosts = try communicator.allGather(Array(communicator.host.utf8))
+    var differences: [Double] = []
+    var moment = 0.0
+    for _ in 0..<9 {
+      try communicator.barrier()
+      let clocks = try communicator.allGather(LapClock.now())
+      func earliest(_ host: [UInt8]) -> Double {
+        zip(hosts, clocks).reduce(.infinity) { $1.0 == host ? min($0, $1.1) : $0 }
+      }
+      moment = earliest(hosts[0])
+      differences.append(earliest(hosts[communicator.rank]) - moment)
+    }
+    return moment + differences.sorted()[differences.count / 2]
   }
 
   func add(_ part: StepPart, _ span: ClosedRange<Double>) {
@@ -111,13 +128,17 @@ public final class Timeline {
     return text + Array("\n]}\n".utf8)
   }
 
-  /// Writes the merged timeline to `file` on rank 0, where it is not nil. Called by all ranks.
-  public func write(to file: AtomicFile?) throws(Failure) {
+  /// Makes sure, before long work, that a timeline can be written to `path`.
+  public static func check(_ path: String) throws(Failure) {
+    guard !isDirectory(path) else { throw Failure(.cannotCreate, at: path, "is a folder, expected a file or nothing") }
+    _ = try AtomicFile(path)
+  }
+
+  /// Writes the merged timeline to `path` on rank 0, whole or not at all. Called by all ranks.
+  public func write(to path: String) throws(Failure) {
     let text = try merged()
     try communicator.agree { () throws(Failure) in
-      guard let file, let text else { return }
-      try file.write(text)
-      try file.commit()
+      if let text { try writeAtomically(text, to: path) }
     }
   }
 

@@ -50,17 +50,17 @@ struct StepCommand: Measurement {
     let loader = try DataLoader(inputs.train, plan: plan, rank: communicator.rank, order: .shuffled(seed: seed))
     let model = try Model(inputs.folder.configuration, communicator)
     _ = try model.load(.random, from: inputs.folder, seed: seed, communicator)
-    let profile = try communicator.agree { () throws(Failure) -> AtomicFile? in
-      communicator.isMain ? try self.profile.map(AtomicFile.init) : nil
+    try communicator.agree { () throws(Failure) in
+      if let profile, communicator.isMain { try Timeline.check(profile) }
     }
     let verified = try Verification(model, inputs.sample, precision: inputs.precision, communicator)
     let accelerator = try Accelerator(
       communicator, model: model, optimizer: AdamW.Options(weightDecay: 0.01), limits: loader.limits,
       precision: inputs.precision, seed: UInt64(bitPattern: Int64(seed)))
 
-    let timed = try takeSteps(accelerator, loader, profile: self.profile != nil)
+    let timed = try takeSteps(accelerator, loader, profile: profile != nil)
     try Verification.check(firstLoss: timed.losses[0], model, communicator)
-    try accelerator.timeline?.write(to: profile)
+    if let profile { try accelerator.timeline?.write(to: profile) }
     let memory = try MemoryResult(communicator)
     let evaluated = try inputs.validation.map { (rows) throws(Failure) in try evaluate(rows, accelerator) }
 

@@ -13,11 +13,11 @@ func finetune(_ command: FinetuneCommand, _ communicator: any Communicator, _ re
   let report = try model.load(job.initialization, from: job.folder, seed: job.seed, communicator)
 
   // Last, when nothing else can be wrong: a metrics file of an earlier run is emptied here.
-  let (profile, metrics) = try communicator.agree { () throws(Failure) -> (AtomicFile?, MetricsFile?) in
-    guard communicator.isMain else { return (nil, nil) }
+  let metrics = try communicator.agree { () throws(Failure) -> MetricsFile? in
+    guard communicator.isMain else { return nil }
     if let folder = command.outputDir { try checkWritable(folder) }
-    let profile = try command.profile.map(AtomicFile.init)
-    return (profile, try command.metrics.map(MetricsFile.init))
+    if let path = command.profile { try Timeline.check(path) }
+    return try command.metrics.map(MetricsFile.init)
   }
   try reporter.facts(job.facts)
   try say(report, reporter)
@@ -52,7 +52,7 @@ func finetune(_ command: FinetuneCommand, _ communicator: any Communicator, _ re
       if communicator.isMain { try job.folder.save(model, to: folder, labelNames: job.labelNames) }
     }
   }
-  try accelerator.timeline?.write(to: profile)
+  if let path = command.profile { try accelerator.timeline?.write(to: path) }
   let times = try TimeReport(accelerator)
   try summarize(
     evaluations, job, meter, times, seconds: (clock.now - begin).seconds, savedTo: command.outputDir, reporter)
