@@ -41,6 +41,7 @@ let package = Package(
     .executable(name: "finetune", targets: ["finetune"]),
     .executable(name: "inspect", targets: ["inspect"]),
     .executable(name: "bench", targets: ["bench"]),
+    .executable(name: "selftest", targets: ["selftest"]),
     .library(name: "Training", targets: ["Training"]),
   ],
   dependencies: [
@@ -64,7 +65,9 @@ let package = Package(
     .target(name: "Datasets", dependencies: ["Tokenization", "FileSystem"]),
     .target(name: "Corpus", dependencies: ["FileSystem"]),
     .target(name: "Safetensors", dependencies: ["FileSystem"]),
-    .target(name: "Collectives", dependencies: ["CMPI", "FileSystem"]),
+    // What a rank and the launcher's process beside it share.
+    .target(name: "RankRecord", dependencies: ["CProcess"]),
+    .target(name: "Collectives", dependencies: ["CMPI", "RankRecord", "FileSystem"]),
     .target(
       name: "Training",
       dependencies: [
@@ -85,11 +88,16 @@ let package = Package(
       path: "Sources/programs/bench",
       linkerSettings: staticRuntime),
     .executableTarget(
+      name: "selftest", dependencies: ["Training", "Corpus", "ProgramSupport", argumentParser],
+      path: "Sources/programs/selftest",
+      linkerSettings: staticRuntime),
+    .executableTarget(
       name: "raw-training-loop", dependencies: ["Training"], path: "Examples/RawTrainingLoop",
       linkerSettings: staticRuntime),
 
     // The front-end: links neither MPI nor BLAS.
-    .target(name: "Launcher", dependencies: ["FileSystem", "CProcess", .product(name: "Yams", package: "Yams")]),
+    .target(
+      name: "Launcher", dependencies: ["FileSystem", "RankRecord", "CProcess", .product(name: "Yams", package: "Yams")]),
     .executableTarget(
       name: "launch-cli", dependencies: ["Launcher", "FileSystem", argumentParser],
       linkerSettings: staticRuntimeWithFoundation),
@@ -113,7 +121,7 @@ let package = Package(
     .testTarget(name: "CollectivesTests", dependencies: ["Collectives", "FileSystem", "rankcheck", "TestSupport"]),
     // What the tests of Collectives run under mpirun.
     .executableTarget(
-      name: "rankcheck", dependencies: ["Collectives", "FileSystem"], path: "Tests/Support/rankcheck"),
+      name: "rankcheck", dependencies: ["Collectives", "RankRecord", "FileSystem"], path: "Tests/Support/rankcheck"),
     .testTarget(name: "TrainingTests", dependencies: ["Training", "Kernels", "TestSupport"]),
     // The real programs, as a user starts them.
     .testTarget(name: "FinetuneTests", dependencies: ["TestSupport", "Safetensors", "FileSystem"]),

@@ -20,6 +20,13 @@ final class Activations {
     var outputDeviation: UnsafeMutablePointer<Float>  // [tokens]
   }
 
+  /// What one thread needs for one head.
+  struct AttentionScratch {
+    var scales: UnsafeMutablePointer<Float>  // [length, length] + 3
+    var weights: UnsafeMutablePointer<Float>  // [length, length]
+    var gradient: UnsafeMutablePointer<Float>  // [length, length]
+  }
+
   let limits: BatchLimits
   let keepsForBackward: Bool
 
@@ -43,14 +50,16 @@ final class Activations {
   let intermediateGradient: UnsafeMutablePointer<Float>  // [tokens, I]
   let queryKeyValueGradient: UnsafeMutablePointer<Float>  // [tokens, 3H]
   let contextGradient: UnsafeMutablePointer<Float>  // [tokens, H]
-  let attentionScales: UnsafeMutablePointer<Float>  // [length, length] + 3
-  let attentionScratch: UnsafeMutablePointer<Float>  // [length, length]
-  let attentionGradient: UnsafeMutablePointer<Float>  // [length, length]
-  let rowScratch: UnsafeMutablePointer<Float>  // [max(H, I)] + 3
+  let attention: [AttentionScratch]
+  /// `[max(H, I)] + 3`, one for each thread.
+  let rowScratches: [UnsafeMutablePointer<Float>]
+  var rowScratch: UnsafeMutablePointer<Float> { rowScratches[0] }
 
   private let floats: [UnsafeMutablePointer<Float>]
+  /// Floats of all of them together.
+  let floatCount: Int
 
-  init(_ configuration: BertConfiguration, limits: BatchLimits, keepsForBackward: Bool) {
+  init(_ configuration: BertConfiguration, limits: BatchLimits, keepsForBackward: Bool, threads: Int) {
     self.limits = limits
     self.keepsForBackward = keepsForBackward
     let hiddenSize = configuration.hiddenSize
@@ -58,7 +67,9 @@ final class Activations {
     let perToken = tokens * hiddenSize
     let square = limits.length * limits.length
     var floats: [UnsafeMutablePointer<Float>] = []
+    var floatCount = 0
     func allocate(_ count: Int) -> UnsafeMutablePointer<Float> {
+      floatCount += count
       floats.append(allocateFloats(count))
       return floats[floats.count - 1]
     }
@@ -97,11 +108,12 @@ final class Activations {
     intermediateGradient = allocate(tokens * configuration.intermediateSize * backward)
     queryKeyValueGradient = allocate(3 * perToken * backward)
     contextGradient = allocate(perToken * backward)
-    attentionScales = allocate(square + 3)
-    attentionScratch = allocate(square)
-    attentionGradient = allocate(square)
-    rowScratch = allocate(max(hiddenSize, configuration.intermediateSize) + 3)
+    attention = (0..<threads).map { _ in
+      AttentionScratch(scales: allocate(square + 3), weights: allocate(square), gradient: allocate(square))
+    }
+    rowScratches = (0..<threads).map { _ in allocate(max(hiddenSize, configuration.intermediateSize) + 3) }
     self.floats = floats
+    self.floatCount = floatCount
   }
 
   deinit {

@@ -46,21 +46,32 @@ extension BertClassifier {
     var address: (Int) -> RandomAddress
   }
 
-  private func forEachHead(_ layer: Int, _ input: PackedInput, _ body: (HeadPlace) -> Void) {
+  /// Calls `body` for every head of every sequence, with the thread that it runs on.
+  private func forEachHead(_ layer: Int, _ input: PackedInput, _ body: (HeadPlace, Int) -> Void) {
     let firstOnly = needsFirstTokensOnly(layer)
     let site = DropoutSite.attention(layer: layer).number
-    var offset = 0
-    for sequence in 0..<input.sequences {
-      let start = Int(input.starts[sequence])
-      let length = Int(input.starts[sequence + 1]) - start
-      let row = UInt32(truncatingIfNeeded: input.rows[sequence])
-      for head in 0..<configuration.heads {
+    let heads = configuration.heads
+    multiplier.threads.forEachPart(of: input.sequences * heads) { thread, items in
+      // Of all sequences before, and of this one's heads before, the probabilities come first.
+      var offset = 0
+      var counted = 0
+      for item in items {
+        let sequence = item / heads
+        while counted < sequence {
+          let length = input.length(counted)
+          offset += heads * (firstOnly ? 1 : length) * length
+          counted += 1
+        }
+        let start = Int(input.starts[sequence])
+        let length = input.length(sequence)
+        let head = item % heads
+        let queries = firstOnly ? 1 : length
+        let row = UInt32(truncatingIfNeeded: input.rows[sequence])
         let place = HeadPlace(
-          queryRow: firstOnly ? sequence : start, queries: firstOnly ? 1 : length, keyRow: start, length: length,
-          column: head * configuration.headSize, probabilities: offset,
+          queryRow: firstOnly ? sequence : start, queries: queries, keyRow: start, length: length,
+          column: head * configuration.headSize, probabilities: offset + head * queries * length,
           address: { RandomAddress(site: site, row: row, position: UInt32(head) << 16 | UInt32($0)) })
-        body(place)
-        offset += place.queries * length
+        body(place, thread)
       }
     }
   }
@@ -72,8 +83,9 @@ extension BertClassifier {
     let size = configuration.headSize
     let scale = 1 / Float(size).squareRoot()
     let dropout = attentionDropout(dropout)
-    forEachHead(layer, input) { place in
+    forEachHead(layer, input) { place, thread in
       let (queries, length) = (place.queries, place.length)
+      let scratch = memory.attention[thread]
       let query = MatrixOperand(
         view.queries + place.queryRow * view.queryStride + place.column, rowStride: view.queryStride)
       let key = MatrixOperand(view.keys + place.keyRow * view.keyStride + place.column, rowStride: view.keyStride)
@@ -86,9 +98,9 @@ extension BertClassifier {
       var weights = UnsafePointer(probabilities)
       if let dropout {
         dropoutScales(
-          dropout, rows: queries, columns: length, into: memory.attentionScales, address: place.address)
-        multiply(count: queries * length, probabilities, memory.attentionScales, into: memory.attentionScratch)
-        weights = UnsafePointer(memory.attentionScratch)
+          dropout, rows: queries, columns: length, into: scratch.scales, address: place.address)
+        multiply(count: queries * length, probabilities, scratch.scales, into: scratch.weights)
+        weights = UnsafePointer(scratch.weights)
       }
       matrixProduct(
         rows: queries, columns: size, depth: length, MatrixOperand(weights, rowStride: length), value,
@@ -106,13 +118,14 @@ extension BertClassifier {
     let size = configuration.headSize
     let scale = 1 / Float(size).squareRoot()
     let dropout = attentionDropout(dropout)
-    forEachHead(layer, input) { place in
+    forEachHead(layer, input) { place, thread in
       let (queries, length) = (place.queries, place.length)
+      let scratch = memory.attention[thread]
       let queryPlace = place.queryRow * view.queryStride + place.column
       let keyPlace = place.keyRow * view.keyStride + place.column
       let output = MatrixOperand(contextGradient + place.queryRow * hidden + place.column, rowStride: hidden)
       let probabilities = kept.probabilities + place.probabilities  // [queries, length]
-      let gradient = memory.attentionGradient  // [queries, length]
+      let gradient = scratch.gradient  // [queries, length]
 
       matrixProduct(
         rows: queries, columns: length, depth: size, output,
@@ -121,10 +134,10 @@ extension BertClassifier {
       var weights = UnsafePointer(probabilities)
       if let dropout {
         dropoutScales(
-          dropout, rows: queries, columns: length, into: memory.attentionScales, address: place.address)
-        multiply(count: queries * length, probabilities, memory.attentionScales, into: memory.attentionScratch)
-        multiply(count: queries * length, gradient, memory.attentionScales, into: gradient)
-        weights = UnsafePointer(memory.attentionScratch)
+          dropout, rows: queries, columns: length, into: scratch.scales, address: place.address)
+        multiply(count: queries * length, probabilities, scratch.scales, into: scratch.weights)
+        multiply(count: queries * length, gradient, scratch.scales, into: gradient)
+        weights = UnsafePointer(scratch.weights)
       }
       matrixProduct(
         rows: length, columns: size, depth: queries, MatrixOperand(weights, rowStride: length).transposed, output,

@@ -23,7 +23,7 @@ public enum ModelPart: Sendable, Equatable {
 /// backward on packed tokens, after Devlin et al., arXiv 1810.04805, and transformers' `modeling_bert.py`.
 ///
 /// It owns activations, never weights or gradients: those are flat buffers in the order of `layout`. One instance serves
-/// one thread.
+/// one caller, and computes on the threads of its multiplier, with the same bits for any number of them.
 public final class BertClassifier {
   public let configuration: BertConfiguration
   public let layout: ParameterLayout
@@ -48,11 +48,15 @@ public final class BertClassifier {
     self.configuration = configuration
     self.multiplier = multiplier
     layout = ParameterLayout(configuration)
-    memory = Activations(configuration, limits: limits, keepsForBackward: keepsForBackward)
+    memory = Activations(
+      configuration, limits: limits, keepsForBackward: keepsForBackward, threads: multiplier.threads.count)
   }
 
   /// The largest batch.
   public var limits: BatchLimits { memory.limits }
+
+  /// Bytes of activations and scratch for a batch of the largest size; those that no batch reaches take no memory.
+  public var activationBytes: Int { memory.floatCount * MemoryLayout<Float>.stride }
 
   /// Logits `[sequences, labels]` of the last forward.
   public var logits: UnsafeBufferPointer<Float> {
@@ -151,7 +155,9 @@ public final class BertClassifier {
     if mode == .overwrite {
       // Matrices are overwritten by their products; everything else is added to.
       for slot in layout.slots where slot.kind != .weight {
-        (gradients + slot.offset).update(repeating: 0, count: slot.count)
+        multiplier.threads.forEachPart(of: slot.count, grain: 1 << 16) { _, part in
+          (gradients + slot.offset + part.lowerBound).update(repeating: 0, count: part.count)
+        }
       }
     }
     headBackward(input, parameters, gradients, mode, dropout)

@@ -10,7 +10,9 @@ extension BertClassifier {
     let hidden = configuration.hiddenSize
     let rows = input.sequences
     let encoded = memory.hidden[configuration.layers]  // [sequences, H]: first tokens only
-    project(rows, encoded, parameters + layout.pooler.weight, inputs: hidden, outputs: hidden, into: memory.pooled)
+    project(
+      .firstTokens(rows), encoded, parameters + layout.pooler.weight, inputs: hidden, outputs: hidden,
+      into: memory.pooled)
     biasTanh(rows: rows, columns: hidden, x: memory.pooled, bias: parameters + layout.pooler.bias)
     memory.pooledDropped.update(from: memory.pooled, count: rows * hidden)
     if let dropout = classifierDropout(dropout) {
@@ -19,7 +21,7 @@ extension BertClassifier {
         address: firstTokenAddress(.classifier, input))
     }
     project(
-      rows, memory.pooledDropped, parameters + layout.classifier.weight, inputs: hidden,
+      .firstTokens(rows), memory.pooledDropped, parameters + layout.classifier.weight, inputs: hidden,
       outputs: configuration.labels, into: memory.logits)
     addBias(
       rows: rows, columns: configuration.labels, x: memory.logits, bias: parameters + layout.classifier.bias)
@@ -35,12 +37,12 @@ extension BertClassifier {
     let rows = input.sequences
     let gradient = memory.headGradient  // [sequences, H]
     weightGradient(
-      rows, memory.logitsGradient, outputs: labels, memory.pooledDropped, inputs: hidden,
+      .firstTokens(rows), memory.logitsGradient, outputs: labels, memory.pooledDropped, inputs: hidden,
       into: gradients + layout.classifier.weight, mode)
     columnSums(
       rows: rows, columns: labels, memory.logitsGradient, into: gradients + layout.classifier.bias, .add)
     inputGradient(
-      rows, memory.logitsGradient, outputs: labels, parameters + layout.classifier.weight, inputs: hidden,
+      .firstTokens(rows), memory.logitsGradient, outputs: labels, parameters + layout.classifier.weight, inputs: hidden,
       into: gradient, .overwrite)
     if let dropout = classifierDropout(dropout) {
       applyDropout(
@@ -49,11 +51,11 @@ extension BertClassifier {
     }
     tanhBackward(count: rows * hidden, y: memory.pooled, gradient: gradient)
     weightGradient(
-      rows, gradient, outputs: hidden, memory.hidden[configuration.layers], inputs: hidden,
+      .firstTokens(rows), gradient, outputs: hidden, memory.hidden[configuration.layers], inputs: hidden,
       into: gradients + layout.pooler.weight, mode)
     columnSums(rows: rows, columns: hidden, gradient, into: gradients + layout.pooler.bias, .add)
     inputGradient(
-      rows, gradient, outputs: hidden, parameters + layout.pooler.weight, inputs: hidden,
+      .firstTokens(rows), gradient, outputs: hidden, parameters + layout.pooler.weight, inputs: hidden,
       into: memory.firstTokensGradient, .overwrite)
   }
 }

@@ -18,7 +18,8 @@ extension BertClassifier {
     let hidden = configuration.hiddenSize
     let intermediate = configuration.intermediateSize
     let firstOnly = needsFirstTokensOnly(index)
-    let rows = firstOnly ? input.sequences : input.tokens
+    let lines = firstOnly ? Lines.firstTokens(input.sequences) : .tokens(input.tokens)
+    let rows = lines.count
     let x = firstOnly ? gatherFirstTokens(input, memory.hidden[index]) : memory.hidden[index]  // [rows, H]
 
     let view = AttentionView(
@@ -27,26 +28,30 @@ extension BertClassifier {
     attentionForward(index, input, view, dropout)
 
     project(
-      rows, kept.context, parameters + slots.attentionOutput.weight, inputs: hidden, outputs: hidden,
+      lines, kept.context, parameters + slots.attentionOutput.weight, inputs: hidden, outputs: hidden,
       into: kept.attentionNormalized)
-    norm(slots.attentionNorm, parameters).forward(
-      rows: rows, x: kept.attentionNormalized, bias: parameters + slots.attentionOutput.bias, residual: x,
-      dropout: hiddenDropout(dropout), inverseDeviation: kept.attentionDeviation, output: kept.attentionOutput,
-      scratch: memory.rowScratch, address: address(.attentionOutput(layer: index), input, firstOnly))
+    addAndNormalize(
+      rows, norm(slots.attentionNorm, parameters), kept.attentionNormalized,
+      bias: parameters + slots.attentionOutput.bias, residual: x, hiddenDropout(dropout),
+      inverseDeviation: kept.attentionDeviation, into: kept.attentionOutput,
+      address(.attentionOutput(layer: index), input, firstOnly))
 
     project(
-      rows, kept.attentionOutput, parameters + slots.intermediate.weight, inputs: hidden, outputs: intermediate,
+      lines, kept.attentionOutput, parameters + slots.intermediate.weight, inputs: hidden, outputs: intermediate,
       into: kept.beforeGELU)
-    biasGELU(
-      rows: rows, columns: intermediate, x: kept.beforeGELU, bias: parameters + slots.intermediate.bias,
-      into: kept.afterGELU)
+    multiplier.threads.forEachPart(of: rows) { _, part in
+      let offset = part.lowerBound * intermediate
+      biasGELU(
+        rows: part.count, columns: intermediate, x: kept.beforeGELU + offset,
+        bias: parameters + slots.intermediate.bias, into: kept.afterGELU + offset)
+    }
     project(
-      rows, kept.afterGELU, parameters + slots.output.weight, inputs: intermediate, outputs: hidden,
+      lines, kept.afterGELU, parameters + slots.output.weight, inputs: intermediate, outputs: hidden,
       into: kept.outputNormalized)
-    norm(slots.outputNorm, parameters).forward(
-      rows: rows, x: kept.outputNormalized, bias: parameters + slots.output.bias, residual: kept.attentionOutput,
-      dropout: hiddenDropout(dropout), inverseDeviation: kept.outputDeviation, output: memory.hidden[index + 1],
-      scratch: memory.rowScratch, address: address(.output(layer: index), input, firstOnly))
+    addAndNormalize(
+      rows, norm(slots.outputNorm, parameters), kept.outputNormalized, bias: parameters + slots.output.bias,
+      residual: kept.attentionOutput, hiddenDropout(dropout), inverseDeviation: kept.outputDeviation,
+      into: memory.hidden[index + 1], address(.output(layer: index), input, firstOnly))
   }
 
   /// Turns `hiddenGradient` from that of the layer's output into that of its input; adds or overwrites the gradients of
@@ -60,7 +65,8 @@ extension BertClassifier {
     let hidden = configuration.hiddenSize
     let intermediate = configuration.intermediateSize
     let firstOnly = needsFirstTokensOnly(index)
-    let rows = firstOnly ? input.sequences : input.tokens
+    let lines = firstOnly ? Lines.firstTokens(input.sequences) : .tokens(input.tokens)
+    let rows = lines.count
     let gradient = firstOnly ? memory.firstTokensGradient : memory.hiddenGradient  // [rows, H]
     let branch = memory.branchGradient  // [rows, H]
     let wide = memory.intermediateGradient  // [rows, I]
@@ -74,16 +80,19 @@ extension BertClassifier {
       biasGradient: gradients + slots.output.bias, scratch: memory.rowScratch,
       address: address(.output(layer: index), input, firstOnly))
     weightGradient(
-      rows, branch, outputs: hidden, kept.afterGELU, inputs: intermediate, into: gradients + slots.output.weight, mode)
+      lines, branch, outputs: hidden, kept.afterGELU, inputs: intermediate, into: gradients + slots.output.weight, mode)
     inputGradient(
-      rows, branch, outputs: hidden, parameters + slots.output.weight, inputs: intermediate, into: wide, .overwrite)
-    geluBackward(count: rows * intermediate, x: kept.beforeGELU, gradient: wide)
+      lines, branch, outputs: hidden, parameters + slots.output.weight, inputs: intermediate, into: wide, .overwrite)
+    multiplier.threads.forEachPart(of: rows) { _, part in
+      let offset = part.lowerBound * intermediate
+      geluBackward(count: part.count * intermediate, x: kept.beforeGELU + offset, gradient: wide + offset)
+    }
     columnSums(rows: rows, columns: intermediate, wide, into: gradients + slots.intermediate.bias, .add)
     weightGradient(
-      rows, wide, outputs: intermediate, kept.attentionOutput, inputs: hidden,
+      lines, wide, outputs: intermediate, kept.attentionOutput, inputs: hidden,
       into: gradients + slots.intermediate.weight, mode)
     inputGradient(
-      rows, wide, outputs: intermediate, parameters + slots.intermediate.weight, inputs: hidden, into: gradient, .add)
+      lines, wide, outputs: intermediate, parameters + slots.intermediate.weight, inputs: hidden, into: gradient, .add)
 
     // Attention.
     norm(slots.attentionNorm, parameters).backward(
@@ -94,9 +103,10 @@ extension BertClassifier {
       biasGradient: gradients + slots.attentionOutput.bias, scratch: memory.rowScratch,
       address: address(.attentionOutput(layer: index), input, firstOnly))
     weightGradient(
-      rows, branch, outputs: hidden, kept.context, inputs: hidden, into: gradients + slots.attentionOutput.weight, mode)
+      lines, branch, outputs: hidden, kept.context, inputs: hidden, into: gradients + slots.attentionOutput.weight, mode
+    )
     inputGradient(
-      rows, branch, outputs: hidden, parameters + slots.attentionOutput.weight, inputs: hidden,
+      lines, branch, outputs: hidden, parameters + slots.attentionOutput.weight, inputs: hidden,
       into: memory.contextGradient, .overwrite)
     let view = AttentionView(
       kept.queryKeyValue, tokens: input.tokens, hidden: hidden, firstTokensOnly: firstOnly)
@@ -104,6 +114,21 @@ extension BertClassifier {
       memory.queryKeyValueGradient, tokens: input.tokens, hidden: hidden, firstTokensOnly: firstOnly)
     attentionBackward(index, input, view, contextGradient: memory.contextGradient, into: viewGradient, dropout)
     queryKeyValueBackward(index, input, viewGradient, parameters, gradients, mode)
+  }
+
+  /// output = LayerNorm(dropout(x + bias) + residual), the rows shared out to the threads.
+  private func addAndNormalize(
+    _ rows: Int, _ norm: ResidualLayerNorm, _ x: UnsafeMutablePointer<Float>, bias: UnsafePointer<Float>,
+    residual: UnsafePointer<Float>, _ dropout: Dropout?, inverseDeviation: UnsafeMutablePointer<Float>,
+    into output: UnsafeMutablePointer<Float>, _ address: (Int) -> RandomAddress
+  ) {
+    multiplier.threads.forEachPart(of: rows) { thread, part in
+      let offset = part.lowerBound * norm.columns
+      norm.forward(
+        rows: part.count, x: x + offset, bias: bias, residual: residual + offset, dropout: dropout,
+        inverseDeviation: inverseDeviation + part.lowerBound, output: output + offset,
+        scratch: memory.rowScratches[thread], address: { address(part.lowerBound + $0) })
+    }
   }
 
   // MARK: Queries, keys and values
@@ -117,13 +142,14 @@ extension BertClassifier {
     let weight = parameters + layout.layers[index].queryKeyValue.weight  // [3H, H]
     let bias = parameters + layout.layers[index].queryKeyValue.bias  // [3H]
     guard view.firstTokensOnly else {
-      project(input.tokens, x, weight, inputs: hidden, outputs: 3 * hidden, into: view.queries)
+      project(.tokens(input.tokens), x, weight, inputs: hidden, outputs: 3 * hidden, into: view.queries)
       addBias(rows: input.tokens, columns: 3 * hidden, x: view.queries, bias: bias)
       return
     }
-    project(input.tokens, x, weight + hidden * hidden, inputs: hidden, outputs: 2 * hidden, into: view.keys)
+    project(.tokens(input.tokens), x, weight + hidden * hidden, inputs: hidden, outputs: 2 * hidden, into: view.keys)
     addBias(rows: input.tokens, columns: 2 * hidden, x: view.keys, bias: bias + hidden)
-    project(input.sequences, memory.firstTokens, weight, inputs: hidden, outputs: hidden, into: view.queries)
+    project(
+      .firstTokens(input.sequences), memory.firstTokens, weight, inputs: hidden, outputs: hidden, into: view.queries)
     addBias(rows: input.sequences, columns: hidden, x: view.queries, bias: bias)
   }
 
@@ -140,24 +166,29 @@ extension BertClassifier {
     guard view.firstTokensOnly else {
       columnSums(rows: input.tokens, columns: 3 * hidden, view.queries, into: gradients + slots.bias, .add)
       weightGradient(
-        input.tokens, view.queries, outputs: 3 * hidden, x, inputs: hidden, into: gradients + slots.weight, mode)
+        .tokens(input.tokens), view.queries, outputs: 3 * hidden, x, inputs: hidden, into: gradients + slots.weight,
+        mode)
       inputGradient(
-        input.tokens, view.queries, outputs: 3 * hidden, weight, inputs: hidden, into: memory.hiddenGradient, .add)
+        .tokens(input.tokens), view.queries, outputs: 3 * hidden, weight, inputs: hidden, into: memory.hiddenGradient,
+        .add)
       return
     }
     columnSums(rows: input.tokens, columns: 2 * hidden, view.keys, into: gradients + slots.bias + hidden, .add)
     weightGradient(
-      input.tokens, view.keys, outputs: 2 * hidden, x, inputs: hidden, into: gradients + slots.weight + square, mode)
+      .tokens(input.tokens), view.keys, outputs: 2 * hidden, x, inputs: hidden, into: gradients + slots.weight + square,
+      mode)
     inputGradient(
-      input.tokens, view.keys, outputs: 2 * hidden, weight + square, inputs: hidden, into: memory.hiddenGradient,
+      .tokens(input.tokens), view.keys, outputs: 2 * hidden, weight + square, inputs: hidden,
+      into: memory.hiddenGradient,
       .overwrite)
 
     columnSums(rows: input.sequences, columns: hidden, view.queries, into: gradients + slots.bias, .add)
     weightGradient(
-      input.sequences, view.queries, outputs: hidden, memory.firstTokens, inputs: hidden,
+      .firstTokens(input.sequences), view.queries, outputs: hidden, memory.firstTokens, inputs: hidden,
       into: gradients + slots.weight, mode)
     inputGradient(
-      input.sequences, view.queries, outputs: hidden, weight, inputs: hidden, into: memory.firstTokensGradient, .add)
+      .firstTokens(input.sequences), view.queries, outputs: hidden, weight, inputs: hidden,
+      into: memory.firstTokensGradient, .add)
     for row in 0..<input.sequences {
       add(
         count: hidden, memory.firstTokensGradient + row * hidden,
@@ -174,37 +205,5 @@ extension BertClassifier {
       (memory.firstTokens + row * hidden).update(from: x + Int(input.starts[row]) * hidden, count: hidden)
     }
     return memory.firstTokens
-  }
-
-  // MARK: The three products of a linear layer y = x · Wᵀ, W [outputs, inputs]
-
-  /// output [rows, outputs] = x [rows, inputs] · Wᵀ, overwritten; the bias is left to the kernel that follows.
-  func project(
-    _ rows: Int, _ x: UnsafePointer<Float>, _ weight: UnsafePointer<Float>, inputs: Int, outputs: Int,
-    into output: UnsafeMutablePointer<Float>
-  ) {
-    multiplier.product(
-      .forward, rows: rows, columns: outputs, depth: inputs, MatrixOperand(x, rowStride: inputs),
-      MatrixOperand(weight, rowStride: inputs).transposed, into: output, outputStride: outputs)
-  }
-
-  /// dW [outputs, inputs] = dyᵀ · x, overwritten or added to.
-  func weightGradient(
-    _ rows: Int, _ gradient: UnsafePointer<Float>, outputs: Int, _ x: UnsafePointer<Float>, inputs: Int,
-    into output: UnsafeMutablePointer<Float>, _ mode: OutputMode
-  ) {
-    multiplier.product(
-      .backward, rows: outputs, columns: inputs, depth: rows, MatrixOperand(gradient, rowStride: outputs).transposed,
-      MatrixOperand(x, rowStride: inputs), into: output, outputStride: inputs, mode)
-  }
-
-  /// dx [rows, inputs] = dy · W, overwritten or added to.
-  func inputGradient(
-    _ rows: Int, _ gradient: UnsafePointer<Float>, outputs: Int, _ weight: UnsafePointer<Float>, inputs: Int,
-    into output: UnsafeMutablePointer<Float>, _ mode: OutputMode
-  ) {
-    multiplier.product(
-      .backward, rows: rows, columns: inputs, depth: outputs, MatrixOperand(gradient, rowStride: outputs),
-      MatrixOperand(weight, rowStride: inputs), into: output, outputStride: inputs, mode)
   }
 }

@@ -25,6 +25,9 @@ public struct PackedInput {
     self.starts = starts
     self.rows = rows
   }
+
+  /// Tokens of a sequence.
+  func length(_ sequence: Int) -> Int { Int(starts[sequence + 1]) - Int(starts[sequence]) }
 }
 
 /// The most that one batch may hold, from which the activations are sized.

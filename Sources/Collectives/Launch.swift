@@ -1,5 +1,6 @@
 import FileSystem
 import Glibc
+import RankRecord
 
 /// How the ranks of this job are started, as the environment tells.
 public enum Launch: Equatable, Sendable {
@@ -66,11 +67,14 @@ public func withCommunicator(
     case .threads(let ranks):
       _ = try ThreadCommunicator.run(ranks: ranks) { (communicator) throws(Failure) in try body(communicator) }
     case .mpi(let ranks):
-      let communicator = try MPICommunicator(expectedSize: ranks)
+      let record = RankRecord.ofThisProcess()
+      let communicator = try MPICommunicator(expectedSize: ranks, record: record)
       do throws(Failure) {
         try body(communicator)
       } catch {
-        guard error == communicator.agreement.failure else {
+        let isAgreed = error == communicator.agreement.failure
+        record?.end(.failed, status: error.status.rawValue, isAgreed: isAgreed)
+        guard isAgreed else {
           report(error.from(rank: communicator.rank, host: communicator.host))
           communicator.abort(error.status)
         }
@@ -79,6 +83,7 @@ public func withCommunicator(
         return error.status
       }
       try communicator.finalize()
+      record?.end(.done)
     }
     return .success
   } catch {

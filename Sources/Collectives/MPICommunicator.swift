@@ -1,6 +1,7 @@
 import CMPI
 import FileSystem
 import Glibc
+import RankRecord
 import Synchronization
 
 /// The ranks that an MPI launcher started, one process each.
@@ -15,6 +16,7 @@ public final class MPICommunicator: Communicator {
   public let localRank: Int
   public let localSize: Int
   public let agreement = Agreement()
+  public let record: RankRecord?
 
   /// MPI's handles; the lock makes them shareable, though one thread uses them.
   private struct Handles {
@@ -33,11 +35,14 @@ public final class MPICommunicator: Communicator {
   /// mapped anew for each call. 110 M floats on 2 ranks of one host took 120 ms instead of 237; smaller pieces are no
   /// quicker, and slower where other processes want the cores, as each piece waits for the other rank a few times.
   static let sumPiece = 1 << 21
-  /// The bytes of one broadcast or gather: counts are `Int32`.
-  static let movePiece = 1 << 30
+  /// The bytes of one broadcast: each piece is a sign of life, also where the network is slow.
+  static let broadcastPiece = 1 << 22
+  /// The bytes of one gather: counts are `Int32`.
+  static let gatherPiece = 1 << 30
 
-  /// Initialises MPI. `expectedSize` is what the launcher's environment promises.
-  public init(expectedSize: Int? = nil) throws(Failure) {
+  /// Initialises MPI. `expectedSize` is what the launcher's environment promises; `record` is kept for the launcher.
+  public init(expectedSize: Int? = nil, record: RankRecord? = nil) throws(Failure) {
+    self.record = record
     host = hostName()
     comparesCalls = processVariable("LOCKSTEP_DEBUG") == "1"
     var isInitialized: Int32 = 0
@@ -83,57 +88,66 @@ public final class MPICommunicator: Communicator {
         .unavailable, "MPI found \(size) rank\(size == 1 ? "" : "s"), the launcher started \(expectedSize)",
         hint: "the launcher must belong to this Open MPI; under Slurm use `srun --mpi=pmix`, or mpirun")
     }
+    record?.join(rank: rank, size: size)
   }
 
-  public func sum(_ buffer: UnsafeMutableBufferPointer<Float>) throws(Failure) {
-    try sum(buffer, as: lockstep_float())
+  public func sum(_ buffer: UnsafeMutableBufferPointer<Float>, at site: CallSite) throws(Failure) {
+    try sum(buffer, as: lockstep_float(), Call(.sumOfFloats, count: buffer.count), site)
   }
 
-  public func sum(_ buffer: UnsafeMutableBufferPointer<Double>) throws(Failure) {
-    try sum(buffer, as: lockstep_double())
+  public func sum(_ buffer: UnsafeMutableBufferPointer<Double>, at site: CallSite) throws(Failure) {
+    try sum(buffer, as: lockstep_double(), Call(.sumOfDoubles, count: buffer.count), site)
   }
 
-  private func sum<Value>(_ buffer: UnsafeMutableBufferPointer<Value>, as type: MPI_Datatype?) throws(Failure) {
-    try compare(Call(name: "sum", count: buffer.count, unit: Value.self == Float.self ? "floats" : "doubles"))
+  private func sum<Value>(
+    _ buffer: UnsafeMutableBufferPointer<Value>, as type: MPI_Datatype?, _ call: Call, _ site: CallSite
+  ) throws(Failure) {
+    try enter(call, site)
+    defer { record?.leave() }
     try inPieces(of: buffer.count, Self.sumPiece, "MPI_Allreduce") { world, start, count in
       MPI_Allreduce(lockstep_in_place(), buffer.baseAddress! + start, count, type, lockstep_sum(), world)
     }
   }
 
-  public func broadcast(_ buffer: UnsafeMutableRawBufferPointer, from root: Int) throws(Failure) {
+  public func broadcast(
+    _ buffer: UnsafeMutableRawBufferPointer, from root: Int, at site: CallSite
+  ) throws(Failure) {
     precondition(0..<size ~= root, "broadcast from rank \(root) of \(size)")
-    try compare(Call(name: "broadcast from rank \(root)", count: buffer.count, unit: "bytes"))
-    try inPieces(of: buffer.count, Self.movePiece, "MPI_Bcast") { world, start, count in
+    try enter(Call(.broadcast, count: buffer.count, root: root), site)
+    defer { record?.leave() }
+    try inPieces(of: buffer.count, Self.broadcastPiece, "MPI_Bcast") { world, start, count in
       MPI_Bcast(buffer.baseAddress! + start, count, lockstep_byte(), Int32(root), world)
     }
   }
 
   public func allGather(
-    _ bytes: UnsafeRawBufferPointer, into result: UnsafeMutableRawBufferPointer
+    _ bytes: UnsafeRawBufferPointer, into result: UnsafeMutableRawBufferPointer, at site: CallSite
   ) throws(Failure) {
     precondition(result.count == size * bytes.count, "gathering \(bytes.count) of \(size) ranks into \(result.count)")
-    try compare(Call(name: "gather", count: bytes.count, unit: "bytes"))
-    guard bytes.count <= Self.movePiece else {
+    guard bytes.count <= Self.gatherPiece else {
       // Pieces of a gather would not be contiguous in the result: each rank's part is broadcast instead.
       for root in 0..<size {
         let part = UnsafeMutableRawBufferPointer(rebasing: result[root * bytes.count..<(root + 1) * bytes.count])
         if root == rank { part.copyMemory(from: bytes) }
-        try broadcast(part, from: root)
+        try broadcast(part, from: root, at: site)
       }
       return
     }
-    try inPieces(of: bytes.count, Self.movePiece, "MPI_Allgather") { world, start, count in
+    try enter(Call(.gather, count: bytes.count), site)
+    defer { record?.leave() }
+    try inPieces(of: bytes.count, Self.gatherPiece, "MPI_Allgather") { world, start, count in
       MPI_Allgather(bytes.baseAddress!, count, lockstep_byte(), result.baseAddress!, count, lockstep_byte(), world)
     }
   }
 
-  public func barrier() throws(Failure) {
-    try compare(Call(name: "barrier"))
+  public func barrier(at site: CallSite) throws(Failure) {
+    try enter(Call(.barrier), site)
+    defer { record?.leave() }
     try inPieces(of: 1, 1, "MPI_Barrier") { world, _, _ in MPI_Barrier(world) }
   }
 
-  public func makeHostMemory(count: Int) throws(Failure) -> HostMemory? {
-    try compare(Call(name: "host memory"))
+  public func makeHostMemory(count: Int, at site: CallSite) throws(Failure) -> HostMemory? {
+    try enter(Call(.hostMemory), site)
     var own: UnsafeMutableRawPointer?
     let made = inHandles("MPI_Win_allocate_shared") { handles -> Int32 in
       var window: MPI_Win?
@@ -143,6 +157,7 @@ public final class MPICommunicator: Communicator {
       if status == MPI_SUCCESS { handles.windows.append(window) }
       return status
     }
+    record?.leave()
     // Not an error: /dev/shm may be small. All ranks must do without where one must.
     guard try allGather(made == MPI_SUCCESS ? 1 : 0).allSatisfy({ $0 == 1 }) else { return nil }
     var parts: [UnsafeMutableBufferPointer<Float>] = []
@@ -174,6 +189,7 @@ public final class MPICommunicator: Communicator {
     var call = MPICall(name: "MPI_Comm_free", rank: rank, host: host)
     let freed = handles.withLock { handles -> [Int32]? in
       guard handles.world != nil else { return nil }
+      record?.enter(Call(.finish), at: CallSite(label: "MPI_Finalize"))
       defer { handles = Handles() }
       return handles.windows.indices.map { MPI_Win_free(&handles.windows[$0]) } + [
         MPI_Comm_free(&handles.local), MPI_Comm_free(&handles.world),
@@ -187,23 +203,30 @@ public final class MPICommunicator: Communicator {
     guard status == MPI_SUCCESS else { throw Failure(.lost, call.message("error \(status)")) }
   }
 
-  /// In debug mode: throws `.disagreement` on every rank where ranks are about to call different collectives, which MPI
-  /// would answer with wrong data or by waiting for ever.
-  private func compare(_ call: Call) throws(Failure) {
-    guard comparesCalls else { return }
-    let width = 64
-    let own = Array(call.description.utf8.prefix(width))
+  /// Writes the call down, and compares it with the other ranks' where that is asked for.
+  private func enter(_ call: Call, _ site: CallSite) throws(Failure) {
+    record?.enter(call, at: site)
+    if comparesCalls { try compare(call, site) }
+  }
+
+  /// In debug mode: throws `.disagreement` on every rank where ranks are about to call different collectives, or the same
+  /// from different places, which MPI would answer with wrong data or by waiting for ever.
+  private func compare(_ call: Call, _ site: CallSite) throws(Failure) {
+    let width = 192
+    let own = Array("\(host)\n\(call) at \(site)".utf8.prefix(width))
     let padded = own + [UInt8](repeating: 0, count: width - own.count)
     var all = [UInt8](repeating: 0, count: size * width)
     let status = inHandles("MPI_Allgather") { handles in
       MPI_Allgather(padded, Int32(width), lockstep_byte(), &all, Int32(width), lockstep_byte(), handles.world)
     }
     try MPICall(name: "MPI_Allgather", rank: rank, host: host).check(status)
-    let calls = (0..<size).map { all[$0 * width..<($0 + 1) * width].prefix { $0 != 0 } }
-    guard let other = calls.firstIndex(where: { $0 != calls[0] }) else { return }
-    let names = [calls[0], calls[other]].map { String(decoding: $0, as: UTF8.self) }
+    let texts = (0..<size).map { all[$0 * width..<($0 + 1) * width].prefix { $0 != 0 } }
+    let calls = texts.map { Array($0.drop { $0 != UInt8(ascii: "\n") }.dropFirst()) }
+    guard calls.contains(where: { $0 != calls[0] }) else { return }
+    let hosts = texts.map { String(decoding: $0.prefix { $0 != UInt8(ascii: "\n") }, as: UTF8.self) }
     let failure = Failure(
-      .disagreement, "ranks call different collectives: rank 0 \(names[0]), rank \(other) \(names[1])")
+      .disagreement,
+      differing(calls.map { String(decoding: $0, as: UTF8.self) }, hosts: hosts, "ranks call different collectives"))
     agreement.record(failure)
     throw failure
   }
@@ -219,6 +242,7 @@ public final class MPICommunicator: Communicator {
         let status = body(handles.world, start, Int32(count))
         if status != MPI_SUCCESS { return status }
         start += count
+        if start < total { record?.touch() }
       }
       return MPI_SUCCESS
     }

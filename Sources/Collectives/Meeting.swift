@@ -1,14 +1,6 @@
 import FileSystem
 import Glibc
-
-/// What a rank calls; all ranks must call the same.
-struct Call: Equatable, CustomStringConvertible {
-  var name: String
-  var count = 0
-  var unit: String?
-
-  var description: String { unit.map { "\(name) of \(count) \($0)" } ?? name }
-}
+import RankRecord
 
 /// Where the ranks of a `ThreadCommunicator` meet: a barrier that compares their calls and shows them each other's
 /// buffers.
@@ -33,7 +25,7 @@ final class Meeting: @unchecked Sendable {
   init(size: Int, host: String) {
     self.size = size
     self.host = host
-    calls = Array(repeating: Call(name: ""), count: size)
+    calls = Array(repeating: Call(.barrier), count: size)
     buffers = Array(repeating: UnsafeMutableRawBufferPointer(start: nil, count: 0), count: size)
     let mutexStatus = pthread_mutex_init(lock, nil)
     let conditionStatus = pthread_cond_init(changed, nil)

@@ -1,5 +1,6 @@
 import FileSystem
 import Glibc
+import RankRecord
 import Synchronization
 
 /// The one rank of a job without others: every collective is done at once. MPI is not initialised.
@@ -14,22 +15,24 @@ public final class SoloCommunicator: Communicator {
 
   public init() {}
 
-  public func sum(_ buffer: UnsafeMutableBufferPointer<Float>) {}
+  public func sum(_ buffer: UnsafeMutableBufferPointer<Float>, at site: CallSite) {}
 
-  public func sum(_ buffer: UnsafeMutableBufferPointer<Double>) {}
+  public func sum(_ buffer: UnsafeMutableBufferPointer<Double>, at site: CallSite) {}
 
-  public func broadcast(_ buffer: UnsafeMutableRawBufferPointer, from root: Int) {
+  public func broadcast(_ buffer: UnsafeMutableRawBufferPointer, from root: Int, at site: CallSite) {
     precondition(root == 0, "broadcast from rank \(root) of 1")
   }
 
-  public func allGather(_ bytes: UnsafeRawBufferPointer, into result: UnsafeMutableRawBufferPointer) {
+  public func allGather(
+    _ bytes: UnsafeRawBufferPointer, into result: UnsafeMutableRawBufferPointer, at site: CallSite
+  ) {
     precondition(result.count == bytes.count, "gathering \(bytes.count) bytes of 1 rank into \(result.count)")
     result.copyMemory(from: bytes)
   }
 
-  public func barrier() {}
+  public func barrier(at site: CallSite) {}
 
-  public func makeHostMemory(count: Int) -> HostMemory? {
+  public func makeHostMemory(count: Int, at site: CallSite) -> HostMemory? {
     memory.withLock { HostMemory([$0.make(count)]) }
   }
 

@@ -1,5 +1,6 @@
 import FileSystem
 import Glibc
+import RankRecord
 
 /// One of several ranks that are threads of one process: for tests, and for all ranks under one debugger.
 ///
@@ -53,37 +54,39 @@ public final class ThreadCommunicator: Communicator {
     return results.all()
   }
 
-  public func sum(_ buffer: UnsafeMutableBufferPointer<Float>) throws(Failure) {
-    try sum(buffer, of: "floats")
+  public func sum(_ buffer: UnsafeMutableBufferPointer<Float>, at site: CallSite) throws(Failure) {
+    try sum(buffer, .sumOfFloats)
   }
 
-  public func sum(_ buffer: UnsafeMutableBufferPointer<Double>) throws(Failure) {
-    try sum(buffer, of: "doubles")
+  public func sum(_ buffer: UnsafeMutableBufferPointer<Double>, at site: CallSite) throws(Failure) {
+    try sum(buffer, .sumOfDoubles)
   }
 
   private func sum<Value: BinaryFloatingPoint & BitwiseCopyable>(
-    _ buffer: UnsafeMutableBufferPointer<Value>, of kind: String
+    _ buffer: UnsafeMutableBufferPointer<Value>, _ kind: Call.Kind
   ) throws(Failure) {
-    let call = Call(name: "sum", count: buffer.count, unit: kind)
+    let call = Call(kind, count: buffer.count)
     let slice = (rank * buffer.count / size)..<((rank + 1) * buffer.count / size)
     try meeting.collective(call, rank: rank, buffer: UnsafeMutableRawBufferPointer(buffer)) { buffers in
       addSlice(slice, of: buffers.map { $0.bindMemory(to: Value.self) })
     }
   }
 
-  public func broadcast(_ buffer: UnsafeMutableRawBufferPointer, from root: Int) throws(Failure) {
+  public func broadcast(
+    _ buffer: UnsafeMutableRawBufferPointer, from root: Int, at site: CallSite
+  ) throws(Failure) {
     precondition(0..<size ~= root, "broadcast from rank \(root) of \(size)")
-    let call = Call(name: "broadcast from rank \(root)", count: buffer.count, unit: "bytes")
+    let call = Call(.broadcast, count: buffer.count, root: root)
     try meeting.collective(call, rank: rank, buffer: buffer) { buffers in
       if rank != root { buffer.copyMemory(from: UnsafeRawBufferPointer(buffers[root])) }
     }
   }
 
   public func allGather(
-    _ bytes: UnsafeRawBufferPointer, into result: UnsafeMutableRawBufferPointer
+    _ bytes: UnsafeRawBufferPointer, into result: UnsafeMutableRawBufferPointer, at site: CallSite
   ) throws(Failure) {
     precondition(result.count == size * bytes.count, "gathering \(bytes.count) of \(size) ranks into \(result.count)")
-    let call = Call(name: "gather", count: bytes.count, unit: "bytes")
+    let call = Call(.gather, count: bytes.count)
     // Each rank puts its bytes into its own part, then takes the others' parts from there.
     let own = rank * bytes.count..<(rank + 1) * bytes.count
     UnsafeMutableRawBufferPointer(rebasing: result[own]).copyMemory(from: bytes)
@@ -96,15 +99,15 @@ public final class ThreadCommunicator: Communicator {
     }
   }
 
-  public func barrier() throws(Failure) {
+  public func barrier(at site: CallSite) throws(Failure) {
     let nothing = UnsafeMutableRawBufferPointer(start: nil, count: 0)
-    try meeting.collective(Call(name: "barrier"), rank: rank, buffer: nothing) { _ in }
+    try meeting.collective(Call(.barrier), rank: rank, buffer: nothing) { _ in }
   }
 
-  public func makeHostMemory(count: Int) throws(Failure) -> HostMemory? {
+  public func makeHostMemory(count: Int, at site: CallSite) throws(Failure) -> HostMemory? {
     let part = meeting.allocate(count)
     var parts: [UnsafeMutableBufferPointer<Float>] = []
-    try meeting.collective(Call(name: "host memory"), rank: rank, buffer: UnsafeMutableRawBufferPointer(part)) {
+    try meeting.collective(Call(.hostMemory), rank: rank, buffer: UnsafeMutableRawBufferPointer(part)) {
       parts = $0.map { $0.bindMemory(to: Float.self) }
     }
     return HostMemory(parts)

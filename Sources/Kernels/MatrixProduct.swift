@@ -21,6 +21,22 @@ public struct MatrixOperand {
     isTransposed = !other.isTransposed
   }
 
+  /// The matrix without the rows before `row`.
+  func fromRow(_ row: Int) -> MatrixOperand {
+    MatrixOperand(elements + (isTransposed ? row : row * rowStride), like: self)
+  }
+
+  /// The matrix without the columns before `column`.
+  func fromColumn(_ column: Int) -> MatrixOperand {
+    MatrixOperand(elements + (isTransposed ? column * rowStride : column), like: self)
+  }
+
+  private init(_ elements: UnsafePointer<Float>, like other: MatrixOperand) {
+    self.elements = elements
+    rowStride = other.rowStride
+    isTransposed = other.isTransposed
+  }
+
   /// The same memory read as its transpose.
   public var transposed: MatrixOperand { MatrixOperand(transposing: self) }
 }

@@ -15,13 +15,18 @@ public enum ProductPrecision: String, Sendable, CaseIterable {
 }
 
 /// Multiplies the matrices of a model's linear layers: by the CPU's bf16 units where they are the faster way to
-/// `precision`, else by BLAS. Serves one thread.
+/// `precision`, else by BLAS. The threads share out each product; the sums are the same for any number of them.
 public final class Multiplier {
   /// What a product is for.
   public enum Pass: Sendable { case forward, backward }
 
+  /// Whether a product has many lines or a few, of which most of its time in tiles would be packing.
+  public enum Lines: Sendable { case many, few }
+
   public let precision: ProductPrecision
-  private let tiles: TileMultiplier?
+  public let threads: ThreadPool
+  /// One for each thread; none where BLAS is faster.
+  private let tiles: [TileMultiplier]
   private let parts: (forward: Int, backward: Int)
 
   /// `LOCKSTEP_PRODUCTS=blas` leaves all fp32 products to BLAS, to find out who is to blame for a number.
@@ -31,10 +36,15 @@ public final class Multiplier {
 
   /// - Parameters:
   ///   - precision: one that `isAvailable`.
+  ///   - threads: BLAS must use one thread, for it is called from all of them.
   ///   - leavesToBLAS: whether BLAS computes all fp32 products.
-  public init(_ precision: ProductPrecision, leavesToBLAS: Bool = Multiplier.isToldToUseBLAS) {
+  public init(
+    _ precision: ProductPrecision, threads: ThreadPool = ThreadPool(count: 1),
+    leavesToBLAS: Bool = Multiplier.isToldToUseBLAS
+  ) {
     precondition(precision.isAvailable, "bf16 on a CPU without units for it")
     self.precision = precision
+    self.threads = threads
     parts =
       switch precision {
       case .highest: (3, 3)
@@ -44,29 +54,42 @@ public final class Multiplier {
     let unit = TileMultiplier.Unit.ofThisCPU
     // Only tiles are so much faster in bf16 that several products of parts beat one in fp32.
     let isFaster = precision == .bf16 || (unit == .amx && !leavesToBLAS)
-    tiles = isFaster ? unit.map(TileMultiplier.init) : nil
+    tiles = isFaster ? (0..<threads.count).compactMap { _ in unit.map(TileMultiplier.init) } : []
   }
 
   /// The precision and what computes it: `fp32 (OpenBLAS)`, `fp32 (AMX: 3 parts in bf16, backward 2)`, `bf16 (AMX)`.
   public var name: String {
-    guard let unit = tiles?.unit.rawValue else { return "fp32 (OpenBLAS)" }
+    guard let unit = tiles.first?.unit.rawValue else { return "fp32 (OpenBLAS)" }
     if precision == .bf16 { return "bf16 (\(unit))" }
     return "fp32 (\(unit): \(parts.forward) parts in bf16, backward \(parts.backward))"
   }
 
   /// C = A · B, or C += A · B, as `matrixProduct`.
   public func product(
-    _ pass: Pass, rows: Int, columns: Int, depth: Int, _ a: MatrixOperand, _ b: MatrixOperand,
+    _ pass: Pass, of lines: Lines, rows: Int, columns: Int, depth: Int, _ a: MatrixOperand, _ b: MatrixOperand,
     into output: UnsafeMutablePointer<Float>, outputStride: Int, _ mode: OutputMode = .overwrite
   ) {
-    // Of a product with few lines most would be packing.
-    if let tiles, rows >= 16, columns >= 16, depth >= 16 {
-      tiles.multiply(
-        parts: pass == .forward ? parts.forward : parts.backward, rows: rows, columns: columns, depth: depth, a, b,
-        into: output, outputStride: outputStride, mode)
+    let usesTiles = !tiles.isEmpty && lines == .many
+    let parts = pass == .forward ? parts.forward : parts.backward
+    func part(_ thread: Int, _ rowPart: Range<Int>, _ columnPart: Range<Int>) {
+      let left = a.fromRow(rowPart.lowerBound)
+      let right = b.fromColumn(columnPart.lowerBound)
+      let place = output + rowPart.lowerBound * outputStride + columnPart.lowerBound
+      if usesTiles {
+        tiles[thread].multiply(
+          parts: parts, rows: rowPart.count, columns: columnPart.count, depth: depth, left, right, into: place,
+          outputStride: outputStride, mode)
+      } else {
+        matrixProduct(
+          rows: rowPart.count, columns: columnPart.count, depth: depth, left, right, into: place,
+          outputStride: outputStride, mode)
+      }
+    }
+    // Each thread takes part of the longer side; the factor along the shorter one is packed by all, which costs less.
+    if rows > columns {
+      threads.forEachPart(of: rows, grain: 64) { thread, rowPart in part(thread, rowPart, 0..<columns) }
     } else {
-      matrixProduct(
-        rows: rows, columns: columns, depth: depth, a, b, into: output, outputStride: outputStride, mode)
+      threads.forEachPart(of: columns, grain: 64) { thread, columnPart in part(thread, 0..<rows, columnPart) }
     }
   }
 }

@@ -99,15 +99,11 @@ public final class TileMultiplier {
           lockstep_multiply(
             kind, Int32(parts), Int32(left.tiles), left0, left1, right0, right1, place, outputStride, adds ? 1 : 0)
         } else {
-          lockstep_multiply(kind, Int32(parts), Int32(left.tiles), left0, left1, right0, right1, edge, 32, 0)
-          for y in 0..<height {
-            let line = place + y * outputStride
-            if adds {
-              for x in 0..<width { line[x] += edge[y * 32 + x] }
-            } else {
-              line.update(from: edge + y * 32, count: width)
-            }
-          }
+          // Through memory that has room for whole tiles.
+          if adds { for y in 0..<height { (edge + y * 32).update(from: place + y * outputStride, count: width) } }
+          lockstep_multiply(
+            kind, Int32(parts), Int32(left.tiles), left0, left1, right0, right1, edge, 32, adds ? 1 : 0)
+          for y in 0..<height { (place + y * outputStride).update(from: edge + y * 32, count: width) }
         }
       }
     }

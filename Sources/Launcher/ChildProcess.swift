@@ -9,7 +9,7 @@ import Glibc
 package struct ChildProcess: Sendable {
   package let pid: pid_t
 
-  /// Starts `path` in a session of its own with no signal blocked or ignored.
+  /// Starts `path` with no signal blocked or ignored, in a session of its own unless told otherwise.
   ///
   /// A session, because every rank leads a process group of its own: only by the session are they found together; and
   /// so that a Ctrl-C reaches the launcher alone, which passes it on once.
@@ -18,7 +18,8 @@ package struct ChildProcess: Sendable {
   ///   - arguments: the whole vector, without a terminating nil, the program's name first; each without NUL.
   ///   - descriptors: which descriptor of this process becomes which of the child; others are closed if marked so.
   package init(
-    path: String, arguments: [[UInt8]], environment: Environment, descriptors: [(from: Int32, to: Int32)] = []
+    path: String, arguments: [[UInt8]], environment: Environment, descriptors: [(from: Int32, to: Int32)] = [],
+    inNewSession: Bool = true
   ) throws(Failure) {
     var attributes = posix_spawnattr_t()
     posix_spawnattr_init(&attributes)
@@ -29,7 +30,7 @@ package struct ChildProcess: Sendable {
     sigfillset(&all)
     posix_spawnattr_setsigmask(&attributes, &none)
     posix_spawnattr_setsigdefault(&attributes, &all)
-    let flags = POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | lockstep_spawn_new_session
+    let flags = POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | (inNewSession ? lockstep_spawn_new_session : 0)
     posix_spawnattr_setflags(&attributes, Int16(flags))
 
     var actions = posix_spawn_file_actions_t()
@@ -53,6 +54,14 @@ package struct ChildProcess: Sendable {
   package enum End: Sendable, Equatable {
     case status(Int32)
     case signal(Int32)
+
+    var isStatus: Bool { if case .status = self { true } else { false } }
+
+    /// From what `waitpid` says.
+    init(waitStatus status: Int32) {
+      let signal = status & 0x7F
+      self = signal == 0 ? .status((status >> 8) & 0xFF) : .signal(signal)
+    }
   }
 
   /// How the process ended; nil while it runs. Reaps it.
@@ -60,9 +69,7 @@ package struct ChildProcess: Sendable {
     var status: Int32 = 0
     var result: pid_t
     repeat { result = waitpid(pid, &status, WNOHANG) } while result < 0 && errno == EINTR
-    guard result == pid else { return nil }
-    let signal = status & 0x7F
-    return signal == 0 ? .status((status >> 8) & 0xFF) : .signal(signal)
+    return result == pid ? End(waitStatus: status) : nil
   }
 }
 

@@ -44,6 +44,12 @@ public struct ConfigFile: Sendable, Equatable {
       default: try readTopLevel(name, key, value)
       }
     }
+    if let node = mapping["machine_rank"], let rank = node.int,
+      case .integer(let machines)? = plainValues["num_machines"],
+      rank >= machines
+    {
+      throw Self.refuse(path, node, "machine_rank is \(rank), expected less than num_machines \(machines)")
+    }
   }
 
   // MARK: Keys
@@ -124,7 +130,6 @@ public struct ConfigFile: Sendable, Equatable {
     var reasons = [
       "use_cpu": "everything runs on CPUs", "main_process_ip": "MPI finds the hosts", "rdzv_backend": "torchrun's",
       "same_network": "torchrun's", "main_training_function": "for notebooks",
-      "enable_cpu_affinity": "see lockstep.binding",
       "dynamo_backend": "torch's compiler", "dynamo_config": "torch's compiler", "mpirun_ccl": "oneCCL is not used",
     ]
     for key in [
@@ -147,14 +152,15 @@ public struct ConfigFile: Sendable, Equatable {
     if Self.isNull(node) { return }
     let place = Self.place(path, node)
     let value: SettingValue
-    if setting.kind == .list || setting.kind == .words {
-      if let sequence = node.sequence {
-        var items: [String] = []
-        for item in sequence { items.append(try text(item, setting.name)) }
-        value = .list(items)
-      } else {
-        value = .list([try text(node, setting.name)])
+    if setting.kind.isList {
+      var items: [String] = []
+      for item in node.sequence.map(Array.init) ?? [node] {
+        let text = try text(item, setting.name)
+        try setting.checkItem(
+          text, at: "\(Self.place(path, item)): \(setting.name)", status: .configuration)
+        items.append(text)
       }
+      value = .list(items)
     } else {
       let text = try text(node, setting.name)
       if setting.kind == .text, node.scalar?.style == .plain, Self.isBooleanOrNumber(text) {

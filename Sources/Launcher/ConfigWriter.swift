@@ -22,7 +22,7 @@ extension ConfigFile {
 
   private static func yaml(_ value: SettingValue) -> String {
     switch value {
-    case .integer, .boolean: value.description
+    case .integer, .decimal, .boolean: value.description
     case .text(let text): quoted(text)
     case .list(let items): "[" + items.map(quoted).joined(separator: ", ") + "]"
     }

@@ -62,6 +62,7 @@ extension ConfigFile {
         case UInt8(ascii: "'") where isStart, UInt8(ascii: "\"") where isStart: quote = byte
         case UInt8(ascii: "&") where isStart && !isBeforeSpace: throw refuse("has an anchor, expected plain values")
         case UInt8(ascii: "*") where isStart && !isBeforeSpace: throw refuse("has an alias, expected plain values")
+        case UInt8(ascii: "!") where isStart: throw refuse("has a tag, expected plain values")
         case UInt8(ascii: "["), UInt8(ascii: "{"):
           depth += 1
           isStart = true

@@ -13,6 +13,8 @@ public enum Explanation {
         let origin =
           settings.origin(setting.name) ?? .derived(cluster.placement == nil ? "no hostfile" : "the hostfile")
         rows.append((setting.name, "\(cluster.placement?.hosts.count ?? 1)", "\(origin)"))
+      case "binding" where settings.origin("binding") == nil && settings.boolean("enable_cpu_affinity"):
+        rows.append((setting.name, "core", "derived from enable_cpu_affinity"))
       case "binding" where settings.origin("binding") == nil:
         rows.append((setting.name, "none", "derived from threads: a bound rank would have one core for all of them"))
       default:

@@ -41,6 +41,20 @@ public enum JobProcesses {
     return end + 2 < stat.count ? stat[end + 2] : nil
   }
 
+  /// The state letter of a process, and a number that grows while it computes, reads or writes; nil when it is gone.
+  static func activity(of pid: pid_t) -> (letter: UInt8, activity: Int64)? {
+    guard let letter = state(of: pid), let stat = systemFile("/proc/\(pid)/stat"),
+      let end = stat.lastIndex(of: UInt8(ascii: ")"))
+    else { return nil }
+    // After the name: state, …; the times in user and kernel mode are the 12th and 13th of these.
+    let fields = stat[(end + 1)...].split(separator: 0x20).map { String(decoding: $0, as: UTF8.self) }
+    var activity = fields.count > 12 ? (Int64(fields[11]) ?? 0) + (Int64(fields[12]) ?? 0) : 0
+    for line in (systemText("/proc/\(pid)/io") ?? "").split(separator: "\n") {
+      if line.hasPrefix("rchar: ") || line.hasPrefix("wchar: ") { activity += Int64(line.dropFirst(7)) ?? 0 }
+    }
+    return (letter, activity)
+  }
+
   /// Whether `entry`, which ends in NUL, is one of the entries of `environment`.
   private static func contains(_ environment: [UInt8], _ entry: [UInt8]) -> Bool {
     var start = 0

@@ -1,5 +1,7 @@
 /// Everything that decides how a job starts; `MPIRunCommand` turns it into an argument vector.
 public struct LaunchPlan: Sendable, Equatable {
+  /// Whose `mpirun` starts it.
+  public var flavour = MPIFlavour.openMPI4
   /// Path of the program, with a slash in it.
   public var program: String
   /// The program's arguments, verbatim.
@@ -25,10 +27,10 @@ public struct LaunchPlan: Sendable, Equatable {
   public var remote = Remote()
   /// The folder that ranks start in; nil for the present one.
   public var workingFolder: String?
-  /// Whether the rank stands in front of each line of output.
-  public var isTagged = false
-  /// A folder for a file of output per rank.
-  public var logFolder: String?
+  /// What becomes of the ranks' output.
+  public var output = JobOutput.Options()
+  /// The words in front of the program that make the launcher's binary its keeper; empty where there is none.
+  public var keeper: [String] = []
   /// Further arguments of mpirun.
   public var extraArguments: [String] = []
 
@@ -46,6 +48,14 @@ public struct LaunchPlan: Sendable, Equatable {
       self.shell = shell
       self.port = port
       self.identity = identity
+    }
+
+    /// What ssh is told: never to ask for a password, and not to wait long.
+    var sshOptions: [String] {
+      var words = ["-o BatchMode=yes", "-o ConnectTimeout=10", "-o ServerAliveInterval=5"]
+      if let port { words.append("-p \(port)") }
+      if let identity { words.append("-i \(identity)") }
+      return words
     }
   }
 
@@ -65,6 +75,19 @@ public struct LaunchPlan: Sendable, Equatable {
 
   /// Whether there are more ranks than cores: Open MPI must be told to allow it. With a hostfile the slots decide.
   public var isOversubscribed: Bool { placement == nil && ranks > cores }
+
+  /// Whether a rank that waits takes the core from one that works, unless told not to.
+  var mustYield: Bool { placement == nil && ranks * threadsPerRank > cores }
+
+  /// This plan on the other hosts, with their ranks only; nil where nothing is left.
+  public func without(host name: String) -> LaunchPlan? {
+    guard let placement else { return nil }
+    var plan = self
+    let hosts = placement.hosts.filter { $0.entry.name.description != name }
+    plan.placement = Placement(hosts: hosts)
+    plan.ranks = plan.placement?.ranks ?? 0
+    return plan.ranks > 0 && plan.ranks < ranks ? plan : nil
+  }
 
   /// Ranks when nobody says how many: one a core, up to four.
   public static func defaultRanks(cores: Int) -> Int { min(max(cores, 1), 4) }

@@ -1,4 +1,6 @@
-/// The command line of Open MPI's `mpirun` for a plan: a pure function, so that `--dry-run` and the tests see what runs.
+import FileSystem
+
+/// The command line of `mpirun` for a plan: a pure function, so that `--dry-run` and the tests see what runs.
 public enum MPIRunCommand {
   /// One option with its values, and what it is for.
   public struct Option: Sendable, Equatable {
@@ -16,71 +18,37 @@ public enum MPIRunCommand {
 
   /// The options in order; the last is the program with its arguments.
   public static func options(for plan: LaunchPlan) -> [Option] {
-    var options: [Option] = []
-    func add(_ words: String..., comment: String) { options.append(Option(words, comment)) }
-
-    if plan.placement != nil {
-      add("--hostfile", plan.hostfilePath, comment: "the hosts, checked and written afresh")
-    }
-    add("--np", "\(plan.ranks)", comment: "ranks")
-    if plan.isRoot {
-      add("--allow-run-as-root", comment: "started as root; Open MPI refuses unless told")
-    }
-    if plan.isOversubscribed {
-      add("--oversubscribe", comment: "\(plan.ranks) ranks on \(counted(plan.cores, "core"))")
-    }
-    if plan.placement != nil { add("--map-by", "slot", comment: "each host filled before the next") }
-    add(
-      "--bind-to", plan.binding,
-      comment: plan.binding == "none" ? "the default would pin a rank and all its threads to one core" : "as asked")
-    add("--stdin", "none", comment: "no rank reads the terminal")
-    if let folder = plan.workingFolder { add("--wdir", folder, comment: "the folder that ranks start in") }
-    if plan.isTagged { add("--tag-output", comment: "the rank in front of each line") }
-    if let folder = plan.logFolder { add("--output-filename", folder, comment: "a file of output per rank") }
-    add("--mca", "orte_abort_on_non_zero_status", "1", comment: "one rank failed: end them all")
-    add("--mca", "orte_base_help_aggregate", "0", comment: "every rank's message, none folded")
-    if plan.placement == nil, plan.ranks * plan.threadsPerRank > plan.cores {
-      add("--mca", "mpi_yield_when_idle", "1", comment: "a waiting rank gives its core away")
-    }
-    if plan.placement != nil { options += remoteOptions(for: plan) }
-    // MPI's own messages go to the launcher; a rank that inherited that descriptor number would write to nowhere.
-    add("-x", "\(outputVariable)=2", comment: "a rank's own MPI messages go to its stderr")
-    for name in plan.exportedVariables {
-      add("-x", name, comment: "exported to every rank")
-    }
+    var options =
+      switch plan.flavour {
+      case .openMPI4: OpenMPI4Command.options(for: plan)
+      case .openMPI5: OpenMPI5Command.options(for: plan)
+      case .mpich, .intel: HydraCommand.options(for: plan)
+      }
     if !plan.extraArguments.isEmpty { options.append(Option(plan.extraArguments, "as asked")) }
+    if !plan.keeper.isEmpty { options.append(Option(plan.keeper, "stands beside each rank and reports on it")) }
     options.append(Option([plan.program] + plan.arguments, "the program, with its arguments"))
     return options
   }
 
-  /// What only a job on several hosts needs.
-  private static func remoteOptions(for plan: LaunchPlan) -> [Option] {
-    var options: [Option] = []
-    func parameter(_ name: String, _ value: String, _ comment: String) {
-      options.append(Option(["--mca", name, value], comment))
+  /// Variables that mpirun itself needs, besides its options.
+  public static func variables(for plan: LaunchPlan) -> [(name: String, value: String)] {
+    plan.flavour.isOpenMPI ? [] : HydraCommand.variables(for: plan)
+  }
+
+  /// The hostfile that mpirun is given, in its own grammar; nil where all ranks are on this machine.
+  public static func hostfile(for plan: LaunchPlan) -> String? {
+    plan.flavour.isOpenMPI ? plan.placement?.hostfile : plan.placement.map(HydraCommand.hostfile)
+  }
+
+  /// Refuses what this flavour cannot do, or what contradicts itself.
+  public static func check(_ plan: LaunchPlan) throws(Failure) {
+    if plan.placement == nil, plan.binding != "none", plan.ranks * plan.threadsPerRank > plan.cores {
+      throw Failure(
+        .usage, at: "binding",
+        "\(plan.binding), but \(counted(plan.ranks, "rank")) of \(counted(plan.threadsPerRank, "thread")) want "
+          + "\(plan.ranks * plan.threadsPerRank) cores and there are \(plan.cores)", hint: "--binding none")
     }
-    parameter("orte_keep_fqdn_hostnames", "1", "a.x.org and a.y.org are two hosts")
-    // Without these a cut cable goes unnoticed for eight minutes.
-    parameter("oob_tcp_keepalive_time", "10", "seconds of silence before a host is asked whether it lives")
-    parameter("oob_tcp_keepalive_intvl", "5", "seconds between questions")
-    parameter("oob_tcp_keepalive_probes", "3", "questions without answer: the host is lost")
-    if !plan.networks.isEmpty {
-      let list = plan.networks.joined(separator: ",")
-      parameter("oob_tcp_if_include", list, "networks between the hosts, for control")
-      parameter("btl_tcp_if_include", list, "networks between the hosts, for data")
-    }
-    if plan.remote.isSlurm { return options }
-    parameter("plm_rsh_no_tree_spawn", "1", "hosts are reached from here, not from one another")
-    if let shell = plan.remote.shell {
-      parameter("plm_rsh_agent", shell, "runs a command on a host")
-    } else {
-      var words = ["-o BatchMode=yes", "-o ConnectTimeout=10", "-o ServerAliveInterval=5"]
-      if let port = plan.remote.port { words.append("-p \(port)") }
-      if let identity = plan.remote.identity { words.append("-i \(identity)") }
-      parameter("plm_rsh_agent", "ssh", "runs a command on a host")
-      parameter("plm_rsh_args", words.joined(separator: " "), "never a password prompt, never a long wait")
-    }
-    return options
+    if !plan.flavour.isOpenMPI { try HydraCommand.check(plan) }
   }
 
   /// Tells Open MPI which descriptor its messages go to.
@@ -88,7 +56,7 @@ public enum MPIRunCommand {
 
   /// One option a line, quoted for a shell, each with its comment.
   public static func commented(_ command: String, for plan: LaunchPlan) -> String {
-    commented(command, "Open MPI", options(for: plan))
+    commented(command, plan.flavour.rawValue, options(for: plan))
   }
 
   /// The command `command`, which is `what`, with `options`: one a line, quoted for a shell, each with its comment.

@@ -1,170 +1,150 @@
 import FileSystem
 import Glibc
 
-/// Asks all other hosts at once, before anything starts, whether they can take part.
+/// Asks all hosts at once, before anything starts, whether they can take part.
 public struct Preflight: Sendable {
-  public var remote: LaunchPlan.Remote
+  public var plan: LaunchPlan
   /// Path of ssh, or of the program that stands for it.
   public var shellPath: String
-  public var program: String
+  /// Path of mpirun.
+  public var mpirun: String
   /// The folder that ranks start in.
   public var folder: String
-  /// Whether the program must be the same file on every host: this package's own are.
-  public var mustBeSame: Bool
+  /// Programs that every host needs.
+  public var programs: [String]
+  /// Those of `programs` that must be the same file on every host: this package's own.
+  public var samePrograms: Set<String>
+  /// Files and folders that must be the same on every host.
+  public var data: [String] = []
+  /// Whether large files are compared by their content too, which takes its time.
+  public var isThorough = false
+  /// Memory that each rank takes, where it is known.
+  public var rankBytes: Int?
+  /// Names of this machine.
+  public var ownNames: Set<String>
   public var seconds: Double = 15
 
-  public init(remote: LaunchPlan.Remote, shellPath: String, program: String, folder: String, mustBeSame: Bool) {
-    self.remote = remote
+  public init(
+    plan: LaunchPlan, shellPath: String, mpirun: String, folder: String, programs: [String],
+    samePrograms: Set<String>, ownNames: Set<String>
+  ) {
+    self.plan = plan
     self.shellPath = shellPath
-    self.program = program
+    self.mpirun = mpirun
     self.folder = folder
-    self.mustBeSame = mustBeSame
+    self.programs = programs
+    self.samePrograms = samePrograms
+    self.ownNames = ownNames
   }
 
-  /// What a host answers with, after the marker; a login script may print other lines.
-  private static let marker = "lockstep-preflight:"
+  public struct Result: Sendable {
+    public var findings: [Finding] = []
+    /// The network to name, where MPI might choose a wrong one.
+    public var advisedNetwork: String?
+  }
+
+  /// Asks the hosts of the plan, all at once.
+  public func run(environment: Environment) throws(Failure) -> Result {
+    let hosts =
+      plan.placement?.hosts.map { (entry: Optional($0.entry), name: "host \($0.entry.name)", ranks: $0.ranks) }
+      ?? [(entry: nil, name: "this machine", ranks: plan.ranks)]
+    let ownInquiry = try Inquiry(["/bin/sh", "-c", question], environment)
+    var inquiries: [Inquiry?] = []
+    for host in hosts {
+      let isOwn = host.entry.map { ownNames.contains($0.name.folded) } ?? true
+      inquiries.append(isOwn ? nil : try Inquiry(arguments(for: host.entry!), environment))
+    }
+    let deadline = ContinuousClock.now + .milliseconds(Int(seconds * 1000))
+    guard let own = ownInquiry.answer(until: deadline + .seconds(15)).flatMap({ HostReport($0) }) else {
+      throw Failure(.unavailable, "this machine does not answer its own shell, expected /bin/sh to work")
+    }
+    let judgement = Judgement(
+      plan: plan, programs: programs, data: data, folder: folder, own: own, rankBytes: rankBytes)
+    var result = Result()
+    var addresses: [(name: String, addresses: [HostReport.Address])] = []
+    for (host, inquiry) in zip(hosts, inquiries) {
+      var report = own
+      if let inquiry, let entry = host.entry {
+        switch answer(inquiry, entry, deadline) {
+        case .success(let answered): report = answered
+        case .failure(let failure):
+          result.findings.append(Finding(kind: .error, failure: failure))
+          continue
+        }
+      }
+      let found = judgement.findings(of: report, at: host.name, ranks: host.ranks)
+      addresses.append((host.name, report.addresses))
+      if found.isEmpty {
+        let cores = report.cores.map { ", \(counted($0, "core"))" } ?? ""
+        let memory = report.freeMemoryBytes.map { ", \($0 >> 20) MB of memory free" } ?? ""
+        result.findings.append(.fine("\(host.name): \(counted(host.ranks, "rank"))\(cores)\(memory)"))
+      }
+      result.findings += found
+    }
+    let networks = NetworkJudgement(addresses, networks: plan.networks)
+    result.findings += networks.findings
+    result.advisedNetwork = networks.advised
+    return result
+  }
 
   /// The text that the shell of a host runs.
   package var question: String {
-    let path = shellQuoted(program)
-    let sum = mustBeSame ? "set -- $(cksum < \(path)); echo \(Self.marker)same $1 $2" : "echo \(Self.marker)there"
-    return [
-      "command -v orted >/dev/null || { echo \(Self.marker)orted; exit 0; }",
-      "cd \(shellQuoted(folder)) 2>/dev/null || { echo \(Self.marker)folder; exit 0; }",
-      "[ -x \(path) ] || { echo \(Self.marker)program; exit 0; }", sum,
-    ].joined(separator: "; ")
+    let daemon: String? =
+      switch plan.flavour {
+      case .openMPI4: "orted"
+      case .openMPI5: "prted"
+      case .mpich, .intel: nil
+      }
+    return HostReport.question(
+      daemon: plan.placement == nil || plan.remote.isSlurm ? nil : daemon, mpirun: mpirun, folder: folder,
+      programs: programs, summed: samePrograms, data: data, isThorough: isThorough)
   }
 
   /// The arguments of the remote shell, its own name first.
   package func arguments(for host: HostEntry) -> [String] {
     var words = [shellPath]
-    if remote.shell == nil {
+    if plan.remote.shell == nil {
       words += ["-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o", "ServerAliveInterval=5"]
-      if let port = host.port ?? remote.port { words += ["-p", "\(port)"] }
-      if let identity = remote.identity { words += ["-i", identity] }
+      if let port = host.port ?? plan.remote.port { words += ["-p", "\(port)"] }
+      if let identity = plan.remote.identity { words += ["-i", identity] }
       if let user = host.user { words += ["-l", user] }
       words.append("--")
     }
     return words + [host.name.description, question]
   }
 
-  /// Asks `hosts`; the first finding ends the launch.
-  public func check(_ hosts: [HostEntry], environment: Environment) throws(Failure) {
-    var asked: [Asked] = []
-    // On every way out: nothing of this stays behind.
-    defer { for one in asked { one.end() } }
-    for host in hosts { asked.append(try Asked(host, arguments(for: host), environment)) }
-    let deadline = ContinuousClock.now + .milliseconds(Int(seconds * 1000))
-    let expected = mustBeSame && !hosts.isEmpty ? checksum() : nil
-    for index in asked.indices {
-      let host = asked[index].host
-      guard let answer = asked[index].answer(until: deadline) else {
-        throw Failure(
-          .unavailable, at: "host \(host.name)", "no answer within \(Int(seconds)) s",
-          hint: "try: \(command(host))")
-      }
-      try judge(answer, of: host, expected: expected)
+  private func answer(
+    _ inquiry: Inquiry, _ host: HostEntry, _ deadline: ContinuousClock.Instant
+  ) -> Swift.Result<HostReport, Failure> {
+    let place = "host \(host.name)"
+    guard let text = inquiry.answer(until: deadline) else {
+      return .failure(
+        Failure(.unavailable, at: place, "no answer within \(Int(seconds)) s", hint: "try: \(command(host))"))
     }
+    if let report = HostReport(text), report.isComplete { return .success(report) }
+    let lines = text.utf8.split { $0 == UInt8(ascii: "\n") || $0 == UInt8(ascii: "\r") }.map { String(Substring($0)) }
+    let last = lines.last { !$0.utf8.starts(with: HostReport.marker.utf8) }
+    let said = last.map { ": \($0)" } ?? ""
+    let known = Self.reasons.first { reason in lines.contains { $0.utf8.firstIndex(ofText: reason.text) != nil } }
+    return .failure(
+      Failure(
+        .unavailable, at: place, (known?.message ?? "cannot be reached") + said,
+        hint: (known.map { "\($0.hint); " } ?? "") + "try: \(command(host))"))
   }
 
-  private func judge(_ text: String, of host: HostEntry, expected: String?) throws(Failure) {
-    let place = "host \(host.name)"
-    // Over bytes: ssh ends its lines with CR LF, which is one Character.
-    let lines = text.utf8.split { $0 == UInt8(ascii: "\n") || $0 == UInt8(ascii: "\r") }.map { String(Substring($0)) }
-    guard let line = lines.last(where: { $0.hasPrefix(Self.marker) }) else {
-      let said = lines.last.map { ": \($0)" } ?? ""
-      throw Failure(.unavailable, at: place, "cannot be reached\(said)", hint: "try: \(command(host))")
-    }
-    switch String(line.dropFirst(Self.marker.utf8.count)) {
-    case "orted":
-      throw Failure(.unavailable, at: place, "has no Open MPI on its PATH", hint: "apt-get install openmpi-bin there")
-    case "folder":
-      throw Failure(
-        .unavailable, at: place, "has no folder \(folder)", hint: "make it there, or give --working_folder")
-    case "program":
-      throw Failure(.unavailable, at: place, "has no program \(program)", hint: "copy it to the same path there")
-    case "there": break
-    case let answer:
-      guard let expected, answer == "same \(expected)" else {
-        throw Failure(.disagreement, at: place, "has another build of \(program)", hint: "copy this one there")
-      }
-    }
-  }
+  /// What ssh says, what it means, and the way out.
+  private static let reasons: [(text: String, message: String, hint: String)] = [
+    ("Could not resolve hostname", "its name is unknown", "mend the hostfile, or name it in /etc/hosts"),
+    ("Host key verification failed", "its key is unknown", "log in once by hand and accept it"),
+    ("Permission denied", "refuses the key", "ssh-copy-id to it, or --ssh_identity FILE"),
+    ("Connection refused", "refuses ssh", "start sshd there, or --ssh_port N"),
+    ("No route to host", "is not reached", "is it up, and on this network?"),
+    ("Network is unreachable", "is not reached", "is this machine on a network that leads there?"),
+    ("Connection timed out", "is not reached", "is it up, and is ssh let through?"),
+  ]
 
   /// How a user asks the same by hand.
   private func command(_ host: HostEntry) -> String {
     (arguments(for: host).dropLast() + ["true"]).map(shellQuoted).joined(separator: " ")
-  }
-
-  private func checksum() -> String? {
-    let words = ["/bin/sh", "-c", "set -- $(cksum < \(shellQuoted(program))); echo $1 $2"]
-    let asked = try? Asked(words, .ofThisProcess())
-    return asked?.answer(until: .now + .seconds(30)).map { String($0.prefix { $0 != "\n" }) }
-  }
-}
-
-/// A host that was asked, and what it says.
-private final class Asked {
-  let host: HostEntry
-  private let child: ChildProcess
-  private let output: Int32
-  private var hasEnded = false
-
-  init(_ host: HostEntry, _ words: [String], _ environment: Environment) throws(Failure) {
-    self.host = host
-    (child, output) = try Self.start(words, environment)
-  }
-
-  convenience init(_ words: [String], _ environment: Environment) throws(Failure) {
-    try self.init(HostEntry(name: try HostName("localhost", at: nil)), words, environment)
-  }
-
-  deinit { close(output) }
-
-  private static func start(_ words: [String], _ environment: Environment) throws(Failure) -> (ChildProcess, Int32) {
-    var ends: [Int32] = [-1, -1]
-    guard pipe(&ends) == 0 else { throw Failure(.unavailable, "pipe failed: \(lastSystemError())") }
-    for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
-    let input = open("/dev/null", O_RDONLY | O_CLOEXEC)
-    defer {
-      close(ends[1])
-      close(input)
-    }
-    do throws(Failure) {
-      let child = try ChildProcess(
-        path: words[0], arguments: words.map { Array($0.utf8) }, environment: environment,
-        descriptors: [(input, 0), (ends[1], 1), (ends[1], 2)])
-      return (child, ends[0])
-    } catch {
-      close(ends[0])
-      throw error
-    }
-  }
-
-  /// What it printed until its end; nil where that takes too long.
-  func answer(until deadline: ContinuousClock.Instant) -> String? {
-    var bytes: [UInt8] = []
-    var buffer = [UInt8](repeating: 0, count: 4096)
-    while true {
-      let left = (deadline - .now) / .milliseconds(1)
-      var wait = pollfd(fd: output, events: Int16(POLLIN), revents: 0)
-      guard left > 0, poll(&wait, 1, Int32(min(left, 1e6)) + 1) > 0 else { return nil }
-      let count = read(output, &buffer, buffer.count)
-      guard count > 0, bytes.count < 1 << 20 else { return String(decoding: bytes, as: UTF8.self) }
-      bytes += buffer[..<count]
-    }
-  }
-
-  /// Ends it if it still runs, with what it started: it leads a session and a group of its own.
-  func end() {
-    if hasEnded { return }
-    hasEnded = true
-    for _ in 0..<20 {
-      if child.end() != nil { return }
-      usleep(5_000)
-    }
-    kill(-child.pid, SIGKILL)
-    kill(child.pid, SIGKILL)
-    while child.end() == nil { usleep(1_000) }
   }
 }

@@ -16,7 +16,7 @@ public struct Programs: Sendable {
 
   /// The programs of this package; a single-process tool runs as one rank unless told otherwise.
   public static let own: [(name: String, isSingleProcess: Bool)] = [
-    ("finetune", false), ("bench", false), ("raw-training-loop", false), ("inspect", true),
+    ("finetune", false), ("bench", false), ("selftest", false), ("raw-training-loop", false), ("inspect", true),
   ]
 
   /// What runs when no program is named.
@@ -26,6 +26,9 @@ public struct Programs: Sendable {
   public static func isSingleProcess(_ name: String) -> Bool {
     own.contains { $0.name == name && $0.isSingleProcess }
   }
+
+  /// Whether the program at `path` is one that was built with this launcher.
+  public func isOwn(_ path: String) -> Bool { path.utf8.starts(with: "\(folder)/".utf8) }
 
   /// The path of the program `name`: a path as it is, one of the package's programs, or an executable on the PATH.
   public func path(of name: String) throws(Failure) -> String {

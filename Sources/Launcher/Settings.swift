@@ -26,7 +26,7 @@ public struct Settings: Sendable {
       if let texts = flags[setting.name], let last = texts.last {
         let flag = "--\(setting.name)"
         var value = try setting.value(last, at: flag, status: .usage)
-        if setting.kind == .list || setting.kind == .words {
+        if setting.kind.isList {
           // Given in several flags, it grows.
           var items: [String] = []
           for text in texts {
@@ -54,6 +54,11 @@ public struct Settings: Sendable {
 
   public func integer(_ name: String) -> Int? {
     if case .integer(let number)? = values[name]?.value { return number }
+    return nil
+  }
+
+  public func decimal(_ name: String) -> Double? {
+    if case .decimal(let number)? = values[name]?.value { return number }
     return nil
   }
 

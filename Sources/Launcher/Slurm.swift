@@ -144,8 +144,8 @@ public enum SrunCommand {
     add("--input=none", comment: "no rank reads the terminal")
     add("--unbuffered", comment: "output at once, for the progress bar")
     if let folder = plan.workingFolder { add("--chdir=\(folder)", comment: "the folder that ranks start in") }
-    if plan.isTagged { add("--label", comment: "the rank in front of each line") }
-    if let folder = plan.logFolder { add("--output=\(folder)/rank-%t.txt", comment: "a file of output per rank") }
+    if plan.output.isTagged { add("--label", comment: "the rank in front of each line") }
+    if let folder = plan.output.folder { add("--output=\(folder)/rank-%t.txt", comment: "a file of output per rank") }
     add("--", comment: "what follows is the program")
     options.append(MPIRunCommand.Option([plan.program] + plan.arguments, "the program, with its arguments"))
     return options

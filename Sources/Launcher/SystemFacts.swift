@@ -19,7 +19,12 @@ public enum SystemFacts {
     facts.append(
       ("Cores", "\(cores.usable) usable (\(cores.allowedCPUs) CPUs allowed, \(cores.physical) cores\(quota))"))
     let nodes = names(in: "/sys/devices/system/node").filter { $0.hasPrefix("node") && Int($0.dropFirst(4)) != nil }
-    facts.append(("NUMA nodes", "\(max(1, nodes.count))"))
+    let places = nodes.sorted().map { node in
+      "\(node): CPUs \(systemText("/sys/devices/system/node/\(node)/cpulist") ?? "unknown")"
+    }
+    facts.append(
+      ("NUMA nodes", "\(max(1, nodes.count))" + (places.isEmpty ? "" : " (\(places.joined(separator: "; ")))")))
+    facts.append(("Launcher", "\(programs.folder)/launch"))
     for (label, key) in [("Memory", "MemTotal"), ("Free memory", "MemAvailable")] {
       guard let text = field(key, in: "/proc/meminfo", ":"), let kilobytes = Double(text.prefix { $0 != " " }) else {
         continue
@@ -36,6 +41,10 @@ public enum SystemFacts {
         programs.find("mpirun").map { "\(firstLine($0, ["--version"]) ?? "unknown"), \($0)" } ?? "none: no mpirun"
       ))
     facts.append(("BLAS", libraries(["libopenblas.so.0", "libopenblas.so"]) ?? "no OpenBLAS found"))
+    if let path = try? programs.path(of: "selftest"), let kernels = firstLine(path, ["kernels"]) {
+      facts.append(("BLAS kernels", kernels))
+    }
+    facts.append(("MPI library", libraries(["libmpi.so.40", "libmpi.so.12"]) ?? "none found"))
     facts.append(("oneDNN", libraries(["libdnnl.so.2", "libdnnl.so.3", "libdnnl.so"]) ?? "not installed"))
     return facts
   }
@@ -73,23 +82,7 @@ public enum SystemFacts {
 
   /// The first line that a program prints.
   private static func firstLine(_ path: String, _ arguments: [String]) -> String? {
-    var ends: [Int32] = [-1, -1]
-    guard pipe(&ends) == 0 else { return nil }
-    for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
-    defer { close(ends[0]) }
-    let words = ([path] + arguments).map { Array($0.utf8) }
-    let child = try? ChildProcess(
-      path: path, arguments: words, environment: .ofThisProcess(), descriptors: [(ends[1], 1), (ends[1], 2)])
-    close(ends[1])
-    guard let child else { return nil }
-    var bytes: [UInt8] = []
-    var buffer = [UInt8](repeating: 0, count: 4096)
-    while true {
-      let count = read(ends[0], &buffer, buffer.count)
-      guard count > 0 else { break }
-      bytes += buffer[..<count]
-    }
-    while child.end() == nil { usleep(1000) }
-    return bytes.split(separator: UInt8(ascii: "\n")).first.map { String(decoding: $0, as: UTF8.self) }
+    let text = capturedOutput([path] + arguments, environment: .ofThisProcess(), seconds: 10)
+    return text?.split(separator: "\n").first.map(String.init)
   }
 }

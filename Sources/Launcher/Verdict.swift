@@ -1,18 +1,100 @@
 import FileSystem
 import Glibc
+import RankRecord
 
 /// The exit status of a job, and the line that explains it where the ranks have not done so themselves.
 public struct Verdict: Sendable, Equatable {
   public var status: Int32
   public var message: String?
+  /// The rank whose failure it is.
+  public var rank: Int?
+  /// A host that is gone.
+  public var lostHost: String?
+  /// Whether the user ended the job.
+  public var isUsersWish = false
 
   public init(status: Int32, message: String? = nil) {
     self.status = status
     self.message = message
   }
 
-  /// Judges a job by how mpirun ended and what it said. mpirun's status alone is no verdict: it is 0 for MPI_Abort(0),
-  /// and 1 for a rank that left early.
+  init(_ status: ExitStatus, _ message: String) { self.init(status: status.rawValue, message: message) }
+
+  /// Whether starting again can help: not after wrong options or inputs, and not where ranks disagree.
+  public var isWorthRestarting: Bool {
+    let hopeless: [ExitStatus] = [
+      .success, .usage, .badData, .missingInput, .cannotCreate, .ioError, .disagreement, .permission, .configuration,
+    ]
+    return !isUsersWish && !hopeless.contains { $0.rawValue == status }
+  }
+
+  /// Judges a job by what its keepers say about the ranks, and where they say nothing by how mpirun ended and what it
+  /// said. mpirun's status alone is no verdict: it is 0 for MPI_Abort(0), and 1 for a rank that left early.
+  package init(end: ChildProcess.End, fault: MPIMessages.Fault?, ranks table: RankTable) {
+    if fault?.isHostLost == true {
+      // Ranks that lost their peers there have failed too.
+      self.init(end: end, fault: fault)
+    } else if let culprit = table.culprit,
+      culprit.report.wasTold == 0 || culprit.outcome == .failed || (fault == nil && end.isStatus)
+    {
+      self.init(culprit)
+    } else if fault == nil, end == .status(0), table.isKept {
+      self.init(agreementOf: table)
+    } else {
+      self.init(end: end, fault: fault)
+    }
+  }
+
+  /// All ranks have ended with status 0: have they done the same?
+  private init(agreementOf table: RankTable) {
+    self.init(status: 0)
+    if let gone = table.ranks.first(where: { !$0.hasEnded }) {
+      self.init(.lost, "\(gone.label): nothing is known of its end")
+    } else if table.isRegistered {
+      func odd<Value: Equatable>(_ value: (RankRecord.State) -> Value) -> RankTable.Rank? {
+        table.ranks.first { value($0.report.state) != value(table.ranks[0].report.state) }
+      }
+      if let rank = odd(\.step) {
+        let first = table.ranks[0].report.state.step
+        self.init(
+          .disagreement, "\(rank.label): ended after step \(rank.report.state.step), rank 0 after step \(first)")
+      } else if let rank = odd(\.digest) {
+        self.init(.disagreement, "\(rank.label): ended with other weights than rank 0")
+      } else if let rank = odd(\.callDigest) {
+        self.init(
+          .disagreement,
+          "\(rank.label): made \(rank.report.state.sequence) collective calls, other ones than rank 0's "
+            + "\(table.ranks[0].report.state.sequence); --debug finds the first that differs")
+      }
+    }
+  }
+
+  /// What a rank's end means.
+  private init(_ rank: RankTable.Rank) {
+    let report = rank.report
+    let step = report.state.step >= 0 ? " after step \(report.state.step)" : ""
+    // Who had failed by itself may have been ended by a signal before it could leave.
+    if report.signal != 0 && rank.outcome != .failed {
+      let signal = Int32(truncatingIfNeeded: report.signal)
+      let memory =
+        signal == SIGKILL && report.memoryKills > 0
+        ? ": killed for lack of memory (oom_kill \(report.memoryKills) in its control group)" : ""
+      self.init(rank: rank.label, signal: signal, step: step, memory: memory)
+    } else if rank.outcome == .failed {
+      let status = Int32(truncatingIfNeeded: report.state.status)
+      // What all agreed on has been said by one of them.
+      self.init(
+        status: status, message: report.state.isAgreed != 0 ? nil : "\(rank.label): ended with status \(status)\(step)")
+    } else if report.status == 0 {
+      self.init(.lost, "\(rank.label): ended with status 0\(step), before its work was done")
+    } else {
+      let status = Int32(truncatingIfNeeded: report.status)
+      self.init(status: status, message: "\(rank.label): ended with status \(status)\(step)")
+    }
+    self.rank = rank.rank
+  }
+
+  /// Judges by mpirun alone.
   package init(end: ChildProcess.End, fault: MPIMessages.Fault?) {
     let rank = "rank" + (fault?.rank.map { " \($0)" } ?? "") + (fault?.host.map { " (host \($0))" } ?? "")
     switch end {
@@ -30,6 +112,7 @@ public struct Verdict: Sendable, Equatable {
         }
       } else if fault?.isHostLost == true {
         self.init(.lost, "host \(fault?.host ?? "of a rank") was lost: it is down, cut off, or its orted was killed")
+        lostHost = fault?.host
       } else if fault?.isHostUnreachable == true {
         self.init(.unavailable, "a host cannot be reached, or has no Open MPI on its PATH")
       } else if fault?.isUnfinished == true, status == 1 {
@@ -42,13 +125,30 @@ public struct Verdict: Sendable, Equatable {
     }
   }
 
-  private init(_ status: ExitStatus, _ message: String) { self.init(status: status.rawValue, message: message) }
-
-  private init(rank: String, signal: Int32) {
+  private init(rank: String, signal: Int32, step: String = "", memory: String = "") {
     // What a Swift trap, a bad pointer or a wrong instruction raises is a mistake in the program.
     let isTrap = [SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV, SIGABRT, SIGSYS].contains(signal)
-    let memory = signal == SIGKILL ? "; if nobody did, the kernel may have: see dmesg for \"Out of memory\"" : ""
-    self.init(isTrap ? .internalError : .lost, "\(rank) was ended by \(signalName(signal))\(memory)")
+    let guess =
+      signal == SIGKILL && memory.isEmpty
+      ? "; if nobody did, the kernel may have: see dmesg for \"Out of memory\"" : memory
+    self.init(isTrap ? .internalError : .lost, "\(rank): ended by \(signalName(signal))\(step)\(guess)")
+  }
+}
+
+extension RankTable {
+  /// The rank that the job failed by: the first that failed by itself, not one that was ended because of another.
+  var culprit: Rank? {
+    let failed = ranks.filter { rank in
+      guard rank.hasEnded else { return false }
+      return rank.report.status != 0 || rank.report.signal != 0 || (isRegistered && rank.outcome != .done)
+    }.sorted { ($0.endOrder ?? 0) < ($1.endOrder ?? 0) }
+    guard let first = failed.first(where: { $0.outcome == .failed || $0.report.wasTold == 0 }) else {
+      return failed.first
+    }
+    guard first.outcome == .failed else { return first }
+    // Of two on one host the one whose record says so first; it may have taken longer to leave.
+    let beside = failed.filter { $0.outcome == .failed && $0.host == first.host }
+    return beside.min { $0.report.state.changed < $1.report.state.changed }
   }
 }
 

@@ -13,6 +13,8 @@ public struct StepReport: Sendable, Equatable {
   /// Euclidean norm of the whole gradient before clipping.
   public var gradientNorm: Double
   public var learningRate: Double
+  /// Whether the user wants the job to stop here; the same on every rank.
+  public var isAskedToStop = false
 }
 
 /// The training of one model by all ranks together: the same step everywhere, on gradients summed over the ranks.
@@ -52,25 +54,28 @@ public final class Accelerator {
   ///   - model: the same weights on every rank.
   ///   - limits: the largest batch.
   ///   - precision: of the products, one that `isAvailable`.
+  ///   - threads: this rank's threads.
   ///   - seed: of dropout.
   public init(
     _ communicator: any Communicator, model: Model, optimizer: AdamW.Options, limits: BatchLimits,
-    precision: ProductPrecision = .high, seed: UInt64, maxGradientNorm: Double? = nil
+    precision: ProductPrecision = .high, threads: ThreadPool = ThreadPool(count: Hardware.threads), seed: UInt64,
+    maxGradientNorm: Double? = nil
   ) throws(Failure) {
     self.communicator = communicator
     self.model = model
     self.maxGradientNorm = maxGradientNorm
     self.seed = seed
-    network = BertClassifier(model.configuration, limits: limits, multiplier: Multiplier(precision))
+    network = BertClassifier(model.configuration, limits: limits, multiplier: Multiplier(precision, threads: threads))
     let count = model.layout.count
     if model.isShared, let memory = try communicator.makeJobMemory(count: count) {
       gradients = FloatBuffer(borrowing: memory.parts[communicator.localRank])
       gradientSources = memory.parts.compactMap { $0.baseAddress.map { UnsafePointer($0) } }
-      self.optimizer = AdamW(model.layout, optimizer, slice: slice(of: count, communicator))
+      self.optimizer = AdamW(model.layout, optimizer, threads: threads, slice: slice(of: count, communicator))
     } else {
       gradients = FloatBuffer(count: count)
       gradientSources = [UnsafePointer(gradients.pointer)]
-      self.optimizer = AdamW(model.layout, optimizer, slice: model.isShared ? slice(of: count, communicator) : nil)
+      self.optimizer = AdamW(
+        model.layout, optimizer, threads: threads, slice: model.isShared ? slice(of: count, communicator) : nil)
     }
     batch.reserveCapacity(rows: limits.sequences, tokens: limits.tokens)
   }
@@ -108,7 +113,8 @@ public final class Accelerator {
     precondition(windowRows > 0, "step without backward")
     var clock = LapClock()
     // Also the sign that every rank's gradients are there.
-    let losses = try communicator.allGather(windowLossSum)
+    let shares = try communicator.allGather([windowLossSum, communicator.isRankAskedToStop ? 1 : 0])
+    let losses = shares.map { $0[0] }
     if let bad = losses.firstIndex(where: { !$0.isFinite }) {
       try refuse("the loss became \(named(losses[bad])) at step \(optimizer.step + 1) on rank \(bad)")
     }
@@ -137,7 +143,10 @@ public final class Accelerator {
     totalSeconds += stepSeconds
     timeline?.endStep()
     windowSeconds = StepSeconds()
-    return StepReport(step: optimizer.step, loss: loss, gradientNorm: norm, learningRate: learningRate)
+    communicator.noteStep(optimizer.step)
+    return StepReport(
+      step: optimizer.step, loss: loss, gradientNorm: norm, learningRate: learningRate,
+      isAskedToStop: shares.contains { $0[1] != 0 })
   }
 
   /// How exact the products are.

@@ -29,15 +29,21 @@ public final class AdamW {
   public private(set) var step = 0
   /// The parameters that this rank updates; moments exist for them only.
   public let slice: Range<Int>
+  private let threads: ThreadPool
   private let firstMoments: FloatBuffer
   private let secondMoments: FloatBuffer
   /// Runs of parameters that are treated alike, in order and without gaps.
   private let runs: [(range: Range<Int>, decays: Bool)]
 
-  /// - Parameter slice: the parameters that this rank updates; nil for all.
-  public init(_ layout: ParameterLayout, _ options: Options, slice: Range<Int>? = nil) {
+  /// - Parameters:
+  ///   - threads: the threads that share out the slice.
+  ///   - slice: the parameters that this rank updates; nil for all.
+  public init(
+    _ layout: ParameterLayout, _ options: Options, threads: ThreadPool = ThreadPool(count: 1), slice: Range<Int>? = nil
+  ) {
     let slice = slice ?? 0..<layout.count
     self.options = options
+    self.threads = threads
     self.slice = slice
     firstMoments = FloatBuffer(count: slice.count)
     secondMoments = FloatBuffer(count: slice.count)
@@ -73,10 +79,23 @@ public final class AdamW {
         step: step, learningRate: learningRate, weightDecay: decays ? options.weightDecay : 0, beta1: options.beta1,
         beta2: options.beta2, epsilon: options.epsilon, gradientScale: gradientScale)
       for run in runs where run.decays == decays {
-        let start = run.range.lowerBound - slice.lowerBound
-        squares += update.apply(
-          run.range, parameters: parameters, gradients: gradients, firstMoments: firstMoments.pointer + start,
-          secondMoments: secondMoments.pointer + start)
+        // Blocks of one size whatever the number of threads, so that the sum of their squares has the same bits.
+        let blockCount = 1 << 18
+        let blocks = (run.range.count + blockCount - 1) / blockCount
+        var blockSquares = [Double](repeating: 0, count: blocks)
+        blockSquares.withUnsafeMutableBufferPointer { blockSquares in
+          threads.forEachPart(of: blocks) { _, part in
+            for block in part {
+              let start = run.range.lowerBound + block * blockCount
+              let end = min(start + blockCount, run.range.upperBound)
+              blockSquares[block] = update.apply(
+                start..<end, parameters: parameters, gradients: gradients,
+                firstMoments: firstMoments.pointer + (start - slice.lowerBound),
+                secondMoments: secondMoments.pointer + (start - slice.lowerBound))
+            }
+          }
+        }
+        squares += blockSquares.reduce(0, +)
       }
     }
     return squares

@@ -51,6 +51,11 @@ public struct ModelFolder: Sendable {
     try checkVocabulary()
   }
 
+  /// A digest of config.json's text.
+  public var configurationFingerprint: UInt64 {
+    configurationText.reduce(0xcbf2_9ce4_8422_2325) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
+  }
+
   private func checkVocabulary() throws(Failure) {
     guard tokenizer.vocabulary.count <= configuration.vocabularySize else {
       throw Failure(

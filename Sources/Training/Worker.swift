@@ -27,8 +27,31 @@ public enum Worker {
       report(error)
       exit(error.status.rawValue)
     }
-    let status = withCommunicator(report: report, body)
+    let status = withCommunicator(report: report) { (communicator) throws(Failure) in
+      try requireSameSetUp(communicator)
+      try body(communicator)
+    }
     exit(status.rawValue)
+  }
+
+  /// Ranks of another build, with other arguments, or with kernels that round otherwise would train on different numbers.
+  private static func requireSameSetUp(_ communicator: any Communicator) throws(Failure) {
+    guard communicator.size > 1 else { return }
+    // On one host it is the same file.
+    let isOnOneHost = communicator.localSize == communicator.size
+    let everyone = try communicator.sum(isOnOneHost ? 1 : 0)
+    let build = everyone == Double(communicator.size) ? "" : try digestOfProgram()
+    try communicator.requireSame([
+      ("the program's build", build),
+      ("the program's arguments", CommandLine.arguments.dropFirst().joined(separator: " ")),
+      ("OpenBLAS's kernels", BLAS.coreName), ("threads", "\(Hardware.threads)"),
+    ])
+  }
+
+  private static func digestOfProgram() throws(Failure) -> String {
+    var digest: UInt64 = 0xcbf2_9ce4_8422_2325
+    for byte in try readBytes("/proc/self/exe") { digest = (digest ^ UInt64(byte)) &* 0x100_0000_01b3 }
+    return String(digest, radix: 16)
   }
 
   /// What a process does before it computes: refuses a CPU that it was not built for, chooses OpenBLAS's kernels, which
@@ -82,15 +105,11 @@ public enum Worker {
     return "SkylakeX"
   }
 
-  /// Threads of a rank: `LOCKSTEP_NUM_THREADS`, else what OpenBLAS was told, else 1 where other ranks share the host.
+  /// A rank has threads of its own, which call BLAS for their part of a product each.
   private static func setThreads() throws(Failure) {
-    if let text = processVariable("LOCKSTEP_NUM_THREADS") {
-      guard let count = Int(text), count >= 1, count <= 1024 else {
-        throw Failure(.usage, at: "LOCKSTEP_NUM_THREADS", "\"\(text)\", expected 1 to 1024")
-      }
-      BLAS.setThreads(count)
-    } else if processVariable("OPENBLAS_NUM_THREADS") == nil && processVariable("OMP_NUM_THREADS") == nil {
-      BLAS.setThreads(1)
+    if let text = processVariable(Hardware.threadsVariable), Hardware.threadCount(text) == nil {
+      throw Failure(.usage, at: Hardware.threadsVariable, "\"\(text)\", expected 1 to 1024")
     }
+    BLAS.setThreads(1)
   }
 }

@@ -8,54 +8,8 @@ struct ConfigCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "config",
     abstract: "Make, change or explain a configuration file; alone, it asks questions.",
-    subcommands: [Ask.self, Default.self, Update.self, Set.self, Explain.self],
-    defaultSubcommand: Ask.self)
-
-  /// Asks for the cluster and writes the file.
-  struct Ask: ParsableCommand {
-    static let configuration = CommandConfiguration(commandName: "ask", abstract: "Ask questions (the default).")
-    @Option(name: names("config_file"), help: "The file to write.") var configFile: String?
-
-    func run() throws {
-      let context = LaunchContext()
-      var values: [String: SettingValue] = [:]
-      let hostfile = try question(
-        "Hostfile with the machines (`host slots=N` a line; empty for this machine alone)", "")
-      if hostfile.isEmpty {
-        let ranks = LaunchPlan.defaultRanks(cores: context.cores.usable)
-        values["num_processes"] = try ask("Ranks on this machine", "num_processes", "\(ranks)")
-      } else {
-        let hosts = try Hostfile(path: hostfile, ownName: context.hostName)
-        values["mpirun_hostfile"] = .text(hostfile)
-        if hosts.entries.contains(where: { $0.slots == nil }) {
-          values["ranks_per_host"] = try ask("Ranks on a host without slots", "ranks_per_host", "1")
-        }
-        let network = try question("Network between the hosts (as 10.0.0.0/24 or eth0; empty to let MPI choose)", "")
-        if !network.isEmpty { values["network"] = .list([network]) }
-      }
-      values["mixed_precision"] = try ask("Precision (no or bf16)", "mixed_precision", "no")
-      let path = configFile ?? context.defaultConfigPath
-      try write(values, to: path)
-    }
-
-    private func ask(_ text: String, _ name: String, _ standard: String) throws(Failure) -> SettingValue {
-      while true {
-        let answer = try question(text, standard)
-        do throws(Failure) { return try ConfigFile.value(answer, for: try ConfigFile.setting(name)) } catch {
-          print(error.description)
-        }
-      }
-    }
-
-    private func question(_ text: String, _ standard: String) throws(Failure) -> String {
-      print(text + (standard.isEmpty ? "" : " [\(standard)]") + ": ", terminator: "")
-      fflush(nil)
-      guard let answer = readLine() else {
-        throw Failure(.usage, "the answers ended early, expected one a line", hint: "config default asks nothing")
-      }
-      return answer.isEmpty ? standard : answer
-    }
-  }
+    subcommands: [AskCommand.self, Default.self, Update.self, Set.self, Explain.self],
+    defaultSubcommand: AskCommand.self)
 
   /// Writes a file without asking.
   struct Default: ParsableCommand {
@@ -70,7 +24,7 @@ struct ConfigCommand: ParsableCommand {
         print("Configuration already exists at \(path), will not override. Use config set or config update.")
         return
       }
-      try write(
+      try saveConfiguration(
         [
           "num_processes": .integer(LaunchPlan.defaultRanks(cores: context.cores.usable)), "num_machines": .integer(1),
           "mixed_precision": try ConfigFile.value(mixedPrecision, for: try ConfigFile.setting("mixed_precision")),
@@ -87,7 +41,7 @@ struct ConfigCommand: ParsableCommand {
       let path = configFile ?? LaunchContext().defaultConfigPath
       let file = try ConfigFile(path: path)
       for ignored in file.ignored { print("dropped \(ignored.key) (line \(ignored.line)): \(ignored.reason)") }
-      try write(file.plainValues, to: path)
+      try saveConfiguration(file.plainValues, to: path)
     }
   }
 
@@ -109,7 +63,7 @@ struct ConfigCommand: ParsableCommand {
         let text = String(assignment[assignment.utf8.index(after: equals)...])
         values[setting.name] = text.isEmpty ? nil : try ConfigFile.value(text, for: setting)
       }
-      try write(values, to: path)
+      try saveConfiguration(values, to: path)
     }
   }
 
@@ -133,7 +87,7 @@ struct ConfigCommand: ParsableCommand {
 
 extension ParsableCommand {
   /// Writes a configuration file and says where.
-  fileprivate func write(_ values: [String: SettingValue], to path: String) throws(Failure) {
+  func saveConfiguration(_ values: [String: SettingValue], to path: String) throws(Failure) {
     try makeDirectory(parent(of: path))
     try writeAtomically(Array(ConfigFile.text(values).utf8), to: path)
     print("configuration saved at \(path)")

@@ -19,11 +19,22 @@ struct Job {
   /// Variables that the program gets, besides those that it inherits.
   let variables: [(name: String, value: String)]
   let warnings: [String]
+  /// Whether nothing but errors is said.
+  var isQuiet: Bool { settings.boolean("quiet") }
+  private let settings: Settings
+  /// The rank that a debugger stands in front of, where there are several.
+  private var debugged: Int?
 
   init(
-    context: LaunchContext, settings: Settings, threadRanks: String?, debugger: String?, command: [String]
+    context: LaunchContext, settings: Settings, threadRanks: String?, debugger: String?, debugRank: String?,
+    command: [String]
   ) throws(Failure) {
     self.context = context
+    self.settings = settings
+    if debugRank != nil && debugger == nil {
+      throw Failure(
+        .usage, at: "--debug_rank", "without --debugger, expected the debugger to put in front", hint: "--debugger gdb")
+    }
     let threadRankCount = try Self.threadRanks(threadRanks, settings)
     let path = try context.programs.path(of: command[0])
     let cluster = try ClusterPlan(
@@ -54,6 +65,7 @@ struct Job {
     if settings.integer("gradient_accumulation_steps") != nil && insertedArguments.isEmpty {
       notes.append("gradient_accumulation_steps has no effect on \(command[0]), which has no such option of ours")
     }
+    notes += Self.foreignVariables(context.environment)
     warnings = notes
     var variables = Self.variables(settings, threads: threads, environment: context.environment)
     if let threadRankCount { variables.append(("LOCKSTEP_IN_PROCESS", "\(threadRankCount)")) }
@@ -62,57 +74,119 @@ struct Job {
     }
     self.variables = variables
     if isDirect {
+      _ = try Self.rank(debugRank, of: 1)
       start = .directly(try Self.debuggerWords(debugger, context) + [path] + insertedArguments)
       return
     }
-    if let debugger {
-      throw Failure(
-        .usage, at: "--debugger", "\(debugger) with \(cluster.ranks) ranks, expected one process",
-        hint: "--num_processes 1, or --in_process \(cluster.ranks)")
-    }
-    let name = isSrun ? "srun" : "mpirun"
-    guard let starter = context.programs.find(name) else {
-      throw Failure(.unavailable, "\(name) is not on the PATH", hint: isSrun ? nil : "apt-get install openmpi-bin")
-    }
+    let starter = try Self.starter(settings, context, isSrun: isSrun)
     var plan = LaunchPlan(
       program: path, arguments: insertedArguments + arguments, ranks: cluster.ranks, threadsPerRank: threads,
       cores: context.cores.usable,
       isRoot: geteuid() == 0, exportedVariables: [JobProcesses.variable] + variables.map(\.0) + settings.list("export"),
       placement: cluster.placement)
     try Self.complete(&plan, settings)
+    if !isSrun {
+      let interval = Int((settings.decimal("monitor_interval") ?? 1) * 1000)
+      let keptDebugger = try Self.debugger(debugger, rank: debugRank, plan, context)
+      debugged = keptDebugger?.rank
+      plan.keeper = Keeper.words(
+        launcher: context.launcher, intervalMilliseconds: interval, debugger: keptDebugger)
+    } else if debugger != nil {
+      throw Failure(.usage, at: "--debugger", "with srun, expected mpirun or one process", hint: "--num_processes 1")
+    }
     plan.remote.isSlurm = cluster.isSlurm
-    start = isSrun ? .srun(path: starter, plan) : .mpirun(path: starter, plan)
+    if !isSrun {
+      plan.flavour = try MPIFlavour(mpirun: starter, environment: context.environment)
+      if !plan.flavour.isOpenMPI, context.programs.isOwn(path) {
+        throw Failure(
+          .unavailable, at: starter, "is \(plan.flavour.rawValue)'s, but \(command[0]) is built with Open MPI",
+          hint: "name Open MPI's with --mpirun PATH")
+      }
+      try MPIRunCommand.check(plan)
+    }
+    start = isSrun ? .srun(path: starter, plan) : .mpirun(path: plan.flavour.program(for: starter), plan)
+  }
+
+  /// The path of what starts the ranks.
+  private static func starter(_ settings: Settings, _ context: LaunchContext, isSrun: Bool) throws(Failure) -> String {
+    if !isSrun, let path = settings.text("mpirun") { return try context.programs.path(of: path) }
+    let name = isSrun ? "srun" : "mpirun"
+    guard let starter = context.programs.find(name) else {
+      throw Failure(.unavailable, "\(name) is not on the PATH", hint: isSrun ? nil : "apt-get install openmpi-bin")
+    }
+    return starter
   }
 
   private static func complete(_ plan: inout LaunchPlan, _ settings: Settings) throws(Failure) {
     plan.hostfilePath = Supervisor.hostfilePath
-    plan.binding = settings.text("binding") ?? "none"
+    plan.binding = settings.text("binding") ?? (settings.boolean("enable_cpu_affinity") ? "core" : "none")
     plan.networks = settings.list("network")
     plan.workingFolder = settings.text("working_folder")
-    plan.isTagged = settings.boolean("tee")
-    plan.logFolder = settings.text("log_dir")
+    plan.output.isTagged = settings.boolean("tee")
+    plan.output.folder = settings.text("log_dir")
+    let filter = settings.list("local_ranks_filter")
+    if !filter.isEmpty { plan.output.shownRanks = try shownRanks(filter, of: plan.ranks) }
     plan.extraArguments = settings.list("mpirun_arguments")
     plan.remote = LaunchPlan.Remote(
       shell: settings.text("remote_shell"), port: settings.integer("ssh_port"), identity: settings.text("ssh_identity"))
     if let identity = plan.remote.identity, identity.contains(" ") {
       throw Failure(.usage, at: "ssh_identity", "\"\(identity)\", expected no spaces: Open MPI splits there")
     }
-    for network in plan.networks {
-      let isPlain = network.utf8.allSatisfy { byte in
-        (0x30...0x39).contains(byte) || (0x41...0x5A).contains(byte) || (0x61...0x7A).contains(byte)
-          || "./:_-".utf8.contains(byte)
-      }
-      guard isPlain, !network.isEmpty, network.utf8.first != 0x2D else {
-        throw Failure(
-          .usage, at: "network", "\"\(network)\", expected a network as 10.0.0.0/24 or an interface as eth0")
-      }
+  }
+
+  /// What the environment says to MPI besides the launcher, which may surprise.
+  private static func foreignVariables(_ environment: Environment) -> [String] {
+    let timeout = environment["MPIEXEC_TIMEOUT"].map {
+      ["MPIEXEC_TIMEOUT=\($0) (variable) is not passed on: it would end the job after that time"]
     }
-    for name in settings.list("export") {
-      guard !name.isEmpty, name.utf8.allSatisfy({ $0 > 0x20 && $0 != 0x3D && $0 < 0x7F }), name.utf8.first != 0x2D
+    return (timeout ?? [])
+      + ["OMPI_MCA_", "PRTE_MCA_", "PMIX_MCA_", "I_MPI_", "HYDRA_"].flatMap {
+        environment.variables(withPrefix: $0).map { "\($0.name)=\($0.value) (variable) is in force" }
+      }
+  }
+
+  /// The ranks of a filter such as `0,2-3`.
+  private static func shownRanks(_ items: [String], of ranks: Int) throws(Failure) -> Set<Int> {
+    var shown: Set<Int> = []
+    for item in items {
+      let ends = item.split(separator: "-", omittingEmptySubsequences: false)
+      let numbers = ends.compactMap { end in end.utf8.allSatisfy { (0x30...0x39).contains($0) } ? Int(end) : nil }
+      guard numbers.count == ends.count, let first = numbers.first, let last = numbers.last, ends.count <= 2,
+        first <= last, last < ranks
       else {
-        throw Failure(.usage, at: "export", "\"\(name)\", expected the name of a variable, without value")
+        throw Failure(
+          .usage, at: "--local_ranks_filter", "\"\(item)\", expected ranks from 0 to \(ranks - 1), as 0,2-3")
       }
+      shown.formUnion(first...last)
     }
+    return shown
+  }
+
+  private static func rank(_ text: String?, of ranks: Int) throws(Failure) -> Int {
+    guard let text else { return 0 }
+    guard text.utf8.allSatisfy({ (0x30...0x39).contains($0) }), let rank = Int(text), rank < ranks else {
+      throw Failure(.usage, at: "--debug_rank", "\"\(text)\", expected a rank from 0 to \(ranks - 1)")
+    }
+    return rank
+  }
+
+  /// The debugger in front of one of several ranks, which must be on this machine: it uses this terminal.
+  private static func debugger(
+    _ name: String?, rank text: String?, _ plan: LaunchPlan, _ context: LaunchContext
+  ) throws(Failure) -> Keeper.Debugger? {
+    guard let name else { return nil }
+    let rank = try rank(text, of: plan.ranks)
+    var next = 0
+    for host in plan.placement?.hosts ?? [] {
+      next += host.ranks
+      guard rank < next else { continue }
+      let own = ["localhost", "127.0.0.1", context.hostName]
+      if own.contains(host.entry.name.description) { break }
+      throw Failure(
+        .usage, at: "--debug_rank", "rank \(rank) runs on host \(host.entry.name), expected a rank of this machine")
+    }
+    let terminal = isatty(STDIN_FILENO) == 1 ? ttyname(STDIN_FILENO).map { String(cString: $0) } : nil
+    return Keeper.Debugger(rank: rank, terminal: terminal ?? "", words: try debuggerWords(name, context))
   }
 
   private static func threadRanks(_ text: String?, _ settings: Settings) throws(Failure) -> Int? {
@@ -157,36 +231,15 @@ struct Job {
     case .directly(let words):
       return text + (words + arguments).map(shellQuoted).joined(separator: " ") + "\n"
     case .mpirun(let path, let plan):
-      let hosts = plan.placement.map { placement in
+      let hosts = MPIRunCommand.hostfile(for: plan).map { hostfile in
         "# the hostfile \(plan.hostfilePath):\n"
-          + placement.hostfile.split(separator: "\n").map { "#   \($0)\n" }.joined()
+          + hostfile.split(separator: "\n").map { "#   \($0)\n" }.joined()
       }
-      return text + (hosts ?? "") + MPIRunCommand.commented(path, for: plan)
+      let own = MPIRunCommand.variables(for: plan).map { "\($0.name)=\(shellQuoted($0.value))\n" }.joined()
+      return text + own + (hosts ?? "") + MPIRunCommand.commented(path, for: plan)
     case .srun(let path, let plan):
       return text + MPIRunCommand.commented(path, "Slurm", SrunCommand.options(for: plan))
     }
-  }
-
-  private static var presentFolder: String {
-    guard let folder = getcwd(nil, 0) else { return "/" }
-    defer { free(folder) }
-    return String(cString: folder)
-  }
-
-  /// Asks the other hosts whether they can take part.
-  private func checkHosts(of plan: LaunchPlan, _ environment: Environment) throws(Failure) {
-    let own = ["localhost", "127.0.0.1", context.hostName]
-    let others = (plan.placement?.hosts ?? []).map(\.entry).filter { !own.contains($0.name.description) }
-    if others.isEmpty || plan.remote.isSlurm { return }
-    let shell = plan.remote.shell ?? "ssh"
-    guard let path = shell.contains("/") ? shell : context.programs.find(shell) else {
-      throw Failure(.unavailable, at: shell, "is not on the PATH", hint: "apt-get install openssh-client")
-    }
-    let folder = plan.workingFolder ?? Self.presentFolder
-    try Preflight(
-      remote: plan.remote, shellPath: path, program: plan.program, folder: folder,
-      mustBeSame: plan.program.hasPrefix(context.programs.folder + "/")
-    ).check(others, environment: environment)
   }
 
   /// Runs the job and ends this process with its status.
@@ -196,27 +249,57 @@ struct Job {
     var environment = context.environment
     environment["LOCKSTEP_TERMINAL_COLUMNS"] = nil
     environment["LOCKSTEP_IN_PROCESS"] = nil
+    environment["MPIEXEC_TIMEOUT"] = nil
     for (name, value) in variables { environment[name] = value }
     switch start {
     case .directly(let words):
       throw execute(path: words[0], arguments: words.map { Array($0.utf8) } + verbatim, environment: environment)
     case .mpirun(let path, let plan):
-      try checkHosts(of: plan, environment)
-      try supervise([path] + MPIRunCommand.arguments(for: plan), plan, verbatim, environment)
+      let plan = try checkedHosts(of: plan, mpirun: path, environment)
+      for (name, value) in MPIRunCommand.variables(for: plan) { environment[name] = value }
+      try supervise(starter: path, plan, isSrun: false, verbatim, environment)
     case .srun(let path, let plan):
-      try supervise([path] + SrunCommand.arguments(for: plan), plan, verbatim, environment)
+      try supervise(starter: path, plan, isSrun: true, verbatim, environment)
     }
   }
 
+  /// Runs the job, again where that is wanted and may help, and ends this process with its status.
   private func supervise(
-    _ command: [String], _ plan: LaunchPlan, _ verbatim: [[UInt8]], _ environment: Environment
+    starter: String, _ plan: LaunchPlan, isSrun: Bool, _ verbatim: [[UInt8]], _ environment: Environment
   ) throws(Failure) -> Never {
-    let words = command.dropLast(arguments.count).map { Array($0.utf8) }
-    var supervisor = Supervisor(launcher: context.launcher, runID: JobProcesses.newRunID(), say: say)
-    supervisor.isLocal = plan.placement == nil && !plan.remote.isSlurm
-    let verdict = try supervisor.run(
-      words + verbatim, environment: environment, hostfile: plan.placement?.hostfile)
-    if let message = verdict.message { say("error: \(message)") }
-    exit(verdict.status)
+    var plan = plan
+    let most = settings.integer("max_restarts") ?? 0
+    for attempt in 0... {
+      let words = [starter] + (isSrun ? SrunCommand.arguments(for: plan) : MPIRunCommand.arguments(for: plan))
+      let verdict = try supervisor(plan, isSrun: isSrun).run(
+        words.dropLast(arguments.count).map { Array($0.utf8) } + verbatim, environment: environment,
+        hostfile: MPIRunCommand.hostfile(for: plan))
+      if let message = verdict.message { say("error: \(message)") }
+      guard attempt < most, verdict.isWorthRestarting else {
+        if attempt > 0 && verdict.status != 0 && attempt == most { say("no restart is left of --max_restarts \(most)") }
+        exit(verdict.status)
+      }
+      if let host = verdict.lostHost, settings.boolean("exclude_lost_hosts") {
+        guard let rest = plan.without(host: host) else { exit(verdict.status) }
+        plan = rest
+        say("host \(host) is left out: \(plan.ranks) ranks from now on, and so a smaller global batch")
+      }
+      // It grows, for what is down needs time to come up.
+      let seconds = 1 << min(attempt, 6)
+      say("restart \(attempt + 1) of \(most) in \(seconds) s")
+      if let signal = try Supervisor.pause(seconds: Double(seconds)) { exit(128 + signal) }
+    }
+    fatalError("an endless range has ended")
+  }
+
+  func supervisor(_ plan: LaunchPlan, isSrun: Bool) -> Supervisor {
+    var supervisor = Supervisor(
+      launcher: context.launcher, runID: JobProcesses.newRunID(), ranks: plan.ranks, say: say)
+    supervisor.isKept = !isSrun
+    supervisor.output = plan.output
+    supervisor.debuggedRank = debugged
+    let timeout = settings.decimal("stall_timeout")
+    supervisor.watchdog = timeout == 0 || debugged != nil ? nil : Watchdog(timeoutSeconds: timeout)
+    return supervisor
   }
 }

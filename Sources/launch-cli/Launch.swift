@@ -8,7 +8,10 @@ struct Launch: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "./launch",
     abstract: "Starts a program as many ranks that work in lockstep.",
-    subcommands: [RunCommand.self, ConfigCommand.self, EnvironmentCommand.self],
+    subcommands: [
+      RunCommand.self, ConfigCommand.self, EnvironmentCommand.self, CheckCommand.self, TestCommand.self,
+      EstimateMemoryCommand.self, PackCommand.self, CompletionsCommand.self,
+    ],
     defaultSubcommand: RunCommand.self)
 
   /// Parses and runs the command; errors are one line, with the exit statuses of the package.

@@ -29,6 +29,10 @@ struct LaunchOptions: ParsableArguments {
   @Option(name: names("launcher"), help: "What starts the ranks: mpirun or, inside a Slurm allocation, srun.")
   var starter: String?
 
+  @Option(
+    name: names("mpirun"), help: "The mpirun to use: of Open MPI, MPICH or Intel MPI. Default: the first on the PATH.")
+  var mpirun: String?
+
   @Option(name: names("binding"), help: "What a rank is bound to: none, core, socket or numa.")
   var binding: String?
 
@@ -62,13 +66,35 @@ struct LaunchOptions: ParsableArguments {
   @Option(name: names("working_folder"), help: "Folder that ranks start in.")
   var workingFolder: String?
 
-  @Option(name: names("log_dir"), help: "Folder for a file of output per rank.")
+  @Option(name: names("log_dir"), help: "Folder for files of each rank's output and errors.")
   var logFolder: String?
+
+  @Option(
+    name: names("local_ranks_filter", also: "ranks_filter"),
+    help: "Show the output of these ranks only: 0,2-3. Files of --log_dir get all.")
+  var ranksFilter: String?
+
+  @Option(
+    name: names("stall_timeout"),
+    help: "Seconds without progress after which the job is ended; 0: never. Default: 10 steps, 30 at least.")
+  var stallTimeout: String?
+
+  @Option(name: names("monitor_interval"), help: "Seconds between two looks at a rank. Default: 1.")
+  var monitorInterval: String?
+
+  @Option(name: names("max_restarts"), help: "Start the job again so many times after a rank was lost. Default: 0.")
+  var maxRestarts: String?
+
+  @Flag(name: names("exclude_lost_hosts"), help: "Start again without a host that was lost, on fewer ranks.")
+  var excludesLostHosts = false
 
   @Option(name: names("mpirun_argument"), help: "A further argument of mpirun; may be repeated.")
   var mpirunArguments: [String] = []
 
-  @Flag(name: names("tee"), help: "Put the rank in front of each line of output.")
+  @Flag(name: names("enable_cpu_affinity"), help: "Bind each thread to a core: --binding core.")
+  var enableCPUAffinity = false
+
+  @Flag(name: names("tee"), help: "Put rank and host in front of each line of output.")
   var tee = false
 
   @Flag(name: names("debug"), help: "Check every collective.")
@@ -94,10 +120,13 @@ struct LaunchOptions: ParsableArguments {
     let single: [(String, String?)] = [
       ("num_processes", rankCount), ("num_machines", machineCount), ("mpirun_hostfile", hostfile),
       ("ranks_per_host", ranksPerHost), ("num_cpu_threads_per_process", threadsPerRank), ("binding", binding),
-      ("launcher", starter),
+      ("launcher", starter), ("mpirun", mpirun),
       ("mixed_precision", mixedPrecision), ("gradient_accumulation_steps", accumulationSteps),
       ("remote_shell", remoteShell), ("ssh_port", sshPort), ("ssh_identity", sshIdentity),
       ("working_folder", workingFolder), ("log_dir", logFolder), ("tee", tee ? "true" : nil),
+      ("enable_cpu_affinity", enableCPUAffinity ? "true" : nil), ("stall_timeout", stallTimeout),
+      ("monitor_interval", monitorInterval), ("max_restarts", maxRestarts),
+      ("exclude_lost_hosts", excludesLostHosts ? "true" : nil), ("local_ranks_filter", ranksFilter),
       ("debug", debug ? "true" : nil), ("quiet", quiet ? "true" : nil),
     ]
     let lists = [("network", network), ("export", export), ("include", include), ("exclude", exclude)]
@@ -133,7 +162,9 @@ struct LaunchOptions: ParsableArguments {
   /// Every spelling, for suggestions.
   static var spellings: [String] {
     var names = Setting.all.map(\.name)
-    names += ["config_file", "in_process", "dry_run", "hostfile", "help", "cpu", "debugger"]
+    names += [
+      "config_file", "in_process", "dry_run", "hostfile", "help", "cpu", "debugger", "debug_rank", "ranks_filter",
+    ]
     return names.flatMap { ["--\($0)", "--\(dashed($0))"] }
   }
 }

@@ -19,8 +19,6 @@ enum RefusedFlags {
     (["rdzv", "role", "same_network"], "is torchrun's; MPI finds the hosts"),
     (["module", "no_python", "main_training_function"], "is for Python programs"),
     (["ipex", "use_xpu", "use_mps"], "is for torch's extensions"),
-    (["max_restarts", "monitor_interval"], "is not available yet"),
-    (["enable_cpu_affinity"], "is --binding core here"),
   ]
 
   /// The refusal of the unknown option `option`, given before PROGRAM.

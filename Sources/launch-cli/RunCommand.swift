@@ -18,8 +18,11 @@ struct RunCommand: ParsableCommand {
   @Option(name: names("in_process"), help: "Run this many ranks as threads of one process, for a debugger.")
   var threadRankCount: String?
 
-  @Option(name: names("debugger"), help: "Put this program (lldb, gdb) in front; with one process.")
+  @Option(name: names("debugger"), help: "Put this program (lldb, gdb) in front of one rank.")
   var debugger: String?
+
+  @Option(name: names("debug_rank"), help: "The rank that --debugger is put in front of. Default: 0.")
+  var debugRank: String?
 
   @Flag(name: names("dry_run"), help: "Print the command instead of running it.")
   var isDryRun = false
@@ -27,11 +30,19 @@ struct RunCommand: ParsableCommand {
   @Argument(parsing: .captureForPassthrough, help: "PROGRAM and its arguments.")
   var command: [String] = []
 
+  /// Commands that nobody means as a PROGRAM; `env` may well be one.
+  private static let commandsOnly = ["test", "check", "config", "pack", "estimate-memory", "completions"]
+
   func run() throws {
     if let first = command.first, first.utf8.first == UInt8(ascii: "-") {
       guard first == "--help" || first == "-h" else { throw RefusedFlags.refusal(first) }
       print(Launch.helpMessage(for: RunCommand.self))
       return
+    }
+    if let first = command.first, Self.commandsOnly.contains(first) {
+      throw Failure(
+        .usage, at: first, "is a command of the launcher, expected in front of the options",
+        hint: "./launch \(first) …; a program of that name needs its path")
     }
     guard fcntl(STDOUT_FILENO, F_GETFD) >= 0, fcntl(STDERR_FILENO, F_GETFD) >= 0 else {
       throw Failure(.ioError, "stdout or stderr is closed, expected both open")
@@ -40,7 +51,7 @@ struct RunCommand: ParsableCommand {
     let settings = try context.settings(options)
     let job = try Job(
       context: context, settings: settings, threadRanks: threadRankCount, debugger: debugger,
-      command: command.isEmpty ? [Programs.standard] : command)
+      debugRank: debugRank, command: command.isEmpty ? [Programs.standard] : command)
     if isDryRun { return print(job.description, terminator: "") }
     if !settings.boolean("quiet") {
       for note in try options.checkIgnored() + job.warnings { say("note: \(note)") }

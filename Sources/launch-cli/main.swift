@@ -3,6 +3,8 @@ import FileSystem
 import Glibc
 import Launcher
 
+// Whoever ignores the end of children, as a shell after `trap '' CHLD`, hands that down, and none could be waited for.
+signal(SIGCHLD, SIG_DFL)
 let arguments = CommandLine.rawArguments
-if let failure = Guard.runIfAsked(arguments) { fail(failure) }
+if let failure = Guard.runIfAsked(arguments) ?? Keeper.runIfAsked(arguments) { fail(failure) }
 Launch.mainReportingInOneLine()

@@ -60,6 +60,23 @@ struct GoldenTests {
     #expect(relativeError(norm, model.gradientNorm) < 1e-5)
   }
 
+  @Test("any number of threads gives the same bits", arguments: ProductPrecision.allCases.filter(\.isAvailable))
+  func threads(precision: ProductPrecision) throws {
+    let model = try GoldenModel("tiny-bert")
+    let dropout = DropoutPlan(seed: 3, step: 2)
+    func pass(_ threads: Int) -> Pass {
+      Pass(
+        model.configuration, weights: model.weights, model.rows, model.targets, dropout: dropout,
+        precision: precision, threads: threads)
+    }
+    let alone = pass(1)
+    for count in 2...5 {
+      let together = pass(count)
+      #expect(together.logits == alone.logits, "\(count) threads")
+      #expect(together.gradients == alone.gradients, "\(count) threads")
+    }
+  }
+
   @Test("names, shapes and number of parameters are those of transformers' state dict", arguments: models)
   func layout(name: String) throws {
     let model = try GoldenModel(name)

@@ -52,6 +52,13 @@ import Testing
     Bad("Y10 comments", "# nothing\n", "", "is empty"),
     Bad("Y10 null", "null\n", ":1:1", "expected keys with values"),
     Bad("Y10 list", "- a\n", ":1:1", "is a list"),
+    Bad("Y2 nested dashes", String(repeating: "- ", count: 100_000) + "a\n", ":1", "nesting level"),
+    Bad("Y11 tag", "num_processes: !!python/object/apply:os.system ['id']\n", ":1:16", "has a tag"),
+    Bad("Y11 binary", "mixed_precision: !!binary bm8=\n", ":1:18", "has a tag"),
+    Bad("Y14 recursive alias", "lockstep: &a\n  export: *a\n", ":1:11", "anchor"),
+    Bad("Y5 another's key", "mpirun_hostfile: x\n", ":1:1", "unknown key"),
+    Bad("Y6 network", "lockstep:\n  network: [10.0.0.0/8, a b]\n", ":2:25", "expected a network as"),
+    Bad("Y16 host", "lockstep:\n  include: ['a;b']\n", ":2:13", "has \";\""),
     Bad("Y11 merge", "<<: {num_processes: 2}\n", ":1:1", "merge key"),
     Bad("Y12 UTF-16", "\u{FEFF}", "", "is empty"),
     Bad("Y12 NUL", "num_processes: 1\n\u{0}\n", ":2", "NUL"),
@@ -76,10 +83,10 @@ import Testing
   }
 
   @Test func whatOnlyLooksLikeAnAnchor() throws {
-    let text = "lockstep:\n  log_dir: 'it''s &a [[ *b'\n  export: [a-b, c&d, \"\\\" &x\"] # &c\n"
+    let text = "lockstep:\n  log_dir: 'it''s &a [[ *b'\n  mpirun_arguments: [a-b, c&d, \"\\\" &x\"] # &c\n"
     let file = try ConfigFile(Array(text.utf8), path: "c")
     #expect(file.plainValues["log_dir"] == .text("it's &a [[ *b"))
-    #expect(file.plainValues["export"] == .list(["a-b", "c&d", "\" &x"]))
+    #expect(file.plainValues["mpirun_arguments"] == .list(["a-b", "c&d", "\" &x"]))
   }
 
   @Test func bytesThatAreNotText() {
@@ -281,6 +288,7 @@ import Testing
     #expect(result.status == 0)
     for text in [
       "- Platform: ", "- CPU: ", "- Cores: ", "- Memory: ", "- MPI: mpirun (Open MPI)", "- BLAS: /",
+      "- BLAS kernels: OpenBLAS ", "- NUMA nodes: ", "- CPU features: ", "- MPI library: /", "- Configuration: ",
       "- OMP_NUM_THREADS: 3",
     ] {
       #expect(result.text.contains(text), "\(text) is missing in \(result.text)")

@@ -60,7 +60,7 @@ import Testing
     }
   }
 
-  @Test func everythingThatIsLegal() throws {
+  @Test("K13 everything that is legal") func everythingThatIsLegal() throws {
     let text = """
       # a cluster
       a slots=2   // first
@@ -77,14 +77,14 @@ import Testing
     #expect(entries.map(\.line) == [2, 3, 4, 6])
   }
 
-  @Test func manyLines() throws {
+  @Test("K14 a hundred thousand lines") func manyLines() throws {
     let text = (0..<100_000).map { "n\($0) slots=1\n" }.joined()
     let start = ContinuousClock.now
     #expect(try Hostfile(Array(text.utf8), path: "h").entries.count == 100_000)
     #expect(ContinuousClock.now - start < .seconds(5))
   }
 
-  @Test func missingAndUnwise() throws {
+  @Test("K12, K15, K16 no newline at the end, writable for all, missing") func missingAndUnwise() throws {
     #expect(throws: Failure.self) { try Hostfile(path: "/nonexistent/h") }
     do throws(Failure) { _ = try Hostfile(path: "/tmp") } catch {
       #expect(error.status == .configuration)

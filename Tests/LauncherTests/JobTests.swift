@@ -11,14 +11,16 @@ import Testing
   @Test(arguments: [0, 1, 7, 65, 75, 127, 200]) func statusIsTheProgramsOwn(_ status: Int32) throws {
     let result = try launch("--num_processes", "2", "/bin/sh", "-c", "exit \(status)")
     #expect(result.status == status)
-    #expect(result.stderr.isEmpty)
+    let lines = result.stderr.split(separator: "\n")
+    #expect(lines.count == (status == 0 ? 0 : 1), "\(result.stderr)")
+    #expect(lines.allSatisfy { $0.hasPrefix("launch: error: rank ") && $0.contains("ended with status \(status);") })
   }
 
   @Test func oneRankFailsAndOneLives() throws {
     let result = try launch(
       "-n", "2", "sh", "-c", "if [ $OMPI_COMM_WORLD_RANK = 1 ]; then echo mine >&2; exit 9; fi; sleep 600")
     #expect(result.status == 9)
-    #expect(result.stderr == "mine\n")
+    #expect(result.stderr.hasPrefix("mine\nlaunch: error: rank 1 (host "), "\(result.stderr)")
     #expect(result.seconds < 10)
   }
 
@@ -38,16 +40,16 @@ import Testing
     #expect(result.stderr.utf8.filter { $0 == 10 }.count == 1, "expected one line, got: \(result.stderr)")
   }
 
-  @Test func argumentsPassByteForByte() throws {
+  @Test("L11 arguments of any bytes") func argumentsPassByteForByte() throws {
     let odd: [[UInt8]] =
       ["a b", "it's \"q\"", "$(x) `y` ${z}", "a\nb", "-n", "--help", "", "ÄÖ€", "*", "\\", "\t", "--", "-x"]
       .map { Array($0.utf8) } + [[0x66, 0xFF, 0xFE]]
     for ranks in ["1", "2"] {
-      let words = ["-n", ranks, "sh", "-c", "printf '%s\\0' \"$@\"", "name"].map { Array($0.utf8) }
-      let result = try Running("\(binaries)/launch", words + odd).finish()
+      let filter = ranks == "1" ? [] : ["--local_ranks_filter", "1"]
+      let words = ["-n", ranks] + filter + ["sh", "-c", "printf '%s\\0' \"$@\"", "name"]
+      let result = try Running("\(binaries)/launch", words.map { Array($0.utf8) } + odd).finish()
       let expected: [UInt8] = odd.flatMap { (word: [UInt8]) -> [UInt8] in word + [0] }
-      #expect(result.stdout.count == expected.count * (ranks == "1" ? 1 : 2))
-      #expect(result.stdout.starts(with: expected))
+      #expect(result.stdout == expected)
     }
   }
 
@@ -77,7 +79,7 @@ import Testing
   @Test func linesCarryTheirRank() throws {
     let result = try launch("-n", "2", "--tee", "sh", "-c", "echo hello")
     #expect(
-      result.lines.allSatisfy { $0.hasPrefix("[1,") && $0.hasSuffix("<stdout>:hello") } && result.lines.count == 2)
+      result.lines.sorted() == ["[0 \(hostName)] hello", "[1 \(hostName)] hello"], "\(result.text)")
   }
 
   @Test func whatHasNoEffectIsSaid() throws {
@@ -86,7 +88,6 @@ import Testing
       "echo $LOCKSTEP_MIXED_PRECISION")
     #expect(result.text == "bf16\n")
     #expect(result.stderr.contains("note: gradient_accumulation_steps has no effect on sh"))
-    #expect(result.stderr.contains("note: bf16 is passed on"))
     #expect(try launch("-q", "-n", "1", "--mixed_precision", "bf16", "true").stderr.isEmpty)
     let dry = try launch("--dry-run", "-n", "1", "--gradient_accumulation_steps", "4", "finetune", "--epochs", "1")
     #expect(dry.text.hasSuffix("/finetune --gradient-accumulation-steps 4 --epochs 1\n"), "\(dry.stderr)")
@@ -95,10 +96,9 @@ import Testing
   @Test func aDebuggerStandsInFront() throws {
     let result = try launch("-n", "1", "--debugger", "echo", "sh", "-c", "x")
     #expect(result.text == "-- /usr/bin/sh -c x\n")
-    #expect(try launch("-n", "2", "--debugger", "echo", "sh").status == 64)
   }
 
-  @Test func aJobInsideARank() throws {
+  @Test("L8 a job inside a rank") func aJobInsideARank() throws {
     let result = try launch("-n", "2", "\(binaries)/launch", "-n", "2", "sh", "-c", "echo $OMPI_COMM_WORLD_SIZE")
     #expect(result.text == "2\n2\n2\n2\n")
     #expect(result.status == 0)
@@ -107,7 +107,14 @@ import Testing
   @Test func dryRunPrintsWhatRuns() throws {
     let folder = try temporaryFolder()
     defer { unlink("\(folder)/mpirun"); rmdir(folder) }
-    try writeAtomically(Array("#!/bin/sh\nprintf '%s\\n' \"$0\" \"$@\"\n".utf8), to: "\(folder)/mpirun")
+    try writeAtomically(
+      Array(
+        """
+        #!/bin/sh
+        [ "$1" = --version ] && echo 'mpirun (Open MPI) 4.1.4' && exit
+        printf '%s\\n' "$0" "$@"
+
+        """.utf8), to: "\(folder)/mpirun")
     chmod("\(folder)/mpirun", 0o755)
     let path = ["PATH": "\(folder):/usr/bin:/bin"]
     let words = ["-n", "3", "sh", "-c", "a 'b' # c", "--np"]

@@ -1,48 +1,73 @@
+import FileSystem
 import Launcher
 import Testing
 
 @Suite struct MPIRunCommandTests {
-  static let common = [
-    "--bind-to", "none", "--stdin", "none", "--mca", "orte_abort_on_non_zero_status", "1", "--mca",
-    "orte_base_help_aggregate", "0",
-  ]
-  static let ownMessages = ["-x", "OPAL_OUTPUT_STDERR_FD=2"]
-  static let yields = ["--mca", "mpi_yield_when_idle", "1"]
-
-  struct Case: Sendable, CustomTestStringConvertible {
-    var name: String
-    var plan: LaunchPlan
-    var expected: [String]
-    var testDescription: String { name }
+  @Test(arguments: PlanCase.all) func argumentVector(of theCase: PlanCase) {
+    #expect(MPIRunCommand.arguments(for: theCase.plan) == theCase.expected)
   }
 
-  static let cases = [
-    Case(
-      name: "a rank a core", plan: LaunchPlan(program: "/bin/a", ranks: 2, cores: 2),
-      expected: ["--np", "2"] + common + ownMessages + ["/bin/a"]),
-    Case(
-      name: "more ranks than cores", plan: LaunchPlan(program: "/bin/a", ranks: 3, cores: 2),
-      expected: ["--np", "3", "--oversubscribe"] + common + yields + ownMessages + ["/bin/a"]),
-    Case(
-      name: "more threads than cores", plan: LaunchPlan(program: "/bin/a", ranks: 2, threadsPerRank: 2, cores: 3),
-      expected: ["--np", "2"] + common + yields + ownMessages + ["/bin/a"]),
-    Case(
-      name: "as root", plan: LaunchPlan(program: "/bin/a", ranks: 4, threadsPerRank: 2, cores: 8, isRoot: true),
-      expected: ["--np", "4", "--allow-run-as-root"] + common + ownMessages + ["/bin/a"]),
-    Case(
-      name: "variables by name",
-      plan: LaunchPlan(program: "/bin/a", ranks: 2, cores: 2, exportedVariables: ["A", "B"]),
-      expected: ["--np", "2"] + common + ownMessages + ["-x", "A", "-x", "B", "/bin/a"]),
-    Case(
-      name: "odd arguments",
-      plan: LaunchPlan(
-        program: "./a b", arguments: ["--np", "7", "it's", "$(x)", "a\nb", "-", "", "ÄÖ"], ranks: 2, cores: 2),
-      expected: ["--np", "2"] + common + ownMessages
-        + ["./a b", "--np", "7", "it's", "$(x)", "a\nb", "-", "", "ÄÖ"]),
-  ]
+  @Test func enoughPlans() {
+    #expect(PlanCase.all.count >= 30)
+    #expect(Set(PlanCase.all.map(\.name)).count == PlanCase.all.count)
+    for flavour in MPIFlavour.allCases { #expect(PlanCase.all.contains { $0.plan.flavour == flavour }) }
+  }
 
-  @Test(arguments: cases) func argumentVector(of theCase: Case) {
-    #expect(MPIRunCommand.arguments(for: theCase.plan) == theCase.expected)
+  @Test(arguments: PlanCase.all) func everyOptionHasItsComment(_ theCase: PlanCase) {
+    let text = MPIRunCommand.commented("/usr/bin/mpirun", for: theCase.plan)
+    let options = MPIRunCommand.options(for: theCase.plan)
+    #expect(options.allSatisfy { !$0.comment.isEmpty })
+    #expect(text.utf8.count { $0 == 10 } >= options.count + 1)
+    #expect(text.contains("# \(theCase.plan.flavour.rawValue)\n"))
+  }
+
+  @Test(arguments: [
+    ("mpirun (Open MPI) 4.1.4\n\nReport bugs to", MPIFlavour.openMPI4), ("mpirun (Open MPI) 3.1.6\n", .openMPI4),
+    ("mpiexec (OpenRTE) 4.1.2\n", .openMPI4), ("mpirun (Open MPI) 5.0.11\n", .openMPI5),
+    ("mpirun (Open MPI) 10.0.0rc1\n", .openMPI5), ("HYDRA build details:\n    Version: 5.0.2\n", .mpich),
+    ("Intel(R) MPI Library for Linux* OS, Version 2021.19.0 Build 20260929\n", .intel),
+  ]) func flavourOfAVersion(_ text: String, _ flavour: MPIFlavour) {
+    #expect(MPIFlavour(version: text) == flavour)
+  }
+
+  @Test func unknownFlavour() {
+    for text in ["", "mpirun", "(Open MPI) x", "LAM 7.1.2/MPI 2"] { #expect(MPIFlavour(version: text) == nil) }
+  }
+
+  @Test func hostfilesOfHydra() throws {
+    let hosts = try Hostfile(Array("a slots=2\nu@b slots=3\n".utf8), path: "h").entries
+    var plan = LaunchPlan(program: "/p", ranks: 4, cores: 2, placement: try Placement(hosts, ranks: 4, path: "h"))
+    #expect(MPIRunCommand.hostfile(for: plan) == "a slots=2\nb slots=2 username=u\n")
+    plan.flavour = .mpich
+    #expect(MPIRunCommand.hostfile(for: plan) == "a:2\nb:2 user=u\n")
+    #expect(MPIRunCommand.variables(for: plan).map(\.name) == ["HYDRA_LAUNCHER_EXTRA_ARGS"])
+    plan.flavour = .intel
+    plan.remote.port = 2222
+    let variable = try #require(MPIRunCommand.variables(for: plan).first)
+    #expect(variable.name == "I_MPI_HYDRA_BOOTSTRAP_EXEC_EXTRA_ARGS")
+    #expect(variable.value == "-o BatchMode=yes -o ConnectTimeout=10 -o ServerAliveInterval=5 -p 2222")
+  }
+
+  /// What a flavour cannot do is refused before anything starts.
+  @Test func whatAFlavourCannotDo() throws {
+    func refusal(_ flavour: MPIFlavour, _ hosts: String?, _ change: (inout LaunchPlan) -> Void) throws -> String {
+      let entries = try hosts.map { try Hostfile(Array($0.utf8), path: "h").entries }
+      var plan = LaunchPlan(
+        program: "/p", ranks: 2, cores: 2, placement: try entries.map { try Placement($0, ranks: 2, path: "h") })
+      plan.flavour = flavour
+      change(&plan)
+      do throws(Failure) {
+        try MPIRunCommand.check(plan)
+        return "accepted"
+      } catch { return error.description }
+    }
+    #expect(try refusal(.mpich, "a slots=2\n") { $0.networks = ["10.0.0.0/8"] }.contains("MPICH takes one interface"))
+    #expect(try refusal(.intel, "a slots=2\n") { $0.networks = ["eth0", "eth1"] }.contains("takes one interface"))
+    #expect(try refusal(.mpich, "a slots=2\n") { $0.networks = ["eth0"] } == "accepted")
+    #expect(try refusal(.mpich, "a slots=2 port=7\n") { _ in }.hasSuffix("(--ssh_port 7)"))
+    #expect(try refusal(.intel, "u@a slots=2\n") { _ in }.contains("user u, but Intel MPI"))
+    let tooMany = try refusal(.openMPI4, nil) { ($0.binding, $0.threadsPerRank) = ("core", 2) }
+    #expect(tooMany == "binding: core, but 2 ranks of 2 threads want 4 cores and there are 2 (--binding none)")
   }
 
   @Test func defaultRanksAndThreads() {

@@ -96,5 +96,62 @@ func temporaryFolder() throws -> String {
   return String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
 }
 
+/// The name of this machine.
+let hostName = systemText("/proc/sys/kernel/hostname") ?? "?"
+
 /// The folder of Package.swift.
 let packageFolder = parent(of: parent(of: parent(of: #filePath)))
+
+extension RunResult {
+  /// The last line of stderr, which is the launcher's error.
+  var error: String { stderr.split(separator: "\n").last.map(String.init) ?? "" }
+}
+
+extension Running {
+  /// The live processes of the job that this launcher runs, by their environment: the keepers, and by rank the programs.
+  var job: (all: [pid_t], programs: [Int: pid_t]) {
+    let mark = "LOCKSTEP_RUN_ID="
+    var all: [pid_t] = []
+    var programs: [Int: pid_t] = [:]
+    for pid in names(in: "/proc").compactMap({ pid_t($0) }) where pid != getpid() {
+      guard let bytes = systemFile("/proc/\(pid)/environ"), let command = systemFile("/proc/\(pid)/cmdline"),
+        !command.isEmpty
+      else { continue }
+      let entries = bytes.split(separator: 0).map { String(decoding: $0, as: UTF8.self) }
+      guard let id = entries.first(where: { $0.hasPrefix(mark) }), id.hasSuffix("-\(child.pid)") else { continue }
+      all.append(pid)
+      let isKeeper = command.split(separator: 0).contains { $0.elementsEqual("--keep-rank".utf8) }
+      let rank = entries.first { $0.hasPrefix("OMPI_COMM_WORLD_RANK=") }.flatMap { Int($0.dropFirst(21)) }
+      if let rank, !isKeeper { programs[rank] = pid }
+    }
+    return (all, programs)
+  }
+
+  /// Paths of Open MPI's shared memory and session folder of this job that are there; while ranks run, their names can be
+  /// learned.
+  func remains(_ names: JobNames) -> [String] {
+    let segments = Launcher.names(in: "/dev/shm").filter {
+      $0.hasPrefix("vader_segment.") && $0.contains(".\(names.job).")
+    }
+    return segments + (exists(names.session) ? [names.session] : [])
+  }
+
+  /// The names under which Open MPI keeps things of this job.
+  struct JobNames {
+    /// In hexadecimal.
+    var job: String
+    var session: String
+  }
+
+  var jobNames: JobNames? {
+    guard let pid = job.programs.values.first, let bytes = systemFile("/proc/\(pid)/environ") else { return nil }
+    let entries = bytes.split(separator: 0).map { String(decoding: $0, as: UTF8.self) }
+    func value(_ name: String) -> String? {
+      entries.first { $0.hasPrefix("\(name)=") }.map { String($0.dropFirst(name.count + 1)) }
+    }
+    guard let job = value("OMPI_MCA_ess_base_jobid").flatMap({ UInt32($0) }),
+      let session = value("OMPI_MCA_orte_jobfam_session_dir")
+    else { return nil }
+    return JobNames(job: String(job, radix: 16), session: session)
+  }
+}

@@ -1,7 +1,8 @@
 import Glibc
 import Testing
 
-/// What is refused: one line, the right status, before anything starts.
+/// What is refused: one line, the right status, before anything starts. Row L10: impossible numbers of ranks; more ranks
+/// than slots is in `CheckTests` and `PlacementTests`.
 @Suite struct UsageTests {
   struct Refusal: Sendable, CustomTestStringConvertible {
     var arguments: [String]
@@ -47,10 +48,17 @@ import Testing
     #expect(result.stderr.contains("OMP_NUM_THREADS: \"lots\""))
   }
 
-  @Test func withoutMPIRun() throws {
+  @Test("L8 no mpirun") func withoutMPIRun() throws {
     let result = try launch("-n", "2", "/bin/sh", environment: ["PATH": "/nonexistent"])
     #expect(result.status == 69)
     #expect(result.stderr.contains("mpirun is not on the PATH"))
+  }
+
+  @Test func affinityIsBindingToCores() throws {
+
+    let words = ["--dry_run", "-n", "2", "--num_cpu_threads_per_process", "1", "--enable-cpu-affinity", "true"]
+    let dry = try run("\(binaries)/launch", words)
+    #expect(dry.text.contains("  --bind-to core ") || dry.stderr.contains("binding: core, but 2 ranks"), "\(dry.text)")
   }
 
   @Test func helpIsShown() throws {

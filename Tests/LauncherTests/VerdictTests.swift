@@ -26,7 +26,7 @@ import Testing
   @Test func signals() {
     let killed = Verdict(end: .status(137), fault: fault { ($0.rank, $0.host, $0.signal) = (2, "b", 9) })
     #expect(killed.status == 75)
-    #expect(killed.message?.hasPrefix("rank 2 (host b) was ended by signal 9 (SIGKILL)") == true)
+    #expect(killed.message?.hasPrefix("rank 2 (host b): ended by signal 9 (SIGKILL)") == true)
     for signal: Int32 in [4, 5, 6, 7, 8, 11] {
       #expect(Verdict(end: .status(128 + signal), fault: nil).status == 70)
     }

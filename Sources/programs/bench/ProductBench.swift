@@ -106,7 +106,13 @@ final class ProductBench {
   /// - Throws: `.internalError` where a product is wrong.
   func measure(_ method: ProductMethod, repetitions: Int) throws(Failure) -> ProductResult {
     let tiles = TileMultiplier.Unit.ofThisCPU.map(TileMultiplier.init)
-    let multiplier: Multiplier? = if case .training(let precision) = method { Multiplier(precision) } else { nil }
+    let threads = ThreadPool(count: Hardware.threads)
+    let multiplier: Multiplier? =
+      switch method {
+      case .training(let precision): Multiplier(precision, threads: threads)
+      case .blas: Multiplier(.highest, threads: threads, leavesToBLAS: true)
+      case .tiles: nil
+      }
     func multiply(_ product: LayerProduct) {
       let left = MatrixOperand(a, rowStride: product.isLeftTransposed ? product.rows : product.depth)
       let right = MatrixOperand(b, rowStride: product.isRightTransposed ? product.depth : product.columns)
@@ -114,16 +120,12 @@ final class ProductBench {
       let rightOperand = product.isRightTransposed ? right.transposed : right
       if let multiplier {
         multiplier.product(
-          product.pass, rows: product.rows, columns: product.columns, depth: product.depth, leftOperand, rightOperand,
+          product.pass, of: .many, rows: product.rows, columns: product.columns, depth: product.depth, leftOperand, rightOperand,
           into: c, outputStride: product.columns)
       } else if case .tiles(let parts) = method, let tiles {
         tiles.multiply(
           parts: parts, rows: product.rows, columns: product.columns, depth: product.depth, leftOperand, rightOperand,
           into: c, outputStride: product.columns, .overwrite)
-      } else {
-        matrixProduct(
-          rows: product.rows, columns: product.columns, depth: product.depth, leftOperand, rightOperand, into: c,
-          outputStride: product.columns)
       }
     }
     var result = ProductResult(method: method.name, gflops_per_second: 0, products: [:])

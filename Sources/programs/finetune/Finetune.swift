@@ -7,7 +7,9 @@ func finetune(_ command: FinetuneCommand, _ communicator: any Communicator, _ re
   let clock = ContinuousClock()
   let begin = clock.now
   let job = try communicator.agree { () throws(Failure) in try Job(command, communicator) }
-  try checkAgreement(job, communicator)
+  // Ranks that have read other things would train on different numbers in silence.
+  let fingerprints = job.fingerprints.map { (name: $0.name, value: String($0.value, radix: 16)) }
+  try communicator.requireSame(fingerprints, hint: "copy the same files to every host")
 
   let model = try Model(job.configuration, communicator)
   let report = try model.load(job.initialization, from: job.folder, seed: job.seed, communicator)
@@ -41,6 +43,12 @@ func finetune(_ command: FinetuneCommand, _ communicator: any Communicator, _ re
       guard share.endsWindow else { continue }
       let step = try accelerator.step(learningRate: job.schedule.rate(step: accelerator.optimizer.step + 1))
       try meter.record(step, epoch: epoch, rows: share.windowRows)
+      if step.isAskedToStop && step.step < job.schedule.totalSteps {
+        communicator.noteResult(digest: model.parameters.digest)
+        communicator.noteStop()
+        return try reporter.line(
+          "stopped after step \(step.step) of \(job.schedule.totalSteps), as asked; nothing is saved")
+      }
       if step.step == job.schedule.totalSteps { break }
     }
     let counts = try accelerator.evaluate(job.validation, batchSize: job.evalBatchSize)
@@ -52,6 +60,7 @@ func finetune(_ command: FinetuneCommand, _ communicator: any Communicator, _ re
       if communicator.isMain { try job.folder.save(model, to: folder, labelNames: job.labelNames) }
     }
   }
+  communicator.noteResult(digest: model.parameters.digest)
   if let path = command.profile { try accelerator.timeline?.write(to: path) }
   let times = try TimeReport(accelerator)
   try summarize(
@@ -60,18 +69,6 @@ func finetune(_ command: FinetuneCommand, _ communicator: any Communicator, _ re
     let missing = timeline.stepsLeftOut
     try reporter.line(
       "timeline in \(path)" + (missing > 0 ? ", without the last \(grouped(missing)) steps: no room" : ""))
-  }
-}
-
-/// All ranks must have read the same things; those that did not would train on different numbers in silence.
-private func checkAgreement(_ job: Job, _ communicator: any Communicator) throws(Failure) {
-  for (name, value) in job.fingerprints {
-    let values = try communicator.allGather(Int(bitPattern: UInt(value)))
-    guard let odd = values.firstIndex(where: { $0 != values[0] }) else { continue }
-    try communicator.agree { () throws(Failure) in
-      throw Failure(
-        .disagreement, "rank \(odd) has read other \(name) than rank 0", hint: "copy the same files to every host")
-    }
   }
 }
 

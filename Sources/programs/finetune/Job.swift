@@ -79,7 +79,8 @@ struct Job {
   /// Numbers that must be the same on every rank, with what they stand for.
   var fingerprints: [(name: String, value: UInt64)] {
     [
-      ("training rows", train.fingerprint), ("validation rows", validation.fingerprint),
+      ("config.json", folder.configurationFingerprint), ("training rows", train.fingerprint),
+      ("validation rows", validation.fingerprint),
       ("vocabulary", folder.tokenizer.vocabulary.fingerprint),
     ]
   }

@@ -94,10 +94,11 @@ package struct Pass: Sendable {
   /// Computes a batch with new activations, which hold garbage at first.
   package init(
     _ configuration: BertConfiguration, weights: [Float], _ rows: PackedRows, _ targets: Targets, scale: Double? = nil,
-    dropout: DropoutPlan? = nil, precision: ProductPrecision = .highest,
+    dropout: DropoutPlan? = nil, precision: ProductPrecision = .highest, threads: Int = 1,
     becameFinal: (Int, UnsafePointer<Float>) -> Void = { _, _ in }
   ) {
-    let network = BertClassifier(configuration, limits: rows.limits, multiplier: Multiplier(precision))
+    let network = BertClassifier(
+      configuration, limits: rows.limits, multiplier: Multiplier(precision, threads: ThreadPool(count: threads)))
     self.init(network, weights: weights, rows, targets, scale: scale, dropout: dropout, becameFinal: becameFinal)
   }
 

@@ -5,7 +5,9 @@ import Glibc
 typealias Check = @Sendable (any Communicator, Int) throws(Failure) -> Void
 
 /// By name: what a rank does with the number that follows the name.
-let checks: [String: Check] = [
+let checks: [String: Check] = collectiveChecks.merging(faults) { first, _ in first }
+
+private let collectiveChecks: [String: Check] = [
   "closed-forms": { (communicator, _) throws(Failure) in
     try checkPlaces(communicator)
     for count in [0, 1, 2, 3, 1000, 65_537, 3_000_001] {
@@ -71,6 +73,14 @@ let checks: [String: Check] = [
     case 2: try broadcast(from: isOdd ? 1 : 0)
     case 3: if isOdd { try communicator.barrier() } else { try sum(4) }
     case 4: if isOdd { _ = try communicator.allGather(1.0) } else { try communicator.barrier() }
+    case 5:
+      // The same from another line.
+      if isOdd {
+        try sum(4)
+      } else {
+        var others: [Float] = [1, 1, 1, 1]
+        try others.withUnsafeMutableBufferPointer { (buffer) throws(Failure) in try communicator.sum(buffer) }
+      }
     default: try sum(4)
     }
     writeLine("rank \(communicator.rank): went on")

@@ -1,0 +1,57 @@
+import Kernels
+
+/// How many lines a product has, and of what: all tokens of a batch, or its first tokens only.
+enum Lines {
+  case tokens(Int)
+  case firstTokens(Int)
+
+  var count: Int {
+    switch self {
+    case .tokens(let count), .firstTokens(let count): count
+    }
+  }
+
+  /// By kind, never by count: a row's result may not depend on what else is in the batch.
+  var kind: Multiplier.Lines {
+    switch self {
+    case .tokens: .many
+    case .firstTokens: .few
+    }
+  }
+}
+
+extension BertClassifier {
+  // MARK: The three products of a linear layer y = x · Wᵀ, W [outputs, inputs]
+
+  /// output [lines, outputs] = x [lines, inputs] · Wᵀ, overwritten; the bias is left to the kernel that follows.
+  func project(
+    _ lines: Lines, _ x: UnsafePointer<Float>, _ weight: UnsafePointer<Float>, inputs: Int, outputs: Int,
+    into output: UnsafeMutablePointer<Float>
+  ) {
+    multiplier.product(
+      .forward, of: lines.kind, rows: lines.count, columns: outputs, depth: inputs, MatrixOperand(x, rowStride: inputs),
+      MatrixOperand(weight, rowStride: inputs).transposed, into: output, outputStride: outputs)
+  }
+
+  /// dW [outputs, inputs] = dyᵀ · x, overwritten or added to.
+  func weightGradient(
+    _ lines: Lines, _ gradient: UnsafePointer<Float>, outputs: Int, _ x: UnsafePointer<Float>, inputs: Int,
+    into output: UnsafeMutablePointer<Float>, _ mode: OutputMode
+  ) {
+    multiplier.product(
+      .backward, of: lines.kind, rows: outputs, columns: inputs, depth: lines.count,
+      MatrixOperand(gradient, rowStride: outputs).transposed,
+      MatrixOperand(x, rowStride: inputs), into: output, outputStride: inputs, mode)
+  }
+
+  /// dx [lines, inputs] = dy · W, overwritten or added to.
+  func inputGradient(
+    _ lines: Lines, _ gradient: UnsafePointer<Float>, outputs: Int, _ weight: UnsafePointer<Float>, inputs: Int,
+    into output: UnsafeMutablePointer<Float>, _ mode: OutputMode
+  ) {
+    multiplier.product(
+      .backward, of: lines.kind, rows: lines.count, columns: inputs, depth: outputs,
+      MatrixOperand(gradient, rowStride: outputs),
+      MatrixOperand(weight, rowStride: inputs), into: output, outputStride: inputs, mode)
+  }
+}

@@ -1,0 +1,226 @@
+import FileSystem
+import Glibc
+
+/// What the ranks write: to the user's screen with whole lines kept whole, to a file each, and its last lines kept for
+/// the summary.
+public struct JobOutput {
+  /// What a user can choose.
+  public struct Options: Sendable, Equatable {
+    /// Whether rank and host stand in front of each line.
+    public var isTagged = false
+    /// The ranks that are shown; nil for all.
+    public var shownRanks: Set<Int>?
+    /// A folder for a file of each rank's output and one of its errors.
+    public var folder: String?
+
+    public init() {}
+  }
+
+  private let options: Options
+  /// Whether both outputs are the user's terminal, where a progress bar may stand.
+  private let isTerminal = isatty(STDOUT_FILENO) == 1 && isatty(STDERR_FILENO) == 1
+  private var streams: [Stream: Pending] = [:]
+  /// The stream whose unfinished line is on the screen, for each of the two outputs; one for both on a terminal.
+  private var owners: [Stream?] = [nil, nil]
+  private var hosts: [Int: String] = [:]
+  private var tails: [Int: [UInt8]] = [:]
+  private var files: [Stream: Int32] = [:]
+  /// Why output cannot be written any more.
+  package private(set) var failure: Failure?
+  /// Whose output came last.
+  package private(set) var lastRank: Int?
+
+  private struct Stream: Hashable {
+    var rank: Int
+    var isError: Bool
+  }
+
+  private struct Pending {
+    /// Not yet on the screen.
+    var bytes: [UInt8] = []
+    /// The unfinished line that is on the screen.
+    var shown: [UInt8] = []
+    var since: ContinuousClock.Instant?
+  }
+
+  /// Longer lines are shown in pieces.
+  private static let longestLine = 1 << 16
+  private static let tailBytes = 4096
+
+  /// Makes the folder of files, where asked for.
+  package init(_ options: Options) throws(Failure) {
+    self.options = options
+    if let folder = options.folder { try checkWritable(folder) }
+  }
+
+  /// Takes what a rank has written.
+  package mutating func take(_ bytes: [UInt8], rank: Int, host: String?, isError: Bool) {
+    let stream = Stream(rank: rank, isError: isError)
+    log(bytes, stream)
+    if let host { hosts[rank] = host }
+    tails[rank, default: []] += bytes
+    if let count = tails[rank]?.count, count > 2 * Self.tailBytes { tails[rank]?.removeFirst(count - Self.tailBytes) }
+    guard options.shownRanks?.contains(rank) ?? true else { return }
+    lastRank = rank
+    if options.isTagged {
+      tag(bytes, stream)
+    } else {
+      show(bytes, stream)
+    }
+  }
+
+  /// Shows lines that have waited for another rank's line to end for too long.
+  package mutating func tick() {
+    let now = ContinuousClock.now
+    for (stream, pending) in streams where pending.since.map({ now - $0 > .milliseconds(200) }) ?? false {
+      release(stream)
+    }
+  }
+
+  /// Shows all that is left.
+  package mutating func finish() {
+    for stream in streams.keys.sorted(by: { ($0.rank, $0.isError ? 1 : 0) < ($1.rank, $1.isError ? 1 : 0) }) {
+      guard let bytes = streams[stream]?.bytes, !bytes.isEmpty else { continue }
+      if options.isTagged {
+        tag([UInt8(ascii: "\n")], stream)
+      } else {
+        release(stream)
+      }
+    }
+    endLine()
+    for file in files.values { close(file) }
+    files = [:]
+  }
+
+  /// On a terminal a progress bar stands in the line, which what follows is not to be glued to.
+  package mutating func endLine() {
+    guard isTerminal, let owner = owners[0] else { return }
+    put([UInt8(ascii: "\n")], isError: false)
+    streams[owner]?.shown = []
+    owners[0] = nil
+  }
+
+  /// The last lines of a rank, the oldest first.
+  package func lastLines(of rank: Int, count: Int = 5) -> [String] {
+    (tails[rank] ?? []).split { $0 == UInt8(ascii: "\n") || $0 == UInt8(ascii: "\r") }.suffix(count).map {
+      String(decoding: $0.prefix(400), as: UTF8.self).escapingControlCharacters
+    }
+  }
+
+  // MARK: The screen.
+
+  private mutating func tag(_ bytes: [UInt8], _ stream: Stream) {
+    var pending = streams[stream]?.bytes ?? []
+    pending += bytes
+    var shown: [UInt8] = []
+    let label = Array("[\(stream.rank)\(hosts[stream.rank].map { " \($0)" } ?? "")] ".utf8)
+    var start = 0
+    // A progress bar's redrawn states end in CR only: of each line the last state counts.
+    while let end = pending[start...].firstIndex(of: UInt8(ascii: "\n")) {
+      shown += label + pending[start...end]
+      start = end + 1
+    }
+    pending.removeFirst(start)
+    if pending.count > Self.longestLine {
+      shown += label + pending + [UInt8(ascii: "\n")]
+      pending = []
+    }
+    streams[stream, default: Pending()].bytes = pending
+    put(shown, isError: stream.isError)
+  }
+
+  private mutating func show(_ bytes: [UInt8], _ stream: Stream) {
+    let screen = screen(of: stream)
+    if isTerminal && (owners[screen] ?? stream) == stream { return write(bytes, stream, screen) }
+    var pending = streams[stream] ?? Pending()
+    pending.bytes += bytes
+    if isTerminal, let owner = owners[screen] {
+      streams[stream] = pending
+      return interject(stream, owner)
+    }
+    // Whole lines at once; the rest after a while, in case the line is never ended.
+    if (owners[screen] ?? stream) == stream, let end = pending.bytes.lastIndex(of: UInt8(ascii: "\n")) {
+      put(Array(pending.bytes[...end]), isError: stream.isError)
+      pending = Pending(bytes: Array(pending.bytes[(end + 1)...]))
+      owners[screen] = nil
+    }
+    pending.since = pending.bytes.isEmpty ? nil : pending.since ?? .now
+    streams[stream] = pending
+    if pending.bytes.count > Self.longestLine { release(stream) }
+  }
+
+  private func screen(of stream: Stream) -> Int { stream.isError && !isTerminal ? 1 : 0 }
+
+  /// Writes and remembers the unfinished line.
+  private mutating func write(_ bytes: [UInt8], _ stream: Stream, _ screen: Int) {
+    put(bytes, isError: stream.isError)
+    var shown = streams[stream]?.shown ?? []
+    if let end = bytes.lastIndex(of: UInt8(ascii: "\n")) { shown = Array(bytes[(end + 1)...]) } else { shown += bytes }
+    if let start = shown.lastIndex(of: UInt8(ascii: "\r")), start > 0 { shown.removeFirst(start) }
+    streams[stream] = Pending(shown: shown.count > 4096 ? [] : shown)
+    owners[screen] = shown.isEmpty ? nil : stream
+    guard isTerminal, owners[screen] == nil else { return }
+    for other in streams.keys where self.screen(of: other) == screen {
+      if !(streams[other]?.bytes.isEmpty ?? true) { return release(other) }
+    }
+  }
+
+  /// Puts whole lines above the unfinished line of another rank, which is drawn anew.
+  private mutating func interject(_ stream: Stream, _ owner: Stream) {
+    guard let pending = streams[stream]?.bytes, let end = pending.lastIndex(of: UInt8(ascii: "\n")) else { return }
+    let erase = Array("\r\u{1B}[K".utf8)
+    put(erase + pending[...end] + (streams[owner]?.shown ?? []), isError: false)
+    let rest = Array(pending[(end + 1)...])
+    streams[stream] = Pending(bytes: rest, since: rest.isEmpty ? nil : .now)
+  }
+
+  /// Shows what a stream has waiting, whatever line is unfinished.
+  private mutating func release(_ stream: Stream) {
+    guard let bytes = streams[stream]?.bytes, !bytes.isEmpty else { return }
+    streams[stream] = Pending(shown: streams[stream]?.shown ?? [])
+    write(bytes, stream, screen(of: stream))
+  }
+
+  private mutating func put(_ bytes: [UInt8], isError: Bool) {
+    guard failure == nil, !bytes.isEmpty else { return }
+    if let reason = Self.writeAll(bytes, to: isError ? STDERR_FILENO : STDOUT_FILENO) {
+      failure = Failure(
+        .ioError, at: isError ? "standard error" : "standard output", "the ranks' output cannot be written: \(reason)")
+    }
+  }
+
+  // MARK: Files.
+
+  private mutating func log(_ bytes: [UInt8], _ stream: Stream) {
+    guard let folder = options.folder, failure == nil else { return }
+    let path = "\(folder)/rank-\(stream.rank).\(stream.isError ? "err" : "out")"
+    if files[stream] == nil {
+      let file = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o644)
+      guard file >= 0 else {
+        failure = Failure(.cannotCreate, at: path, "cannot be written: \(lastSystemError())")
+        return
+      }
+      files[stream] = file
+    }
+    if let file = files[stream], let reason = Self.writeAll(bytes, to: file) {
+      failure = Failure(.ioError, at: path, "writing failed: \(reason)")
+    }
+  }
+
+  /// Nil, or why it failed.
+  private static func writeAll(_ bytes: [UInt8], to descriptor: Int32) -> String? {
+    var done = 0
+    while done < bytes.count {
+      let count = bytes.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress! + done, $0.count - done) }
+      if count > 0 {
+        done += count
+      } else if errno == EAGAIN {
+        var wait = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
+        _ = poll(&wait, 1, 1000)
+      } else if errno != EINTR {
+        return lastSystemError()
+      }
+    }
+    return nil
+  }
+}

@@ -1,0 +1,42 @@
+import Glibc
+
+/// What an mpirun that was killed leaves of its job on a host: shared memory, 4 MiB a rank, and the folder of its session.
+struct JobRemains: Sendable, Equatable {
+  /// Open MPI's number of the job.
+  var job: UInt32
+  /// The folder of the session.
+  var session: String
+
+  /// As the environment of a rank tells; nil where it is not Open MPI's.
+  init?(_ environment: Environment) {
+    guard let job = environment["OMPI_MCA_ess_base_jobid"],
+      let session = environment["OMPI_MCA_orte_jobfam_session_dir"]
+    else { return nil }
+    self.init("\(job) \(session)")
+  }
+
+  /// From the text that keepers send.
+  init?(_ text: String) {
+    let fields = text.split(separator: " ", maxSplits: 1)
+    guard fields.count == 2, let job = UInt32(fields[0]), fields[1].contains("/ompi.") else { return nil }
+    self.job = job
+    session = String(fields[1])
+  }
+
+  var text: String { "\(job) \(session)" }
+
+  func remove() {
+    let mark = ".\(geteuid()).\(String(job, radix: 16))."
+    for name in names(in: "/dev/shm") where name.hasPrefix("vader_segment.") && name.contains(mark) {
+      unlink("/dev/shm/\(name)")
+    }
+    Self.removeTree(session)
+  }
+
+  /// Removes `path` with all that is in it; does not follow links.
+  private static func removeTree(_ path: String) {
+    if unlink(path) == 0 { return }
+    for name in names(in: path) { removeTree("\(path)/\(name)") }
+    rmdir(path)
+  }
+}

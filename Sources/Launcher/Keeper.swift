@@ -1,0 +1,62 @@
+import FileSystem
+import Glibc
+
+/// The launcher's binary as the parent of one rank, on the rank's host: mpirun starts it in the program's place.
+///
+/// It starts the program, sends what that writes and how it fares to the launcher, tells a rank that is to stop, and
+/// leaves no process of it behind: what the rank's descendants leave becomes the keeper's own child.
+public enum Keeper {
+  /// The first argument that makes the launcher's own binary a keeper.
+  public static let marker = "--keep-rank"
+
+  /// A debugger in front of one rank, on the user's terminal.
+  public struct Debugger: Equatable, Sendable {
+    public var rank: Int
+    /// The terminal's device; empty where there is none.
+    public var terminal: String
+    /// The debugger with its options.
+    public var words: [String]
+
+    public init(rank: Int, terminal: String, words: [String]) {
+      self.rank = rank
+      self.terminal = terminal
+      self.words = words
+    }
+  }
+
+  /// The words that go in front of the program and its arguments.
+  public static func words(launcher: String, intervalMilliseconds: Int, debugger: Debugger? = nil) -> [String] {
+    var words = [launcher, marker, "\(intervalMilliseconds)"]
+    if let debugger {
+      words += ["\(debugger.rank)", debugger.terminal, "\(debugger.words.count)"] + debugger.words
+    }
+    return words + ["--"]
+  }
+
+  /// Acts as the keeper where `arguments` (the process's own, as bytes) ask for it, and ends with the rank; returns
+  /// otherwise.
+  public static func runIfAsked(_ arguments: [[UInt8]]) -> Failure? {
+    guard arguments.count >= 5, arguments[1].elementsEqual(marker.utf8) else { return nil }
+    let texts = arguments.map { String(decoding: $0, as: UTF8.self) }
+    guard let interval = Int(texts[2]), interval >= 10 else {
+      return Failure(.usage, at: marker, "\"\(texts[2])\", expected milliseconds")
+    }
+    var position = 3
+    var debugger: Debugger?
+    if texts[3] != "--" {
+      guard texts.count > 6, let rank = Int(texts[3]), let count = Int(texts[5]), count > 0, texts.count > 6 + count
+      else { return Failure(.usage, at: marker, "expected the debugger's rank, terminal and words") }
+      debugger = Debugger(rank: rank, terminal: texts[4], words: Array(texts[6..<6 + count]))
+      position = 6 + count
+    }
+    guard arguments.count > position + 1, texts[position] == "--" else {
+      return Failure(.usage, at: marker, "expected a program after --")
+    }
+    do throws(Failure) {
+      var keeping = try Keeping(Array(arguments[(position + 1)...]), interval: interval, debugger: debugger)
+      exit(keeping.run())
+    } catch {
+      return error
+    }
+  }
+}

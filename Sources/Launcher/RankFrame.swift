@@ -1,0 +1,155 @@
+import Glibc
+import RankRecord
+
+/// What keepers send to the launcher: pieces of 512 bytes that travel through mpirun as part of its standard error.
+///
+/// mpirun forwards what it reads, 4,096 bytes at most at once, and those pieces of several ranks in any order. A pipe
+/// keeps writes of that size whole, so frames of 512 bytes, written eight at most at once, arrive whole too. What is not
+/// a frame is mpirun's own.
+struct RankFrame {
+  enum Kind: UInt8 {
+    case output = 1
+    case errors
+    /// The keeper and its rank are there: the host's name.
+    case start
+    case report
+    /// One collective of the ring.
+    case entry
+    /// The rank has ended: a report follows the end.
+    case end
+    /// What a person should read, of the keeper's own.
+    case message
+  }
+
+  static let byteCount = 512
+  static let headerBytes = 16
+  static let bodyBytes = byteCount - headerBytes
+  /// Frames of one write.
+  static let mostAtOnce = 8
+  /// The last byte is the version.
+  private static let magic: [UInt8] = [0x01, 0x4C, 0x53, 0x02]
+
+  var kind: Kind
+  var rank: Int
+  var body: [UInt8]
+
+  /// The frame's bytes; the body is cut to what one frame takes.
+  var bytes: [UInt8] {
+    var bytes = Self.magic + [kind.rawValue, 0]
+    let body = body.prefix(Self.bodyBytes)
+    bytes += [UInt8(body.count & 0xFF), UInt8(body.count >> 8)]
+    bytes += (0..<4).map { UInt8(truncatingIfNeeded: rank >> (8 * $0)) }
+    bytes += Self.checksum(bytes[0..<12], body)
+    bytes += body
+    bytes += [UInt8](repeating: 0, count: Self.byteCount - bytes.count)
+    return bytes
+  }
+
+  /// The frame that `bytes` start with; nil where they are none. There are at least `byteCount`.
+  init?(_ bytes: ArraySlice<UInt8>) {
+    let start = bytes.startIndex
+    guard bytes[start..<start + 4].elementsEqual(Self.magic), let kind = Kind(rawValue: bytes[start + 4]) else {
+      return nil
+    }
+    let count = Int(bytes[start + 6]) | Int(bytes[start + 7]) << 8
+    guard count <= Self.bodyBytes else { return nil }
+    let body = bytes[start + Self.headerBytes..<start + Self.headerBytes + count]
+    guard Self.checksum(bytes[start..<start + 12], body).elementsEqual(bytes[start + 12..<start + 16]) else {
+      return nil
+    }
+    self.kind = kind
+    rank = (0..<4).reduce(0) { $0 | Int(bytes[start + 8 + $1]) << (8 * $1) }
+    self.body = Array(body)
+  }
+
+  init(_ kind: Kind, rank: Int, _ body: [UInt8]) {
+    self.kind = kind
+    self.rank = rank
+    self.body = body
+  }
+
+  /// FNV-1a, 32 bits, over the header and up to 64 bytes at either end of the body.
+  private static func checksum(_ header: ArraySlice<UInt8>, _ body: ArraySlice<UInt8>) -> [UInt8] {
+    var hash: UInt32 = 0x811c_9dc5
+    for byte in header { hash = (hash ^ UInt32(byte)) &* 0x0100_0193 }
+    for byte in body.prefix(64) { hash = (hash ^ UInt32(byte)) &* 0x0100_0193 }
+    for byte in body.suffix(64) { hash = (hash ^ UInt32(byte)) &* 0x0100_0193 }
+    return (0..<4).map { UInt8(truncatingIfNeeded: hash >> (8 * $0)) }
+  }
+}
+
+/// Takes a stream apart into frames and what lies between them.
+struct RankFrameReader {
+  private var pending: [UInt8] = []
+
+  enum Piece {
+    case frame(RankFrame)
+    case other([UInt8])
+  }
+
+  /// Takes the next bytes, and returns what is whole.
+  mutating func read(_ bytes: ArraySlice<UInt8>) -> [Piece] {
+    pending += bytes
+    var pieces: [Piece] = []
+    var other: [UInt8] = []
+    var position = 0
+    while position < pending.count {
+      if pending[position] == 0x01 {
+        guard pending.count - position >= RankFrame.byteCount else { break }
+        if let frame = RankFrame(pending[position..<position + RankFrame.byteCount]) {
+          if !other.isEmpty { pieces.append(.other(other)) }
+          other = []
+          pieces.append(.frame(frame))
+          position += RankFrame.byteCount
+          continue
+        }
+      }
+      other.append(pending[position])
+      position += 1
+    }
+    if !other.isEmpty { pieces.append(.other(other)) }
+    pending.removeFirst(position)
+    return pieces
+  }
+
+  /// What is left at the end.
+  mutating func finish() -> [UInt8] {
+    defer { pending = [] }
+    return pending
+  }
+}
+
+/// A keeper's look at its rank.
+struct RankReport: BitwiseCopyable {
+  var state = RankRecord.State()
+  /// The last collective.
+  var last = RankRecord.Entry()
+  /// Nanoseconds since the record last changed.
+  var idle: Int64 = 0
+  /// The rank's process.
+  var pid: Int64 = 0
+  /// The letter that the kernel has for its state: R, S, D, T (stopped), Z.
+  var letter: Int64 = 0
+  /// The time that it has computed and the bytes that it has read and written: grow while it is busy.
+  var activity: Int64 = 0
+  /// Whether it has ended, and then its exit status or signal.
+  var hasEnded: Int64 = 0
+  var status: Int64 = 0
+  var signal: Int64 = 0
+  /// Whether mpirun had told it to end.
+  var wasTold: Int64 = 0
+  /// Processes that the kernel killed for lack of memory meanwhile.
+  var memoryKills: Int64 = 0
+
+  init() {}
+
+  init?(_ bytes: [UInt8]) {
+    guard bytes.count == MemoryLayout<RankReport>.size else { return nil }
+    self = bytes.withUnsafeBytes { $0.loadUnaligned(as: RankReport.self) }
+  }
+
+  var bytes: [UInt8] { withUnsafeBytes(of: self) { Array($0) } }
+
+  var isStopped: Bool { letter == Int64(UInt8(ascii: "T")) || letter == Int64(UInt8(ascii: "t")) }
+  var isInside: Bool { state.isInside != 0 }
+}

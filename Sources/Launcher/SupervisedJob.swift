@@ -1,0 +1,268 @@
+import FileSystem
+import Glibc
+
+/// A running mpirun, what is known of its ranks, and what was done to them.
+struct SupervisedJob {
+  private let child: ChildProcess
+  private let supervisor: Supervisor
+  private var output: JobOutput
+  private var messages = MPIMessages()
+  private var frames = RankFrameReader()
+  private var table: RankTable
+  private var finding: Watchdog.Finding?
+  /// The last collectives when that was found: mpirun lets stopped ranks run on before it ends them.
+  private var ringsAtFinding: [String] = []
+  /// The signal that ended the job by the user's wish.
+  private var stopSignal: Int32?
+  private var stage = Stage.running
+  /// When rings that were asked for are shown.
+  private var ringsAt: ContinuousClock.Instant?
+  private let clock = ContinuousClock()
+  private let begin = ContinuousClock.now
+
+  private enum Stage {
+    case running
+    /// The ranks were asked to stop by themselves.
+    case asked(ContinuousClock.Instant)
+    /// mpirun was told to end them.
+    case told(ContinuousClock.Instant)
+    case killed
+  }
+
+  init(child: ChildProcess, supervisor: Supervisor, output: JobOutput) {
+    self.child = child
+    self.supervisor = supervisor
+    self.output = output
+    table = RankTable(count: supervisor.ranks)
+  }
+
+  /// - Parameter sources: mpirun's messages, then its standard output and error where ranks have keepers; -1 once
+  ///   ended.
+  mutating func watch(signals: SignalQueue, sources: inout [Int32]) -> ChildProcess.End {
+    while true {
+      var waits = (sources + [signals.descriptor]).map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
+      _ = poll(&waits, nfds_t(waits.count), 200)
+      let hadNews = read(&sources)
+      while let signal = signals.next() { handle(signal) }
+      if let end = child.end() {
+        _ = read(&sources)
+        output.finish()
+        show(frames.finish())
+        show(messages.finish())
+        return end
+      }
+      output.tick()
+      // Judged only when nothing waits to be read: this process may have been held up itself.
+      if !hadNews { judge() }
+    }
+  }
+
+  // MARK: What comes in.
+
+  /// Reads what there is; true where there was a lot, and more may wait.
+  private mutating func read(_ sources: inout [Int32]) -> Bool {
+    var buffer = [UInt8](repeating: 0, count: 1 << 16)
+    var isMore = false
+    for index in sources.indices where sources[index] >= 0 {
+      var total = 0
+      // Not without end: signals are to be seen, too.
+      while total < 1 << 22 {
+        let count = Glibc.read(sources[index], &buffer, buffer.count)
+        if count > 0 {
+          total += count
+          take(buffer[..<count], index)
+        } else if count < 0 && (errno == EAGAIN || errno == EINTR) {
+          break
+        } else {
+          close(sources[index])
+          sources[index] = -1
+          break
+        }
+      }
+      isMore = isMore || total >= 1 << 22
+    }
+    return isMore
+  }
+
+  private mutating func take(_ bytes: ArraySlice<UInt8>, _ source: Int) {
+    switch source {
+    case 0: show(messages.read(bytes))
+    case 1: output.take(Array(bytes), rank: -1, host: nil, isError: false)
+    default:
+      for piece in frames.read(bytes) {
+        switch piece {
+        case .other(let bytes): showOther(bytes)
+        case .frame(let frame):
+          let host = table.ranks.indices.contains(frame.rank) ? table.ranks[frame.rank].host : nil
+          switch frame.kind {
+          case .output, .errors:
+            output.take(frame.body, rank: frame.rank, host: host, isError: frame.kind == .errors)
+          case .message: supervisor.say(String(decoding: frame.body, as: UTF8.self).escapingControlCharacters)
+          default: table.take(frame, at: clock.now)
+          }
+        }
+      }
+    }
+  }
+
+  /// mpirun's own words on its standard error.
+  private mutating func showOther(_ bytes: [UInt8]) {
+    let lines = bytes.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
+    let kept = lines.filter { !$0.starts(with: "mpirun: Forwarding signal".utf8) }
+    show(Array(kept.joined(separator: [UInt8(ascii: "\n")])))
+  }
+
+  private func show(_ bytes: [UInt8]) {
+    if !bytes.isEmpty { _ = bytes.withUnsafeBytes { Glibc.write(STDERR_FILENO, $0.baseAddress, $0.count) } }
+  }
+
+  private mutating func say(_ text: String) {
+    output.endLine()
+    supervisor.say(text)
+  }
+
+  // MARK: What is done.
+
+  private mutating func judge() {
+    let now = clock.now
+    if let at = ringsAt, now > at {
+      ringsAt = nil
+      for line in table.rings(count: 8) { say(line) }
+    }
+    switch stage {
+    case .running:
+      if output.failure != nil {
+        tell()
+      } else if let found = supervisor.watchdog?.finding(table, at: now) {
+        finding = found
+        ringsAtFinding = table.rings()
+        say("the job stands still:")
+        for line in found.details + table.rings(count: 4) { say("  " + line) }
+        if found.isCutOff { killNow() } else { tell() }
+      }
+    case .asked(let since):
+      let patience = max(5, 3 * (table.medianStepSeconds ?? 0))
+      let moved = max(since, table.ranks.compactMap(\.progressed).max() ?? since)
+      if now - since > .seconds(supervisor.stopSeconds) || now - moved > .seconds(patience) {
+        say("the ranks do not stop by themselves; ending them")
+        tell()
+      }
+    case .told(let since):
+      if now - since > .seconds(supervisor.graceSeconds) {
+        say("mpirun did not end in \(Int(supervisor.graceSeconds)) s; killing the job")
+        killNow()
+      }
+    case .killed: break
+    }
+  }
+
+  /// Tells mpirun to end its ranks. Once: a second signal would make it leave without doing so.
+  private mutating func tell() {
+    stage = .told(clock.now)
+    kill(child.pid, SIGTERM)
+  }
+
+  /// Kills mpirun. Keepers then end their ranks and clean up, and what is left is swept away at the end.
+  private mutating func killNow() {
+    stage = .killed
+    kill(child.pid, SIGKILL)
+    if !supervisor.isKept { _ = JobProcesses.kill(runID: supervisor.runID) }
+  }
+
+  private mutating func handle(_ signal: Int32) {
+    switch signal {
+    case SIGINT where supervisor.debuggedRank != nil:
+      let pid = supervisor.debuggedRank.map { table.ranks[$0].report.pid } ?? 0
+      if pid > 0 { kill(pid_t(truncatingIfNeeded: pid), SIGINT) }
+    case SIGQUIT where supervisor.isKept:
+      // mpirun passes it on, and keepers answer with their rings.
+      kill(child.pid, SIGCONT)
+      ringsAt = clock.now + .milliseconds(500)
+    case SIGINT, SIGTERM, SIGHUP, SIGQUIT:
+      stop(signal)
+    case SIGTSTP:
+      // The ranks are in another session, so the terminal's Ctrl-Z has to be done for them.
+      let stopped = JobProcesses.find(runID: supervisor.runID)
+      for pid in stopped { kill(pid, SIGSTOP) }
+      raise(SIGSTOP)
+      for pid in stopped { kill(pid, SIGCONT) }
+      table.restartClocks(at: clock.now)
+    case SIGUSR1 where table.acceptsStop:
+      stop(signal)
+    case SIGUSR1, SIGUSR2:
+      kill(child.pid, signal)  // mpirun passes it to every rank.
+    default: break  // SIGCHLD only wakes the loop.
+    }
+  }
+
+  private mutating func stop(_ signal: Int32) {
+    guard stopSignal == nil else {
+      killNow()
+      return
+    }
+    stopSignal = signal
+    guard case .running = stage else { return }
+    if table.acceptsStop {
+      say("\(signalName(signal)): the ranks stop after the step that they are in; once more ends them at once")
+      stage = .asked(clock.now)
+      kill(child.pid, SIGUSR1)
+    } else {
+      say("\(signalName(signal)): ending the ranks; once more ends them at once")
+      tell()
+    }
+  }
+
+  // MARK: The end.
+
+  var remains: JobRemains? { table.remains }
+
+  mutating func verdict(_ end: ChildProcess.End) -> Verdict {
+    var verdict = Verdict(end: end, fault: messages.fault, ranks: table)
+    if let stopSignal {
+      // A job that was through before it took notice is a success.
+      if verdict.status == 0 && !table.hasStopped { return verdict }
+      verdict = Verdict(status: 128 + stopSignal)
+      verdict.isUsersWish = true
+      return verdict
+    }
+    if let failure = output.failure { verdict = Verdict(failure.status, failure.description) }
+    if let finding {
+      verdict = Verdict(finding.status, finding.message)
+    }
+    if verdict.status != 0, let folder = supervisor.output.folder {
+      let text = (finding == nil ? table.rings() : ringsAtFinding).map { $0 + "\n" }.joined()
+      try? writeAtomically(Array(text.utf8), to: "\(folder)/collectives.txt")
+    }
+    guard verdict.status != 0, let message = verdict.message else { return verdict }
+    if let rank = verdict.rank, output.lastRank != rank {
+      let lines = output.lastLines(of: rank)
+      if !lines.isEmpty { say("the last lines of rank \(rank):") }
+      for line in lines { say("  " + line) }
+    }
+    let others = table.others(than: verdict.rank)
+    if !others.isEmpty { say(others) }
+    verdict.message = "\(message); \(timeOfDay()), \(tenths((clock.now - begin) / .seconds(1))) s after the start"
+    return verdict
+  }
+
+  /// `14:02:11`.
+  private func timeOfDay() -> String {
+    var now = time(nil)
+    var parts = tm()
+    localtime_r(&now, &parts)
+    return [parts.tm_hour, parts.tm_min, parts.tm_sec].map { $0 < 10 ? "0\($0)" : "\($0)" }.joined(separator: ":")
+  }
+}
+
+extension RankTable {
+  /// Other ranks that failed by themselves too; empty where there are none.
+  func others(than rank: Int?) -> String {
+    guard let rank else { return "" }
+    let others = ranks.filter {
+      $0.rank != rank && $0.hasEnded && $0.report.wasTold == 0 && $0.outcome == .failed && $0.report.state.isAgreed == 0
+    }
+    guard !others.isEmpty else { return "" }
+    return "failed too: "
+      + others.prefix(4).map { "\($0.label), status \($0.report.state.status)" }.joined(separator: "; ")
+  }
+}

@@ -1,0 +1,83 @@
+import ArgumentParser
+import FileSystem
+import Glibc
+import Launcher
+
+/// Looks at everything that a job needs, without starting it.
+struct CheckCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "check",
+    abstract: "Check hosts, programs, data, networks and memory, and measure all-reduces, before a job.",
+    discussion: """
+      Takes the options of run, and PROGRAM with its arguments, whose --model and --data are compared over the hosts. \
+      Each finding is a line with the cause and the way out; the exit status is that of the first error.
+      """)
+
+  @Argument(parsing: .captureForPassthrough, help: "Options, PROGRAM and its arguments, as for run.")
+  var arguments: [String] = []
+
+  func run() throws {
+    if arguments.first == "--help" || arguments.first == "-h" {
+      print(Launch.helpMessage(for: CheckCommand.self))
+      return
+    }
+    let command = try RunCommand.parse(arguments)
+    if let first = command.command.first, first.utf8.first == UInt8(ascii: "-") { throw RefusedFlags.refusal(first) }
+    let context = LaunchContext()
+    let settings = try context.settings(command.options)
+    let job = try Job(
+      context: context, settings: settings, threadRanks: command.threadRankCount, debugger: nil,
+      debugRank: nil,
+      command: command.command.isEmpty ? ["selftest"] : command.command)
+    for note in try command.options.checkIgnored() + job.warnings { show("warning", note) }
+    let (mpirun, plan): (String, LaunchPlan)
+    switch job.start {
+    case .directly: return show("ok", "one process, started without MPI: nothing to check between hosts")
+    case .srun: return show("ok", "ranks are started by srun: Slurm knows its hosts, test tries them")
+    case .mpirun(let path, let found): (mpirun, plan) = (path, found)
+    }
+    if let path = settings.text("mpirun_hostfile"), let placement = plan.placement {
+      let hosts = placement.hosts.map { "\($0.entry.name) \($0.ranks) (line \($0.entry.line))" }
+      show("ok", "\(path): \(plan.ranks) ranks: \(hosts.joined(separator: ", "))")
+    }
+    show("ok", "\(plan.flavour.rawValue): \(mpirun)")
+    var environment = context.environment
+    for (name, value) in job.variables { environment[name] = value }
+    for (name, value) in MPIRunCommand.variables(for: plan) { environment[name] = value }
+    if plan.remote.isSlurm {
+      show("ok", "the hosts are Slurm's, which are reached through Slurm alone: only the all-reduces are tried")
+      return try measure(plan, job, mpirun, environment)
+    }
+    let selftest = try context.programs.path(of: "selftest")
+    let result = try job.preflight(
+      of: plan, mpirun: mpirun, programs: plan.program == selftest ? [] : [selftest], isThorough: true, environment)
+    for finding in result.findings {
+      show(finding.kind == .fine ? "ok" : finding.kind.rawValue, "\(finding.failure)")
+    }
+    if let error = result.findings.first(where: { $0.kind == .error }) { fail(quietly: error.failure) }
+    guard plan.flavour.isOpenMPI else {
+      show("warning", "all-reduces are not measured: the package's own programs need Open MPI")
+      return
+    }
+    var chosen = plan
+    if let network = result.advisedNetwork { chosen.networks = [network] }
+    try measure(chosen, job, mpirun, environment)
+  }
+
+  private func measure(
+    _ plan: LaunchPlan, _ job: Job, _ mpirun: String, _ environment: Environment
+  ) throws(Failure) {
+    do throws(Failure) { try job.measureNetwork(plan, mpirun: mpirun, environment) } catch {
+      show("error", "\(error)")
+      fail(quietly: error)
+    }
+  }
+
+  private func show(_ kind: String, _ text: String) {
+    print("\(kind)\(String(repeating: " ", count: 8 - kind.utf8.count))\(text)")
+    fflush(nil)
+  }
+
+  /// Ends with the status of what was shown already.
+  private func fail(quietly failure: Failure) -> Never { Glibc.exit(failure.status.rawValue) }
+}

@@ -1,0 +1,103 @@
+import FileSystem
+import Glibc
+import Launcher
+
+/// What is looked at before a job starts.
+extension Job {
+  private static var presentFolder: String {
+    guard let folder = getcwd(nil, 0) else { return "/" }
+    defer { free(folder) }
+    return String(cString: folder)
+  }
+
+  /// Asks all hosts of `plan`.
+  ///
+  /// - Parameters:
+  ///   - programs: further programs that the hosts need.
+  ///   - isThorough: whether large files of data are read too.
+  func preflight(
+    of plan: LaunchPlan, mpirun: String, programs: [String] = [], isThorough: Bool = false, _ environment: Environment
+  ) throws(Failure) -> Preflight.Result {
+    let shell = plan.remote.shell ?? "ssh"
+    let others = (plan.placement?.hosts ?? []).contains { !ownNames.contains("\($0.entry.name)".lowercased()) }
+    guard let path = shell.contains("/") || !others ? shell : context.programs.find(shell) else {
+      throw Failure(.unavailable, at: shell, "is not on the PATH", hint: "apt-get install openssh-client")
+    }
+    // The launcher stands beside each rank.
+    let needed = [plan.program] + programs + plan.keeper.prefix(1)
+    // By its name, as the hosts' own shells find it, unless the user named one.
+    let isStandard = context.programs.find("mpirun") == mpirun
+    var preflight = Preflight(
+      plan: plan, shellPath: path, mpirun: isStandard ? "mpirun" : mpirun,
+      folder: plan.workingFolder ?? Self.presentFolder, programs: needed,
+      samePrograms: Set(needed.filter(context.programs.isOwn)), ownNames: ownNames)
+    preflight.isThorough = isThorough
+    if context.programs.isOwn(plan.program) {
+      preflight.data = ["--model", "--data"].compactMap { Self.value(of: $0, in: plan.arguments) }
+      if isThorough && !preflight.data.isEmpty { preflight.seconds = 60 }
+      preflight.rankBytes = rankBytes(of: plan, environment)
+    }
+    return try preflight.run(environment: environment)
+  }
+
+  private var ownNames: Set<String> { ["localhost", "127.0.0.1", context.hostName.lowercased()] }
+
+  /// Asks the hosts where there are several, and returns the plan as it can run: an error ends the launch, the rest is
+  /// said.
+  func checkedHosts(of plan: LaunchPlan, mpirun: String, _ environment: Environment) throws(Failure) -> LaunchPlan {
+    guard let hosts = plan.placement?.hosts, !plan.remote.isSlurm else { return plan }
+    if hosts.allSatisfy({ ownNames.contains("\($0.entry.name)".lowercased()) }) { return plan }
+    let result = try preflight(of: plan, mpirun: mpirun, environment)
+    if let error = result.findings.first(where: { $0.kind == .error }) { throw error.failure }
+    for finding in result.findings where finding.kind == .warning && !isQuiet { say("note: \(finding.failure)") }
+    guard let network = result.advisedNetwork, plan.flavour.isOpenMPI else { return plan }
+    if !isQuiet { say("note: using the network \(network), which all hosts have; --network chooses another") }
+    var plan = plan
+    plan.networks = [network]
+    return plan
+  }
+
+  /// The memory that each rank takes, by the self-test's estimate; nil where that cannot be told.
+  private func rankBytes(of plan: LaunchPlan, _ environment: Environment) -> Int? {
+    guard plan.program.hasSuffix("/\(Programs.standard)"), let model = Self.value(of: "--model", in: plan.arguments),
+      let data = Self.value(of: "--data", in: plan.arguments), let path = try? context.programs.path(of: "selftest")
+    else { return nil }
+    var words = [path, "memory", model, "--data", data, "--json", "-n", "\(plan.ranks)"]
+    words += ["--num-machines", "\(plan.placement?.hosts.count ?? 1)"]
+    for name in ["--batch-size", "--max-length", "--task"] {
+      if let value = Self.value(of: name, in: plan.arguments) { words += [name, value] }
+    }
+    return MemoryNeed.rankBytes(words, environment: environment)
+  }
+
+  /// The value of an option in a program's arguments: `--data X` or `--data=X`.
+  static func value(of option: String, in arguments: [String]) -> String? {
+    for (index, argument) in arguments.enumerated() {
+      if argument == option { return index + 1 < arguments.count ? arguments[index + 1] : nil }
+      if argument.utf8.starts(with: "\(option)=".utf8) { return String(argument.dropFirst(option.utf8.count + 1)) }
+    }
+    return nil
+  }
+
+  /// Measures all-reduces, with one rank on each host where there are several.
+  func measureNetwork(_ plan: LaunchPlan, mpirun: String, _ environment: Environment) throws(Failure) {
+    var plan = plan
+    plan.program = try context.programs.path(of: "selftest")
+    plan.arguments = ["network"]
+    if var placement = plan.placement, placement.hosts.count > 1 {
+      for index in placement.hosts.indices { placement.hosts[index].ranks = 1 }
+      plan.placement = placement
+      plan.ranks = placement.hosts.count
+    }
+    plan.output = JobOutput.Options()
+    plan.extraArguments += ["--timeout", "60"]
+    let words = [mpirun] + MPIRunCommand.arguments(for: plan)
+    let verdict = try supervisor(plan, isSrun: false).run(
+      words.map { Array($0.utf8) }, environment: environment, hostfile: MPIRunCommand.hostfile(for: plan))
+    guard verdict.status != 0 else { return }
+    throw Failure(
+      .unavailable, at: "all-reduce",
+      verdict.message ?? (verdict.status == 110 ? "did not end within 60 s" : "ended with status \(verdict.status)"),
+      hint: "a firewall, or a network that does not join the hosts: --network names the right one")
+  }
+}

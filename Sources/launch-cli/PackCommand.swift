@@ -1,0 +1,22 @@
+import ArgumentParser
+import FileSystem
+import Glibc
+import Launcher
+
+/// Makes a folder to copy to hosts without Swift.
+struct PackCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "pack",
+    abstract: "Make a folder with the programs, for hosts without Swift.",
+    discussion: "The hosts need Open MPI and OpenBLAS. Copy the folder to the same path on each.")
+
+  @Argument(help: "The folder to make.") var folder: String
+
+  func run() throws {
+    let context = LaunchContext()
+    let files = try Package.files(programs: context.programs)
+    try Package.write(files, to: folder)
+    print("packed \(files.map(\.name).joined(separator: ", "))")
+    print("copy it to the same path on each host, such as: rsync -a \(shellQuoted(folder))/ HOST:PATH/")
+  }
+}

@@ -1,0 +1,51 @@
+import ArgumentParser
+import FileSystem
+import Launcher
+
+/// Runs the self-test as a job.
+struct TestCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "test",
+    abstract: "Test ranks, data and training on the cluster as it is configured.",
+    discussion: "Takes the options of run. The last line says whether all is well.")
+
+  @Argument(parsing: .captureForPassthrough, help: "Options as for run.")
+  var arguments: [String] = []
+
+  func run() throws {
+    if arguments.contains(where: { $0 == "--help" || $0 == "-h" }) {
+      print(Launch.helpMessage(for: TestCommand.self))
+      return
+    }
+    let command = try RunCommand.parse(arguments + ["selftest"])
+    guard command.command == ["selftest"] else {
+      throw Failure(.usage, at: command.command[0], "test takes options only, expected no PROGRAM")
+    }
+    try command.run()
+  }
+}
+
+/// How much memory a training takes: the self-test knows how the trainer allocates.
+struct EstimateMemoryCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "estimate-memory",
+    abstract: "Estimate the memory that training MODEL takes, per rank and per host.",
+    discussion: """
+      Options: --batch-size, --max-length, --num_processes, --num_machines, --json, and --measure, which trains two steps \
+      and compares.
+      """)
+
+  @Argument(parsing: .captureForPassthrough, help: "MODEL, a checkpoint folder, and options.")
+  var arguments: [String] = []
+
+  func run() throws {
+    let context = LaunchContext()
+    let path = try context.programs.path(of: "selftest")
+    var environment = context.environment
+    environment["LOCKSTEP_IN_PROCESS"] = nil
+    environment["LOCKSTEP_NUM_THREADS"] = environment["LOCKSTEP_NUM_THREADS"] ?? "\(context.cores.usable)"
+    let words = CommandLine.rawArguments.suffix(arguments.count)
+    throw execute(
+      path: path, arguments: [Array("selftest".utf8), Array("memory".utf8)] + words, environment: environment)
+  }
+}

@@ -1,0 +1,12 @@
+import ArgumentParser
+import Collectives
+import FileSystem
+import Training
+
+/// `selftest kernels`: what ranks compute with, for a bug report.
+struct KernelsCommand: RankCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "kernels", abstract: "Prints the BLAS and the kernels that it chose for this CPU.")
+
+  func run(_ communicator: any Communicator, _ reporter: Reporter) throws(Failure) { try reporter.line(Hardware.blas) }
+}

@@ -1,0 +1,16 @@
+import Collectives
+import FileSystem
+import ProgramSupport
+import Training
+
+Worker.run(program: "selftest") { (communicator) throws(Failure) in
+  let reporter = Reporter(isActive: communicator.isMain)
+  let parsed = try communicator.agree { () throws(Failure) in
+    try parse(
+      Selftest.self, as: (any RankCommand).self, program: "selftest", Array(CommandLine.arguments.dropFirst()))
+  }
+  switch parsed {
+  case .help(let text): try reporter.line(text)
+  case .command(let command): try command.run(communicator, reporter)
+  }
+}

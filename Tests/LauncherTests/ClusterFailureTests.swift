@@ -1,0 +1,156 @@
+import FileSystem
+import Glibc
+import Launcher
+import Testing
+
+/// What happens to jobs on several hosts when ranks, hosts and links fail.
+@Suite(
+  .serialized, .enabled(if: geteuid() == 0, "hosts of namespaces need root"),
+  .enabled(if: access("/usr/sbin/ip", X_OK) == 0 || access("/sbin/ip", X_OK) == 0, "iproute2 is not installed"))
+struct ClusterFailureTests {
+  static let two = "node1 slots=2\nnode2 slots=2\n"
+  /// Starts a job that works until it is stopped, as process `$P`, with its output in files, and waits until it is under way.
+  static func work(_ options: String = "", check: String = "works 20") -> String {
+    """
+    exec 3>&1
+    launch() { exec "$B" --hostfile "$H" --remote_shell "$CLUSTER_AGENT" --network 10.77.0.0/24 "$@"; }
+    launch \(options) $C \(check) >$CLUSTER_FOLDER/out & P=$!
+    until [ $(grep -c works $CLUSTER_FOLDER/out) = 4 ]; do sleep 0.1; done; sleep 1
+    """
+  }
+  static let wait = "S=$SECONDS; wait $P; echo $? $((SECONDS - S)); sleep 0.5; left"
+
+  func run(_ script: String, hosts: String = two) throws -> RunResult { try ClusterTests().run(script, hosts: hosts) }
+
+  /// The status, the seconds until the end and the number of processes left.
+  func numbers(_ result: RunResult) throws -> [Int] {
+    try #require(result.text.split { $0 == " " || $0 == "\n" }.suffix(3).map { Int($0) } as? [Int])
+  }
+
+  @Test("P1: a rank of four on two hosts is killed", arguments: [0, 3]) func killed(rank: Int) throws {
+    let result = try run(Self.work() + "\nkill -9 $(rank \(rank)); " + Self.wait)
+    let end = try numbers(result)
+    #expect(end[0] == 75 && end[1] <= 10 && end[2] == 0, "\(end) \(result.stderr)")
+    #expect(
+      result.error.hasPrefix("launch: error: rank \(rank) (host node\(rank < 2 ? 1 : 2), pid "), "\(result.stderr)")
+    #expect(result.error.contains("ended by signal 9 (SIGKILL) after step "))
+  }
+
+  @Test("P7: a stopped rank on another host") func stopped() throws {
+    let result = try run(Self.work("--stall_timeout 3") + "\nkill -STOP $(rank 2); " + Self.wait)
+    let end = try numbers(result)
+    #expect(end[0] == 75 && end[1] <= 10 && end[2] == 0, "\(end) \(result.stderr)")
+    #expect(
+      result.error.contains("rank 2 (host node2, pid ") && result.error.contains("): stopped (state T), last seen"),
+      "\(result.stderr)")
+    #expect(result.error.contains("and 3 ranks wait in call "))
+  }
+
+  @Test("N1: the daemon of a host is killed") func daemon() throws {
+    let result = try run(Self.work() + "\nkill -9 $(pgrep -x orted); " + Self.wait)
+    let end = try numbers(result)
+    #expect(end[0] == 75 && end[1] <= 10 && end[2] == 0, "\(end) \(result.stderr)")
+    #expect(result.error.contains("host node2 was lost"), "\(result.stderr)")
+  }
+
+  @Test("N2, N5: a link is cut for ever; the watchdog names the host") func cut() throws {
+    let result = try run(Self.work("--stall_timeout 3") + "\nip link set eth0 down; " + Self.wait)
+    let end = try numbers(result)
+    #expect(end[0] == 75 && end[1] <= 13, "\(end) \(result.stderr)")
+    #expect(
+      result.error.contains("(host node2, pid ") && result.error.contains("no sign of life for 3 s"), "\(result.stderr)"
+    )
+  }
+
+  @Test("N3: a link is cut and heals") func heals() throws {
+    let result = try run(
+      Self.work("--stall_timeout 8") + "\nip link set eth0 down; sleep 2; ip link set eth0 up; sleep 3; kill -INT $P; "
+        + Self.wait
+        + "; grep -c 'stopped after' $CLUSTER_FOLDER/out")
+    #expect(result.text.hasPrefix("130 "), "\(result.text) \(result.stderr)")
+    #expect(result.lines.last == "4")
+  }
+
+  @Test("N5: a link is cut, then SIGTERM") func cutThenStop() throws {
+    let result = try run(Self.work() + "\nip link set eth0 down; sleep 0.3; kill -TERM $P; " + Self.wait)
+    let end = try numbers(result)
+    #expect(end[0] == 143 && end[1] <= 14, "\(end) \(result.stderr)")
+  }
+
+  @Test("N6: a slow network is no stall") func slow() throws {
+    let result = try run(
+      """
+      for d in eth0; do tc qdisc add dev $d root tbf rate 10mbit burst 32kbit latency 400ms; done
+      launch --stall_timeout 5 $C broadcasts 20; echo $?
+      """, hosts: "node1 slots=1\nnode2 slots=1\n")
+    #expect(result.text.hasSuffix("0\n"), "\(result.text) \(result.stderr)")
+    #expect(result.stderr.isEmpty, "\(result.stderr)")
+    #expect(result.seconds > 10, "the network was not slow")
+  }
+
+  @Test(
+    "N6: 200 ms there and back, one per cent of packets lost",
+    .enabled(if: ClusterFailureTests.wire != nil, "LOCKSTEP_REFERENCE, with tools/netfault.py, is not set"))
+  func far() throws {
+    let result = try run(
+      """
+      python3 \(Self.wire ?? "") node1 10.78.0.1 node2 10.78.0.2 100 1 & W=$!
+      sleep 1
+      "$B" --hostfile "$H" --remote_shell "$CLUSTER_AGENT" --network 10.78.0.0/24 --stall_timeout 20 $C steps 10; S=$?
+      kill $W; echo $S
+      """, hosts: "node1 slots=1\nnode2 slots=1\n")
+    #expect(result.text.hasSuffix("0\n") && !result.stderr.contains("stands still"), "\(result.text) \(result.stderr)")
+  }
+
+  static let wire = getenv("LOCKSTEP_REFERENCE").flatMap { folder -> String? in
+    let path = String(cString: folder) + "/reference/tools/netfault.py"
+    return exists(path) && access("/dev/net/tun", R_OK) == 0 ? path : nil
+  }
+
+  @Test("L4: kill -9 of the launcher ends everything on both hosts, hidden helpers too") func killedLauncher() throws {
+    let result = try run(
+      """
+      launch() { exec "$B" --hostfile "$H" --remote_shell "$CLUSTER_AGENT" "$@"; }
+      launch sh -c "setsid sh -c 'trap \\"\\" TERM; sleep 613' & echo works; sleep 600" >$CLUSTER_FOLDER/out & P=$!
+      until [ $(grep -c works $CLUSTER_FOLDER/out) = 4 ]; do sleep 0.1; done
+      pgrep -fxc 'sleep 613'; kill -9 $P; wait $P
+      for i in $(seq 100); do [ $(left) = 0 ] && break; sleep 0.1; done
+      left; pgrep -fxc 'sleep 613'
+      """)
+    #expect(result.lines == ["4", "0", "0"], "\(result.text) \(result.stderr)")
+  }
+
+  @Test("P9: a hidden helper on another host ends with its rank") func helper() throws {
+    let result = try run("launch env -i sh -c 'setsid sleep 614 & true'; echo $?; pgrep -fxc 'sleep 614'")
+    #expect(result.lines == ["0", "0"], "\(result.text) \(result.stderr)")
+  }
+
+  @Test("a host without the launcher's binary is named before anything starts") func noLauncher() throws {
+    let result = try run(
+      """
+      L=$(readlink -f $B)
+      printf '#!/bin/sh\\nhost=$1; shift\\nexec ip netns exec $host unshare --mount sh -c "mount --bind /dev/null '$L' && $*"\\n' \
+        | sed "s|\\$L|$L|" >$CLUSTER_FOLDER/agent3; chmod +x $CLUSTER_FOLDER/agent3
+      "$B" --hostfile "$H" --remote_shell $CLUSTER_FOLDER/agent3 true; echo $?
+      """)
+    #expect(result.text == "69\n", "\(result.stderr)")
+    #expect(result.stderr.contains("host node2: has no program ") && result.stderr.contains("/launch"))
+  }
+
+  @Test("a restart leaves out a host that was lost") func restart() throws {
+    let result = try run(
+      """
+      launch --max_restarts 2 --exclude_lost_hosts sh -c '
+        if [ $(hostname) = node2 ]; then sleep 1; kill -9 $(ps -o ppid= -p $PPID); sleep 600; fi
+        [ $OMPI_COMM_WORLD_SIZE = 2 ] && echo two || sleep 600'; echo $?
+      """)
+    #expect(result.lines == ["two", "two", "0"], "\(result.text) \(result.stderr)")
+    #expect(result.stderr.contains("host node2 is left out: 2 ranks from now on"))
+  }
+
+  @Test("a stop reaches the ranks on both hosts after the same step") func stop() throws {
+    let result = try run(
+      Self.work() + "\nkill -INT $P; " + Self.wait + "; sort -u $CLUSTER_FOLDER/out | grep -c stopped")
+    #expect(result.text.hasPrefix("130 ") && result.lines.last == "1", "\(result.text) \(result.stderr)")
+  }
+}

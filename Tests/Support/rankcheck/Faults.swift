@@ -1,0 +1,112 @@
+import Collectives
+import FileSystem
+import Glibc
+
+/// Ranks that go wrong, for the tests of what the launcher makes of it. The number is mostly the rank that does.
+let faults: [String: Check] = [
+  "skips": { (communicator, odd) throws(Failure) in
+    for round in 0..<6 where !(round == 3 && communicator.rank == odd) {
+      try communicator.barrier()
+      communicator.noteStep(round + 1)
+    }
+  },
+  "stays-away": { (communicator, odd) throws(Failure) in
+    for step in 1...3 { try takeStep(communicator, step) }
+    if communicator.rank == odd { sleep(600) }
+    try communicator.barrier()
+  },
+  "stays-silent": { (communicator, _) throws(Failure) in
+    // All wait, each for its end of time.
+    for step in 1...3 { try takeStep(communicator, step) }
+    writeLine("silent")
+    while true { try takeStep(communicator, 4) }
+  },
+  "leaves": { (communicator, odd) throws(Failure) in
+    for step in 1...3 { try takeStep(communicator, step) }
+    if communicator.rank == odd { exit(0) }
+    try communicator.barrier()
+  },
+  "traps": { (communicator, odd) throws(Failure) in
+    for step in 1...3 { try takeStep(communicator, step) }
+    let values = [1, 2, 3]
+    if communicator.rank == odd { writeLine("\(values[communicator.size + 3])") }
+    try communicator.barrier()
+  },
+  "fails-twice": { (communicator, _) throws(Failure) in
+    // Rank 1 first, rank 0 shortly after.
+    try communicator.barrier()
+    if communicator.rank == 0 { usleep(50_000) }
+    throw Failure(communicator.rank == 0 ? .cannotCreate : .badData, "of rank \(communicator.rank)")
+  },
+  "computes": { (communicator, seconds) throws(Failure) in
+    // Busy on rank 1 alone, longer than a stall may last.
+    try communicator.barrier()
+    let end = ContinuousClock.now + .seconds(seconds)
+    var value = 1.0
+    if communicator.rank == 1 { while ContinuousClock.now < end { value = (value * 1.000001).squareRoot() } }
+    writeLine("\(try communicator.sum(value) > 0)")
+  },
+  "weights-differ": { (communicator, odd) throws(Failure) in
+    try takeStep(communicator, 1)
+    communicator.noteResult(digest: communicator.rank == odd ? 1 : 2)
+  },
+  "steps-differ": { (communicator, odd) throws(Failure) in
+    try takeStep(communicator, 1)
+    if communicator.rank == odd { communicator.noteStep(2) }
+  },
+  "roots-differ": { (communicator, odd) throws(Failure) in
+    // Each is root of its own broadcast: MPI answers 0, and nothing is exchanged.
+    var values: [Float] = [1, 2]
+    try values.withUnsafeMutableBufferPointer { (buffer) throws(Failure) in
+      try communicator.broadcast(buffer, from: communicator.rank)
+    }
+  },
+  "works": { (communicator, milliseconds) throws(Failure) in
+    // Steps without end, until it is asked to stop.
+    var step = 0
+    writeLine("rank \(communicator.rank) works")
+    while true {
+      usleep(UInt32(milliseconds * 1000))
+      step += 1
+      try takeStep(communicator, step)
+      guard try communicator.sum(communicator.isRankAskedToStop ? 1 : 0) > 0 else { continue }
+      communicator.noteStop()
+      return writeLine("stopped after step \(step)")
+    }
+  },
+  "steps": { (communicator, count) throws(Failure) in
+    for step in 1...max(1, count) {
+      usleep(communicator.rank == 1 ? 50_000 : 10_000)
+      try takeStep(communicator, step)
+    }
+    communicator.noteResult(digest: 5)
+  },
+  "broadcasts": { (communicator, megabytes) throws(Failure) in
+    // In one call, which takes long where the network is slow.
+    var bytes = [UInt8](repeating: communicator.isMain ? 7 : 0, count: megabytes << 20)
+    try bytes.withUnsafeMutableBufferPointer { (buffer) throws(Failure) in
+      try communicator.broadcast(UnsafeMutableRawBufferPointer(buffer), from: 0)
+    }
+    try expect(bytes[bytes.count - 1] == 7, "the last byte is \(bytes[bytes.count - 1])")
+  },
+  "differ-in": { (communicator, _) throws(Failure) in
+    try communicator.requireSame([("the colour", "blue"), ("the number", processVariable("NUMBER") ?? "")])
+  },
+  "cost": { (communicator, _) throws(Failure) in
+    guard let record = communicator.record else { throw Failure(.internalError, "no record") }
+    let begin = ContinuousClock.now
+    for _ in 0..<100_000 {
+      record.enter(.init(.barrier), at: .init(file: #fileID, line: #line))
+      record.leave()
+    }
+    writeLine("\(Int((ContinuousClock.now - begin) / .nanoseconds(100_000)))")
+    try communicator.barrier()
+  },
+]
+
+/// One step: a sum over the ranks that has a closed form.
+private func takeStep(_ communicator: any Communicator, _ step: Int) throws(Failure) {
+  let total = try communicator.sum(Double(step))
+  try expect(total == Double(step * communicator.size), "the sum of \(step) is \(total)")
+  communicator.noteStep(step)
+}
