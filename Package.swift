@@ -84,7 +84,7 @@ let package = Package(
       name: "inspect", dependencies: ["Training", "ProgramSupport", argumentParser], path: "Sources/programs/inspect",
       linkerSettings: staticRuntime),
     .executableTarget(
-      name: "bench", dependencies: ["Training", "Kernels", "ProgramSupport", argumentParser],
+      name: "bench", dependencies: ["Training", "Corpus", "Kernels", "ProgramSupport", argumentParser],
       path: "Sources/programs/bench",
       linkerSettings: staticRuntime),
     .executableTarget(

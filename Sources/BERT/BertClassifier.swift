@@ -12,6 +12,13 @@ public struct DropoutPlan: Sendable {
   }
 }
 
+/// A part of the model that forward and backward go through.
+public enum ModelPart: Sendable, Equatable {
+  case embeddings
+  case layer(Int)
+  case head
+}
+
 /// `BertForSequenceClassification`: embeddings, encoder, tanh pooler and a linear classifier, with explicit forward and
 /// backward on packed tokens, after Devlin et al., arXiv 1810.04805, and transformers' `modeling_bert.py`.
 ///
@@ -22,6 +29,8 @@ public final class BertClassifier {
   public let layout: ParameterLayout
   let memory: Activations
   public let multiplier: Multiplier
+  /// Called when forward or backward has finished a part, to see where the time goes.
+  public var partFinished: ((ModelPart, Multiplier.Pass) -> Void)?
   /// The batch of the last forward, which backward continues.
   var current: (input: PackedInput, dropout: DropoutPlan?)?
 
@@ -83,8 +92,13 @@ public final class BertClassifier {
       }
     }
     embeddingsForward(input, parameters, dropout)
-    for index in layout.layers.indices { layerForward(index, input, parameters, dropout) }
+    partFinished?(.embeddings, .forward)
+    for index in layout.layers.indices {
+      layerForward(index, input, parameters, dropout)
+      partFinished?(.layer(index), .forward)
+    }
     headForward(input, parameters, dropout)
+    partFinished?(.head, .forward)
   }
 
   /// Computes the cross-entropy of the last forward's batch and the gradient of its logits.
@@ -147,12 +161,15 @@ public final class BertClassifier {
       }
     }
     headBackward(input, parameters, gradients, mode, dropout)
+    partFinished?(.head, .backward)
     becameFinal(layout.pooler.weight)
     for index in layout.layers.indices.reversed() {
       layerBackward(index, input, parameters, gradients, mode, dropout)
+      partFinished?(.layer(index), .backward)
       becameFinal(layout.layers[index].queryKeyValue.weight)
     }
     embeddingsBackward(input, parameters, gradients, dropout)
+    partFinished?(.embeddings, .backward)
     becameFinal(0)
   }
 

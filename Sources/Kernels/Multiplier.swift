@@ -32,10 +32,16 @@ public final class Multiplier {
   /// `LOCKSTEP_PRODUCTS=blas` leaves all fp32 products to BLAS, to find out who is to blame for a number.
   public static let variable = "LOCKSTEP_PRODUCTS"
 
+  public static var isToldToUseBLAS: Bool { getenv(variable).map { String(cString: $0) } == "blas" }
+
   /// - Parameters:
   ///   - precision: one that `isAvailable`.
   ///   - threads: BLAS must use one thread, for it is called from all of them.
-  public init(_ precision: ProductPrecision, threads: ThreadPool = ThreadPool(count: 1)) {
+  ///   - leavesToBLAS: whether BLAS computes all fp32 products.
+  public init(
+    _ precision: ProductPrecision, threads: ThreadPool = ThreadPool(count: 1),
+    leavesToBLAS: Bool = Multiplier.isToldToUseBLAS
+  ) {
     precondition(precision.isAvailable, "bf16 on a CPU without units for it")
     self.precision = precision
     self.threads = threads
@@ -46,9 +52,8 @@ public final class Multiplier {
       case .bf16: (1, 1)
       }
     let unit = TileMultiplier.Unit.ofThisCPU
-    let asksForBLAS = getenv(Self.variable).map { String(cString: $0) } == "blas"
     // Only tiles are so much faster in bf16 that several products of parts beat one in fp32.
-    let isFaster = precision == .bf16 || (unit == .amx && !asksForBLAS)
+    let isFaster = precision == .bf16 || (unit == .amx && !leavesToBLAS)
     tiles = isFaster ? (0..<threads.count).compactMap { _ in unit.map(TileMultiplier.init) } : []
   }
 

@@ -41,6 +41,14 @@ public final class Accelerator {
   private var windowSeconds = StepSeconds()
   /// Where the time of the last step went on this rank, accumulated micro-batches included.
   public private(set) var stepSeconds = StepSeconds()
+  /// The same of all steps so far.
+  public private(set) var totalSeconds = StepSeconds()
+  /// Seconds of all evaluations so far on this rank.
+  public private(set) var evaluationSeconds = 0.0
+  /// Where every part of a step leaves its span; nil costs nothing.
+  public var timeline: Timeline? {
+    didSet { network.partFinished = timeline.map { timeline in { timeline.finished($0, $1) } } }
+  }
 
   /// - Parameters:
   ///   - model: the same weights on every rank.
@@ -82,14 +90,14 @@ public final class Accelerator {
     }
     var clock = LapClock()
     batch.fill(from: share.dataset, rows: share.rows)
-    clock.add(to: &windowSeconds.data)
+    finish(.data, &clock)
     let plan = DropoutPlan(seed: seed, step: optimizer.step + 1)
     batch.withPackedInput { input in
       network.forward(input, parameters: model.parameters.pointer, dropout: plan)
       windowLossSum += network.loss(of: batch, gradientScale: 1 / Double(share.windowRows))
-      clock.add(to: &windowSeconds.forward)
+      finish(.forward, &clock)
       network.backward(parameters: model.parameters.pointer, gradients: gradients.pointer, mode)
-      clock.add(to: &windowSeconds.backward)
+      finish(.backward, &clock)
     }
   }
 
@@ -110,33 +118,43 @@ public final class Accelerator {
     if let bad = losses.firstIndex(where: { !$0.isFinite }) {
       try refuse("the loss became \(named(losses[bad])) at step \(optimizer.step + 1) on rank \(bad)")
     }
-    clock.add(to: &windowSeconds.waiting)
+    finish(.waiting, &clock)
     if !sharesGradients { try communicator.sum(gradients.buffer) }
-    clock.add(to: &windowSeconds.communication)
+    finish(.communication, &clock)
     let norm: Double
     if let maxGradientNorm {
       norm = try gradientNorm(squares: sumOfSquares(optimizer.slice, ofSum: gradientSources))
       try requireFinite(norm, step: optimizer.step + 1)
       _ = update(learningRate, scale: min(1, maxGradientNorm / (norm + 1e-6)))
-      clock.add(to: &windowSeconds.optimizer)
+      finish(.optimizer, &clock)
       // Nobody goes on before all slices of the shared weights are new.
       if model.isShared { try communicator.barrier() }
     } else {
       let squares = update(learningRate, scale: 1)
-      clock.add(to: &windowSeconds.optimizer)
+      finish(.optimizer, &clock)
       norm = try gradientNorm(squares: squares)
       try requireFinite(norm, step: optimizer.step)
     }
-    clock.add(to: &windowSeconds.waiting)
+    finish(.waiting, &clock)
     let loss = losses.reduce(0, +) / Double(windowRows)
     windowLossSum = 0
     windowRows = 0
     stepSeconds = windowSeconds
+    totalSeconds += stepSeconds
+    timeline?.endStep()
     windowSeconds = StepSeconds()
     communicator.noteStep(optimizer.step)
     return StepReport(
       step: optimizer.step, loss: loss, gradientNorm: norm, learningRate: learningRate,
       isAskedToStop: shares.contains { $0[1] != 0 })
+  }
+
+  /// How exact the products are.
+  public var precision: ProductPrecision { network.multiplier.precision }
+
+  private func finish(_ part: StepPart, _ clock: inout LapClock) {
+    let span = clock.add(to: &windowSeconds[part])
+    timeline?.add(part, span)
   }
 
   private var sharesGradients: Bool { gradientSources.count == communicator.size }
@@ -157,6 +175,8 @@ public final class Accelerator {
   /// - Parameters:
   ///   - batchSize: rows of a batch of one rank.
   public func evaluate(_ dataset: TokenizedDataset, batchSize: Int) throws(Failure) -> ClassificationCounts {
+    var clock = LapClock()
+    defer { timeline?.addEvaluation(clock.add(to: &evaluationSeconds)) }
     let (rank, ranks) = (communicator.rank, communicator.size)
     let rows = dataset.count * rank / ranks..<dataset.count * (rank + 1) / ranks
     var counts = ClassificationCounts()

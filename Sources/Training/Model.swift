@@ -47,7 +47,7 @@ extension Communicator {
   /// Memory that all ranks of the job see, where they are all on one host and it can be had; else nil.
   ///
   /// `LOCKSTEP_SHARED_MEMORY=off` does without, to find out whether a fault lies there.
-  func makeJobMemory(count: Int) throws(Failure) -> HostMemory? {
+  package func makeJobMemory(count: Int) throws(Failure) -> HostMemory? {
     let isWanted = localSize == size && processVariable("LOCKSTEP_SHARED_MEMORY") != "off"
     // All must choose the same.
     guard try allGather(isWanted ? 1 : 0).allSatisfy({ $0 == 1 }) else { return nil }

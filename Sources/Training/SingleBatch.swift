@@ -17,7 +17,7 @@ public struct SingleBatchResult {
 extension Model {
   /// Computes all rows of `dataset` as one batch, dropout off.
   public func evaluateOnce(
-    _ dataset: TokenizedDataset, keepsGradients: Bool, precision: ProductPrecision = .high
+    _ dataset: TokenizedDataset, keepsGradients: Bool, multiplier: Multiplier = Multiplier(.high)
   ) throws(Failure) -> SingleBatchResult {
     if let row = dataset.labels.firstIndex(of: .unknown) {
       throw Failure(.badData, "row \(row) has no label, expected a split with labels")
@@ -25,7 +25,7 @@ extension Model {
     let limits = BatchLimits(
       tokens: dataset.inputIDs.count, sequences: dataset.count, length: dataset.longestRow)
     let network = BertClassifier(
-      configuration, limits: limits, keepsForBackward: keepsGradients, multiplier: Multiplier(precision))
+      configuration, limits: limits, keepsForBackward: keepsGradients, multiplier: multiplier)
     var batch = Batch()
     batch.fill(from: dataset, rows: Array(0..<dataset.count))
     var result = SingleBatchResult(logits: [], loss: 0, gradients: nil, gradientNorm: 0)

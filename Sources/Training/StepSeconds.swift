@@ -1,21 +1,38 @@
 import Glibc
 
-/// Where the time of a step went on this rank, in seconds.
-public struct StepSeconds: Sendable, Equatable {
+/// What a rank does in a step.
+public enum StepPart: Int, Sendable, CaseIterable {
   /// Picking the batch's rows.
-  public var data = 0.0
-  public var forward = 0.0
-  public var backward = 0.0
+  case data
+  case forward
+  case backward
   /// Until the slowest rank had its gradients, and until all were through.
-  public var waiting = 0.0
+  case waiting
   /// Sums of gradients over hosts.
-  public var communication = 0.0
+  case communication
   /// AdamW; where ranks share memory, with the sum of their gradients.
-  public var optimizer = 0.0
+  case optimizer
+
+  public var name: String { "\(self)" }
+}
+
+/// Where the time of a step, or of many, went on this rank, in seconds.
+public struct StepSeconds: Sendable, Equatable {
+  private var parts = SIMD8<Double>()
 
   public init() {}
 
-  public var total: Double { data + forward + backward + waiting + communication + optimizer }
+  public subscript(part: StepPart) -> Double {
+    get { parts[part.rawValue] }
+    set { parts[part.rawValue] = newValue }
+  }
+
+  public var total: Double { parts.sum() }
+
+  /// This rank's own work: without waiting for others and without sums over hosts.
+  public var ownWork: Double { total - self[.waiting] - self[.communication] }
+
+  public static func += (sum: inout StepSeconds, other: StepSeconds) { sum.parts += other.parts }
 }
 
 /// Splits the time that passes into parts, one after the other.
@@ -24,16 +41,26 @@ public struct LapClock {
 
   public init() {}
 
-  private static func now() -> Double {
+  /// Seconds of a clock that only runs forward, from an arbitrary zero of this host.
+  public static func now() -> Double {
     var time = timespec()
     clock_gettime(CLOCK_MONOTONIC, &time)
     return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
   }
 
-  /// Adds the seconds since the last call, or since the beginning, to `part`.
-  public mutating func add(to part: inout Double) {
-    let now = Self.now()
-    part += now - last
-    last = now
+  /// Adds the seconds since the last call, or since the beginning, to `part`, and tells from when to when they were.
+  @discardableResult
+  public mutating func add(to part: inout Double) -> ClosedRange<Double> {
+    let span = last...max(last, Self.now())
+    part += span.upperBound - span.lowerBound
+    last = span.upperBound
+    return span
+  }
+
+  /// The seconds since the last call, or since the beginning.
+  public mutating func lap() -> Double {
+    var seconds = 0.0
+    add(to: &seconds)
+    return seconds
   }
 }

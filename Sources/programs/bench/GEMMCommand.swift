@@ -25,12 +25,10 @@ struct GEMMCommand: Measurement {
   var repetitions = 5
 
   func run(_ communicator: any Communicator) throws(Failure) {
-    for (name, value) in [
-      ("--tokens", tokens), ("--hidden-size", hiddenSize), ("--intermediate-size", intermediateSize),
-      ("--repetitions", repetitions),
-    ] where value < 1 || value > 100_000 {
-      throw Failure(.usage, at: name, "\(value), expected 1 to 100000")
-    }
+    try check(tokens, "--tokens", 1...100_000)
+    try check(hiddenSize, "--hidden-size", 1...100_000)
+    try check(intermediateSize, "--intermediate-size", 1...100_000)
+    try check(repetitions, "--repetitions", 1...100_000)
     let products = LayerProducts(tokens: tokens, hidden: hiddenSize, intermediate: intermediateSize)
     let bench = ProductBench(products)
     // All ranks at once, as in training.

@@ -7,6 +7,8 @@ import Training
 enum ProductMethod: Sendable {
   case blas
   case tiles(parts: Int)
+  /// As training does it in this precision.
+  case training(ProductPrecision)
 
   /// Every way that this CPU has.
   static var available: [ProductMethod] {
@@ -16,6 +18,7 @@ enum ProductMethod: Sendable {
   var name: String {
     switch self {
     case .blas: "fp32 BLAS"
+    case .training(let precision): Multiplier(precision).name
     case .tiles(let parts): parts == 1 ? "bf16" : "fp32 as \(parts) parts in bf16"
     }
   }
@@ -23,8 +26,8 @@ enum ProductMethod: Sendable {
   /// The most that a sum of products may be off, of the sum of their magnitudes.
   var bound: Double {
     switch self {
-    case .blas, .tiles(parts: 3): 0x1p-18
-    case .tiles(parts: 2): 0x1p-15
+    case .blas, .tiles(parts: 3), .training(.highest): 0x1p-18
+    case .tiles(parts: 2), .training(.high): 0x1p-15
     default: 0x1p-7
     }
   }
@@ -33,6 +36,7 @@ enum ProductMethod: Sendable {
 /// One product of a layer and how its factors lie.
 struct LayerProduct: Sendable {
   var name: String
+  var pass = Multiplier.Pass.backward
   var rows: Int
   var columns: Int
   var depth: Int
@@ -53,7 +57,8 @@ struct LayerProducts: Sendable {
     all = layers.flatMap { name, inputs, outputs in
       [
         LayerProduct(
-          name: "\(name): forward", rows: tokens, columns: outputs, depth: inputs, isLeftTransposed: false,
+          name: "\(name): forward", pass: .forward, rows: tokens, columns: outputs, depth: inputs,
+          isLeftTransposed: false,
           isRightTransposed: true),
         LayerProduct(
           name: "\(name): input gradient", rows: tokens, columns: inputs, depth: outputs, isLeftTransposed: false,
@@ -101,19 +106,26 @@ final class ProductBench {
   /// - Throws: `.internalError` where a product is wrong.
   func measure(_ method: ProductMethod, repetitions: Int) throws(Failure) -> ProductResult {
     let tiles = TileMultiplier.Unit.ofThisCPU.map(TileMultiplier.init)
+    let threads = ThreadPool(count: Hardware.threads)
+    let multiplier: Multiplier? =
+      switch method {
+      case .training(let precision): Multiplier(precision, threads: threads)
+      case .blas: Multiplier(.highest, threads: threads, leavesToBLAS: true)
+      case .tiles: nil
+      }
     func multiply(_ product: LayerProduct) {
       let left = MatrixOperand(a, rowStride: product.isLeftTransposed ? product.rows : product.depth)
       let right = MatrixOperand(b, rowStride: product.isRightTransposed ? product.depth : product.columns)
       let leftOperand = product.isLeftTransposed ? left.transposed : left
       let rightOperand = product.isRightTransposed ? right.transposed : right
-      if case .tiles(let parts) = method, let tiles {
+      if let multiplier {
+        multiplier.product(
+          product.pass, of: .many, rows: product.rows, columns: product.columns, depth: product.depth, leftOperand, rightOperand,
+          into: c, outputStride: product.columns)
+      } else if case .tiles(let parts) = method, let tiles {
         tiles.multiply(
           parts: parts, rows: product.rows, columns: product.columns, depth: product.depth, leftOperand, rightOperand,
           into: c, outputStride: product.columns, .overwrite)
-      } else {
-        matrixProduct(
-          rows: product.rows, columns: product.columns, depth: product.depth, leftOperand, rightOperand, into: c,
-          outputStride: product.columns)
       }
     }
     var result = ProductResult(method: method.name, gflops_per_second: 0, products: [:])

@@ -10,7 +10,8 @@ import Training
 /// `bench step`: training steps as `finetune` takes them.
 struct StepCommand: Measurement {
   static let configuration = CommandConfiguration(
-    commandName: "step", abstract: "Times training steps of a model on a task's rows, in shuffled order.")
+    commandName: "step",
+    abstract: "Times training steps of a model on a task's rows, in shuffled order, beside the machine's own limit.")
 
   @Option(
     help: ArgumentHelp(
@@ -34,84 +35,149 @@ struct StepCommand: Measurement {
 
   @OptionGroup var precision: PrecisionOptions
 
+  @Flag(help: "Also time the evaluation of the validation rows.")
+  var evaluation = false
+
+  @Option(help: ArgumentHelp("Where to write a timeline of all ranks, in Chrome's trace format.", valueName: "file"))
+  var profile: String?
+
   @Option(help: "Seed of order, weights and dropout.")
   var seed = 42
 
   func run(_ communicator: any Communicator) throws(Failure) {
-    guard steps >= 1 else { throw Failure(.usage, at: "--steps", "\(steps), expected at least 1") }
-    guard warmup >= 0 else { throw Failure(.usage, at: "--warmup", "\(warmup), expected at least 0") }
-    let (products, folder, dataset) = try communicator.agree {
-      () throws(Failure) -> (ProductPrecision, ModelFolder, TokenizedDataset) in
-      let precision = try precision.precision()
-      let task = try GLUETask.named(task)
-      let folder = try ModelFolder(model, labels: task.labelCount)
-      let pairs = try loadSplit(task, folder: data, split: .train)
-      let length = min(512, folder.configuration.maximumPositions)
-      return (precision, folder, try TokenizedDataset(pairs, tokenizer: folder.tokenizer, maxLength: length))
+    let inputs = try communicator.agree { () throws(Failure) in try Inputs(self) }
+    let plan = try ShardPlan(datasetSize: inputs.train.count, batchSize: batchSize, ranks: communicator.size)
+    let loader = try DataLoader(inputs.train, plan: plan, rank: communicator.rank, order: .shuffled(seed: seed))
+    let model = try Model(inputs.folder.configuration, communicator)
+    _ = try model.load(.random, from: inputs.folder, seed: seed, communicator)
+    try communicator.agree { () throws(Failure) in
+      if let profile, communicator.isMain { try Timeline.check(profile) }
     }
-    let plan = try ShardPlan(datasetSize: dataset.count, batchSize: batchSize, ranks: communicator.size)
-    let loader = try DataLoader(dataset, plan: plan, rank: communicator.rank, order: .shuffled(seed: seed))
-    let network = try Model(folder.configuration, communicator)
-    _ = try network.load(.random, from: folder, seed: seed, communicator)
+    let verified = try Verification(model, inputs.sample, precision: inputs.precision, communicator)
     let accelerator = try Accelerator(
-      communicator, model: network, optimizer: AdamW.Options(weightDecay: 0.01), limits: loader.limits,
-      precision: products, seed: UInt64(bitPattern: Int64(seed)))
+      communicator, model: model, optimizer: AdamW.Options(weightDecay: 0.01), limits: loader.limits,
+      precision: inputs.precision, seed: UInt64(bitPattern: Int64(seed)))
 
-    var seconds: [StepSeconds] = []
-    var tokens = 0
-    var examples = 0
-    var clock = LapClock()
-    var wall = 0.0
+    let timed = try takeSteps(accelerator, loader, profile: profile != nil)
+    try Verification.check(firstLoss: timed.losses[0], model, communicator)
+    if let profile { try accelerator.timeline?.write(to: profile) }
+    let memory = try MemoryResult(communicator)
+    let evaluated = try inputs.validation.map { (rows) throws(Failure) in try evaluate(rows, accelerator) }
+
+    let perRank = timed.tokens.reduce(0, +) / Double(steps * communicator.size)
+    let figures = try MachineFigures(
+      inputs.folder.configuration, precision: inputs.precision, tokens: max(1, Int(perRank)), communicator)
+    let roofline = Roofline(inputs.folder.configuration)
+    let operations = timed.operations.reduce(0, +)
+    let total = timed.wall.reduce(0, +)
+    var milliseconds = ["total": Spread(timed.wall.map { 1e3 * $0 })]
+    for part in StepPart.allCases { milliseconds[part.name] = Spread(timed.parts[part.rawValue].map { 1e3 * $0 }) }
+    let machine = try Machine(communicator)
+    guard communicator.isMain else { return }
+    try Output.write(
+      json: StepResult(
+        examples_per_second: Double(timed.examples) / total,
+        tokens_per_second: timed.tokens.reduce(0, +) / total, milliseconds: milliseconds,
+        gflops_per_second: operations / total * 1e-9, machine_figures: figures,
+        roofline: RooflineResult(roofline, figures, operations: timed.operations, seconds: timed.wall),
+        memory: memory, verified: verified, evaluation: evaluated, steps: steps, batch_size: batchSize,
+        parameters: roofline.parameters, precision: inputs.precision == .bf16 ? "bf16" : "fp32",
+        products: Multiplier(inputs.precision).name, shares_memory: model.isShared, first_loss: timed.losses[0],
+        last_loss: timed.losses[timed.losses.count - 1], machine: machine))
+  }
+
+  /// The timed steps, over all ranks.
+  private struct Timed {
     var losses: [Double] = []
-    shares: for epoch in 0... {
+    var examples = 0
+    /// [steps], all ranks together.
+    var tokens: [Double] = []
+    var operations: [Double] = []
+    /// [steps] on this rank.
+    var wall: [Double] = []
+    /// [parts, steps]: means over the ranks, in seconds.
+    var parts: [[Double]] = StepPart.allCases.map { _ in [] }
+  }
+
+  private func takeSteps(
+    _ accelerator: Accelerator, _ loader: DataLoader, profile: Bool
+  ) throws(Failure) -> Timed {
+    let (communicator, dataset) = (accelerator.communicator, loader.dataset)
+    let roofline = Roofline(accelerator.model.configuration)
+    var timed = Timed()
+    var clock = LapClock()
+    for epoch in 0... {
       for share in loader.epoch(epoch) {
-        if seconds.count == steps { break shares }
+        if accelerator.optimizer.step == warmup {
+          if profile {
+            accelerator.timeline = try Timeline(communicator, layers: accelerator.model.configuration.layers)
+          }
+          try communicator.barrier()
+          clock = LapClock()
+        }
+        if timed.wall.count == steps { return try gathered(timed, communicator) }
         accelerator.backward(share)
         let report = try accelerator.step(learningRate: 3e-5)
-        losses.append(report.loss)
-        guard report.step > warmup else {
-          clock = LapClock()
-          continue
-        }
-        seconds.append(accelerator.stepSeconds)
-        examples += share.windowRows
-        tokens += share.rows.reduce(0) { $0 + dataset.tokens($1).count }
+        timed.losses.append(report.loss)
+        guard report.step > warmup else { continue }
+        timed.wall.append(clock.lap())
+        timed.examples += share.windowRows
+        timed.tokens.append(Double(share.rows.reduce(0) { $0 + dataset.tokens($1).count }))
+        timed.operations.append(roofline.operations(share.rows, of: dataset))
+        for part in StepPart.allCases { timed.parts[part.rawValue].append(accelerator.stepSeconds[part]) }
       }
     }
-    clock.add(to: &wall)
-    let allTokens = try communicator.sum(Double(tokens))
-    let result = StepResult(
-      examples_per_second: Double(examples) / wall, tokens_per_second: allTokens / wall,
-      first_loss: losses[0], last_loss: losses[losses.count - 1],
-      milliseconds: Milliseconds(seconds))
-    if communicator.isMain { try Output.write(json: result) }
+    return timed
+  }
+
+  private func gathered(_ own: Timed, _ communicator: any Communicator) throws(Failure) -> Timed {
+    var timed = own
+    timed.tokens = try communicator.sum(own.tokens)
+    timed.operations = try communicator.sum(own.operations)
+    for index in own.parts.indices {
+      timed.parts[index] = try communicator.sum(own.parts[index]).map { $0 / Double(communicator.size) }
+    }
+    return timed
+  }
+
+  private func evaluate(_ rows: TokenizedDataset, _ accelerator: Accelerator) throws(Failure) -> EvaluationResult {
+    // Once to have the memory, once for the time.
+    _ = try accelerator.evaluate(rows, batchSize: batchSize)
+    try accelerator.communicator.barrier()
+    var clock = LapClock()
+    let counts = try accelerator.evaluate(rows, batchSize: batchSize)
+    let seconds = clock.lap()
+    guard counts.examples == rows.count, counts.lossSum.isFinite else {
+      throw Failure(.internalError, "evaluated \(counts.examples) rows of \(rows.count), loss \(counts.loss)")
+    }
+    return EvaluationResult(examples: counts.examples, examples_per_second: Double(counts.examples) / seconds)
   }
 }
 
-// swift-format-ignore: AlwaysUseLowerCamelCase
-struct StepResult: Encodable {
-  var examples_per_second: Double
-  var tokens_per_second: Double
-  var first_loss: Double
-  var last_loss: Double
-  var milliseconds: Milliseconds
-}
+/// What `bench step` reads: the same on every rank.
+private struct Inputs {
+  var precision: ProductPrecision
+  var folder: ModelFolder
+  var train: TokenizedDataset
+  /// The rows that results are compared on.
+  var sample: TokenizedDataset
+  var validation: TokenizedDataset?
 
-/// Medians over steps, on rank 0.
-struct Milliseconds: Encodable {
-  var data, forward, backward, waiting, communication, optimizer, total: Double
-
-  init(_ steps: [StepSeconds]) {
-    func median(_ part: KeyPath<StepSeconds, Double>) -> Double {
-      let sorted = steps.map { $0[keyPath: part] }.sorted()
-      return 1e3 * sorted[sorted.count / 2]
+  init(_ command: StepCommand) throws(Failure) {
+    try check(command.steps, "--steps", 1...1_000_000)
+    try check(command.warmup, "--warmup", 0...1_000_000)
+    try check(command.batchSize, "--batch-size", 1...1_000_000)
+    precision = try command.precision.precision()
+    let task = try GLUETask.named(command.task)
+    let folder = try ModelFolder(command.model, labels: task.labelCount)
+    let length = min(512, folder.configuration.maximumPositions)
+    func tokenized(_ pairs: [SentencePair]) throws(Failure) -> TokenizedDataset {
+      try TokenizedDataset(pairs, tokenizer: folder.tokenizer, maxLength: length)
     }
-    data = median(\.data)
-    forward = median(\.forward)
-    backward = median(\.backward)
-    waiting = median(\.waiting)
-    communication = median(\.communication)
-    optimizer = median(\.optimizer)
-    total = median(\.total)
+    let pairs = try loadSplit(task, folder: command.data, split: .train)
+    self.folder = folder
+    train = try tokenized(pairs)
+    sample = try tokenized(Array(pairs.prefix(min(command.batchSize, 8))))
+    validation = command.evaluation ? try tokenized(loadSplit(task, folder: command.data, split: .validation)) : nil
   }
 }

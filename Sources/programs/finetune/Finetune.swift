@@ -18,8 +18,8 @@ func finetune(_ command: FinetuneCommand, _ communicator: any Communicator, _ re
   let metrics = try communicator.agree { () throws(Failure) -> MetricsFile? in
     guard communicator.isMain else { return nil }
     if let folder = command.outputDir { try checkWritable(folder) }
-    guard let path = command.metrics else { return nil }
-    return try MetricsFile(path)
+    if let path = command.profile { try Timeline.check(path) }
+    return try command.metrics.map(MetricsFile.init)
   }
   try reporter.facts(job.facts)
   try say(report, reporter)
@@ -31,6 +31,10 @@ func finetune(_ command: FinetuneCommand, _ communicator: any Communicator, _ re
     communicator, model: model, optimizer: job.optimizer, limits: job.loader.limits,
     precision: job.precision, seed: UInt64(bitPattern: Int64(job.seed)),
     maxGradientNorm: command.maxGradNorm ?? job.recipe.maxGradNorm)
+  if command.profile != nil {
+    accelerator.timeline = try Timeline(
+      communicator, layers: job.configuration.layers, microBatches: job.loader.accumulationSteps)
+  }
   var meter = Meter(job, reporter, metrics)
   var evaluations: [EvaluationRecord] = []
   for epoch in 0..<job.epochs {
@@ -57,8 +61,15 @@ func finetune(_ command: FinetuneCommand, _ communicator: any Communicator, _ re
     }
   }
   communicator.noteResult(digest: model.parameters.digest)
+  if let path = command.profile { try accelerator.timeline?.write(to: path) }
+  let times = try TimeReport(accelerator)
   try summarize(
-    evaluations, job, meter, seconds: (clock.now - begin).seconds, savedTo: command.outputDir, reporter)
+    evaluations, job, meter, times, seconds: (clock.now - begin).seconds, savedTo: command.outputDir, reporter)
+  if let path = command.profile, let timeline = accelerator.timeline {
+    let missing = timeline.stepsLeftOut
+    try reporter.line(
+      "timeline in \(path)" + (missing > 0 ? ", without the last \(grouped(missing)) steps: no room" : ""))
+  }
 }
 
 private func say(_ report: LoadReport, _ reporter: Reporter) throws(Failure) {

@@ -88,6 +88,9 @@ struct FinetuneCommand: ParsableCommand {
   @Option(help: ArgumentHelp("Where to write metrics as JSON lines.", valueName: "file"))
   var metrics: String?
 
+  @Option(help: ArgumentHelp("Where to write a timeline of all ranks, in Chrome's trace format.", valueName: "file"))
+  var profile: String?
+
   /// Checks what can be checked before anything is read.
   func check() throws(Failure) {
     func positive(_ value: Int?, _ name: String) throws(Failure) {

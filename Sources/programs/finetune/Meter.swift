@@ -54,9 +54,10 @@ struct Meter {
   }
 }
 
-/// The end of a run: a chart of both scores, the time and the speed.
+/// The end of a run: a chart of both scores, the time and the speed, and where the time went.
 func summarize(
-  _ evaluations: [EvaluationRecord], _ job: Job, _ meter: Meter, seconds: Double, savedTo folder: String?,
+  _ evaluations: [EvaluationRecord], _ job: Job, _ meter: Meter, _ times: TimeReport, seconds: Double,
+  savedTo folder: String?,
   _ reporter: Reporter
 ) throws(Failure) {
   try reporter.line("")
@@ -73,6 +74,7 @@ func summarize(
   try reporter.line(
     "\(grouped(job.schedule.totalSteps)) steps in \(clockTime(seconds)), "
       + "\(formatted(meter.examplesPerSecond, digits: 1)) examples/s in training")
+  try reporter.facts(times.lines)
   if let folder { try reporter.line("saved to \(folder)") }
 }
 

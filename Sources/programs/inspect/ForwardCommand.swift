@@ -2,6 +2,7 @@ import ArgumentParser
 import BERT
 import Datasets
 import FileSystem
+import Kernels
 import ProgramSupport
 import Training
 
@@ -50,7 +51,8 @@ struct ForwardCommand: ParsableCommand {
     if !report.initialized.isEmpty {
       printError("inspect: warning: newly initialised: \(report.initialized.joined(separator: ", "))")
     }
-    let result = try model.evaluateOnce(dataset, keepsGradients: gradients != nil, precision: precision.precision())
+    let result = try model.evaluateOnce(
+      dataset, keepsGradients: gradients != nil, multiplier: Multiplier(precision.precision()))
 
     var output = JSONOutput()
     output.raw("{\"rows\":")

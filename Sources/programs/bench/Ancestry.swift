@@ -1,0 +1,43 @@
+import Glibc
+
+/// When the processes that led to this one were started, the oldest first: `launch`, mpirun, this one.
+struct Ancestry {
+  private var processes: [(name: String, start: Double)] = []
+
+  init() {
+    var process = getpid()
+    while let (name, parent, start) = Self.facts(process) {
+      // A shell or a script above them is the user's.
+      guard processes.isEmpty || ["launch", "mpirun", "orterun", "orted", "prterun"].contains(name) else { break }
+      processes.insert((processes.isEmpty ? "process and MPI" : name, start), at: 0)
+      process = parent
+    }
+  }
+
+  /// Milliseconds from each start to the next, the last one's until `arrival`.
+  func parts(until arrival: Double) -> [String: Double] {
+    var parts: [String: Double] = [:]
+    for (index, process) in processes.enumerated() {
+      let end = index + 1 < processes.count ? processes[index + 1].start : arrival
+      parts[process.name, default: 0] += 1e3 * max(0, end - process.start)
+    }
+    return parts
+  }
+
+  /// The clock of /proc's start times.
+  static func secondsSinceBoot() -> Double {
+    var time = timespec()
+    clock_gettime(CLOCK_BOOTTIME, &time)
+    return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
+  }
+
+  /// Of a process: its name, its parent and when it started, from `/proc/PID/stat`; the name stands in parentheses and
+  /// may contain any character.
+  private static func facts(_ process: pid_t) -> (name: String, parent: pid_t, start: Double)? {
+    let text = ProcessFile.text("/proc/\(process)/stat")
+    guard let open = text.firstIndex(of: "("), let close = text.lastIndex(of: ")") else { return nil }
+    let fields = text[text.index(after: close)...].split(separator: " ")
+    guard fields.count > 19, let parent = pid_t(fields[1]), let ticks = Double(fields[19]) else { return nil }
+    return (String(text[text.index(after: open)..<close]), parent, ticks / Double(sysconf(Int32(_SC_CLK_TCK))))
+  }
+}
