@@ -140,7 +140,8 @@ package struct NetworkJudgement {
     if !networks.isEmpty {
       for (host, addresses) in outer {
         for network in networks where !addresses.contains(where: { $0.isIn(network) }) {
-          let found = addresses.map { "\($0.interface) \($0.network)" }.joined(separator: ", ")
+          let networksThere = addresses.map { "\($0.interface) \($0.network)" }.joined(separator: ", ")
+          let found = networksThere.isEmpty ? "none but lo" : networksThere
           findings.append(
             .error(
               .configuration, at: host, "has no interface in \(network), it has \(found)",

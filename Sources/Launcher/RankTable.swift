@@ -36,7 +36,13 @@ package struct RankTable: Sendable {
   private var stepSeconds: [Double] = []
   private var lastStep: (step: Int64, at: ContinuousClock.Instant)?
 
-  package init(count: Int) { ranks = (0..<count).map { Rank(rank: $0) } }
+  /// When the job was started.
+  private(set) var began = ContinuousClock.now
+
+  /// - Parameter hosts: of each rank, as far as the plan says; keepers say how their hosts call themselves.
+  package init(count: Int, hosts: [String] = []) {
+    ranks = (0..<count).map { Rank(rank: $0, host: hosts.indices.contains($0) ? hosts[$0] : nil) }
+  }
 
   /// Whether any rank uses the library: then all must end with a record that they are done.
   var isRegistered: Bool { ranks.contains { $0.phase != .unknown } }
@@ -104,6 +110,7 @@ package struct RankTable: Sendable {
       if ranks[index].progressed != nil { ranks[index].progressed = now }
     }
     lastStep?.at = now
+    began = now
   }
 
   /// The last collectives of each rank, a line each, of each rank at most `count`.

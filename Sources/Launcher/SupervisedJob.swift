@@ -33,7 +33,7 @@ struct SupervisedJob {
     self.child = child
     self.supervisor = supervisor
     self.output = output
-    table = RankTable(count: supervisor.ranks)
+    table = RankTable(count: supervisor.ranks, hosts: supervisor.hosts)
   }
 
   /// - Parameter sources: mpirun's messages, then its standard output and error where ranks have keepers; -1 once
@@ -133,7 +133,7 @@ struct SupervisedJob {
     case .running:
       if output.failure != nil {
         tell()
-      } else if let found = supervisor.watchdog?.finding(table, at: now) {
+      } else if let found = supervisor.isKept ? supervisor.watchdog?.finding(table, at: now) : nil {
         finding = found
         ringsAtFinding = table.rings()
         say("the job stands still:")

@@ -9,6 +9,8 @@ public struct Supervisor: Sendable {
   public var launcher: String
   public var runID: String
   public var ranks: Int
+  /// The host of each rank, as far as the plan says.
+  public var hosts: [String] = []
   /// Whether each rank has a keeper; else the ranks' output is not touched, and mpirun alone tells how they ended.
   public var isKept = true
   /// Nil does not watch: a debugger may hold the ranks.

@@ -30,12 +30,21 @@ public struct Watchdog: Sendable {
   /// Nil while all is well.
   func finding(_ table: RankTable, at now: ContinuousClock.Instant) -> Finding? {
     let live = table.ranks.filter { !$0.hasEnded }
-    guard table.isRegistered, !live.isEmpty else { return nil }
+    guard !live.isEmpty else { return nil }
     let hasBegun = table.ranks.contains { $0.phase == .joined }
     let limit = hasBegun ? seconds(table) : max(seconds(table), Self.startSeconds)
     func age(_ instant: ContinuousClock.Instant?) -> Double {
       instant.map { ($0.duration(to: now)) / .seconds(1) } ?? .infinity
     }
+    // Not even their keepers: mpirun does not get through to their hosts, and would wait for ever.
+    let unheard = live.filter { $0.heard == nil }
+    if !unheard.isEmpty && age(table.began) > limit {
+      return Finding(
+        status: .lost,
+        message: "\(list(unheard)): did not start within \(Int(limit)) s; a host may not reach this one",
+        details: details(table, now), isCutOff: true)
+    }
+    guard table.isRegistered else { return nil }
     let gone = table.ranks.first {
       $0.hasEnded && $0.outcome == .none && $0.report.status == 0 && $0.report.signal == 0
         && age($0.ended) > Self.endSeconds

@@ -296,6 +296,9 @@ struct Job {
     var supervisor = Supervisor(
       launcher: context.launcher, runID: JobProcesses.newRunID(), ranks: plan.ranks, say: say)
     supervisor.isKept = !isSrun
+    supervisor.hosts = (plan.placement?.hosts ?? []).flatMap { host in
+      Array(repeating: host.entry.name.description, count: host.ranks)
+    }
     supervisor.output = plan.output
     supervisor.debuggedRank = debugged
     let timeout = settings.decimal("stall_timeout")

@@ -62,6 +62,20 @@ struct ClusterFailureTests {
     )
   }
 
+  @Test("N4: a link is cut while the job starts; later cuts, during a save or the end, are N2 to the launcher")
+  func cutAtStart() throws {
+    let result = try run(
+      """
+      launch() { exec "$B" --hostfile "$H" --remote_shell "$CLUSTER_AGENT" --network 10.77.0.0/24 "$@"; }
+      launch $C works 20 >$CLUSTER_FOLDER/out & P=$!
+      until pgrep -f '^[^ ]*mpirun --hostfile' >/dev/null; do sleep 0.01; done; ip link set eth0 down
+      \(Self.wait)
+      """)
+    let end = try numbers(result)
+    #expect([69, 75].contains(end[0]) && end[1] <= 40 && end[2] == 0, "\(end) \(result.stderr)")
+    #expect(result.error.contains("node2"), "\(result.stderr)")
+  }
+
   @Test("N3: a link is cut and heals") func heals() throws {
     let result = try run(
       Self.work("--stall_timeout 8") + "\nip link set eth0 down; sleep 2; ip link set eth0 up; sleep 3; kill -INT $P; "

@@ -1,5 +1,4 @@
 import Testing
-
 import Training
 
 /// What a run's times are told to mean.

@@ -120,7 +120,8 @@ final class ProductBench {
       let rightOperand = product.isRightTransposed ? right.transposed : right
       if let multiplier {
         multiplier.product(
-          product.pass, of: .many, rows: product.rows, columns: product.columns, depth: product.depth, leftOperand, rightOperand,
+          product.pass, of: .many, rows: product.rows, columns: product.columns, depth: product.depth, leftOperand,
+          rightOperand,
           into: c, outputStride: product.columns)
       } else if case .tiles(let parts) = method, let tiles {
         tiles.multiply(
