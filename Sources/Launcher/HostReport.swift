@@ -32,8 +32,9 @@ package struct HostReport: Sendable, Equatable {
     /// Reads `10.77.0.1/24`; at the end of a tunnel the system says `10.77.0.1` alone.
     package init?(interface: String, _ text: String) {
       let parts = text.utf8.split(separator: UInt8(ascii: "/"))
-      let length = parts.count == 1 ? 32 : Int(String(Substring(parts[parts.count - 1])))
-      guard 1...2 ~= parts.count, let prefix = length, 0...32 ~= prefix else { return nil }
+      guard 1...2 ~= parts.count else { return nil }
+      let length = parts.count == 1 ? 32 : Int(String(Substring(parts[1])))
+      guard let prefix = length, 0...32 ~= prefix else { return nil }
       let bytes = parts[0].split(separator: UInt8(ascii: ".")).compactMap { UInt8(String(Substring($0))) }
       guard bytes.count == 4 else { return nil }
       self.interface = interface

@@ -251,8 +251,9 @@ import Testing
   }
 
   @Test func badAddresses() {
-    for text in ["", "1.2.3.4", "1.2.3/8", "1.2.3.4/33", "1.2.3.256/8", "a.b.c.d/8", "fe80::1/64"] {
+    for text in ["", "/", "/8", "1.2.3/8", "1.2.3.4/33", "1.2.3.256/8", "a.b.c.d/8", "fe80::1/64"] {
       #expect(HostReport.Address(interface: "e", text) == nil, "\(text)")
     }
+    #expect(HostReport.Address(interface: "tun0", "1.2.3.4")?.prefix == 32, "the end of a tunnel")
   }
 }
