@@ -176,7 +176,11 @@ public final class Accelerator {
   ///   - batchSize: rows of a batch of one rank.
   public func evaluate(_ dataset: TokenizedDataset, batchSize: Int) throws(Failure) -> ClassificationCounts {
     var clock = LapClock()
-    defer { timeline?.addEvaluation(clock.add(to: &evaluationSeconds)) }
+    defer {
+      // Apart: behind `?.` it would not be counted without a timeline.
+      let span = clock.add(to: &evaluationSeconds)
+      timeline?.addEvaluation(span)
+    }
     let (rank, ranks) = (communicator.rank, communicator.size)
     let rows = dataset.count * rank / ranks..<dataset.count * (rank + 1) / ranks
     var counts = ClassificationCounts()

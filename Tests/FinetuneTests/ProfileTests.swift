@@ -106,6 +106,7 @@ extension Programs {
       #expect(lines.count == 5 && lines[0] == "time" && lines[1].hasPrefix("a step") && lines[2] == "efficiency")
       #expect(lines[3] == "slowest rank" && lines[4].hasPrefix("would help"), "\(lines)")
       let time = outcome.outputLines.suffix(5).first ?? ""
+      #expect(!time.hasSuffix("evaluation 0.0 %"), "it evaluates without a timeline too: \(time)")
       // Shares of one whole.
       let shares = time.split(separator: ",").compactMap { Double($0.split(separator: " ").suffix(2).first ?? "") }
       #expect(shares.count == 7 && abs(shares.reduce(0, +) - 100) < 0.5, "\(time)")
