@@ -19,6 +19,9 @@ public enum ModelPart: Sendable, Equatable {
   case head
 }
 
+/// A way through the model.
+public enum ModelPass: Sendable { case forward, backward }
+
 /// `BertForSequenceClassification`: embeddings, encoder, tanh pooler and a linear classifier, with explicit forward and
 /// backward on packed tokens, after Devlin et al., arXiv 1810.04805, and transformers' `modeling_bert.py`.
 ///
@@ -30,7 +33,7 @@ public final class BertClassifier {
   let memory: Activations
   public let multiplier: Multiplier
   /// Called when forward or backward has finished a part, to see where the time goes.
-  public var partFinished: ((ModelPart, Multiplier.Pass) -> Void)?
+  public var partFinished: ((ModelPart, ModelPass) -> Void)?
   /// The batch of the last forward, which backward continues.
   var current: (input: PackedInput, dropout: DropoutPlan?)?
 

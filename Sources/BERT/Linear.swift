@@ -39,7 +39,7 @@ extension BertClassifier {
     into output: UnsafeMutablePointer<Float>, _ mode: OutputMode
   ) {
     multiplier.product(
-      .backward, of: lines.kind, rows: outputs, columns: inputs, depth: lines.count,
+      .weightGradient, of: lines.kind, rows: outputs, columns: inputs, depth: lines.count,
       MatrixOperand(gradient, rowStride: outputs).transposed,
       MatrixOperand(x, rowStride: inputs), into: output, outputStride: inputs, mode)
   }
@@ -50,7 +50,7 @@ extension BertClassifier {
     into output: UnsafeMutablePointer<Float>, _ mode: OutputMode
   ) {
     multiplier.product(
-      .backward, of: lines.kind, rows: lines.count, columns: inputs, depth: outputs,
+      .inputGradient, of: lines.kind, rows: lines.count, columns: inputs, depth: outputs,
       MatrixOperand(gradient, rowStride: outputs),
       MatrixOperand(weight, rowStride: inputs), into: output, outputStride: inputs, mode)
   }

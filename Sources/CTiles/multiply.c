@@ -31,6 +31,34 @@
     if (two_right) _tile_loadd(7, right1 + 512 * (part), 64);     \
   } while (0)
 
+// All products of parts of the k-th tiles; moves on to the next.
+#define STEP(BETWEEN)                                   \
+  do {                                                  \
+    LOAD_LEFT(0);                                       \
+    LOAD_RIGHT(0);                                      \
+    TIMES(two_left, two_right);                         \
+    BETWEEN;                                            \
+    if (parts >= 2) {                                   \
+      LOAD_RIGHT(1);                                    \
+      TIMES(two_left, two_right);  /* 0 · 1 */          \
+      LOAD_LEFT(1);                                     \
+      if (parts >= 3) TIMES(two_left, two_right);  /* 1 · 1 */ \
+      LOAD_RIGHT(0);                                    \
+      TIMES(two_left, two_right);  /* 1 · 0 */          \
+    }                                                   \
+    if (parts >= 3) {                                   \
+      LOAD_LEFT(2);                                     \
+      TIMES(two_left, two_right);  /* 2 · 0 */          \
+      LOAD_LEFT(0);                                     \
+      LOAD_RIGHT(2);                                    \
+      TIMES(two_left, two_right);  /* 0 · 2 */          \
+    }                                                   \
+    left0 += 512 * parts;                               \
+    left1 += 512 * parts;                               \
+    right0 += 512 * parts;                              \
+    right1 += 512 * parts;                              \
+  } while (0)
+
 AMX void amx_multiply(
     const int parts, const int two_left, const int two_right, int tiles, const uint16_t *left0, const uint16_t *left1,
     const uint16_t *right0, const uint16_t *right1, float *output, ptrdiff_t stride, int adds) {
@@ -52,30 +80,7 @@ AMX void amx_multiply(
     if (two_left) _tile_zero(2);
     if (two_left && two_right) _tile_zero(3);
   }
-  for (int k = 0; k < tiles; k++) {
-    LOAD_LEFT(0);
-    LOAD_RIGHT(0);
-    TIMES(two_left, two_right);
-    if (parts >= 2) {
-      LOAD_RIGHT(1);
-      TIMES(two_left, two_right);  // 0 · 1
-      LOAD_LEFT(1);
-      if (parts >= 3) TIMES(two_left, two_right);  // 1 · 1
-      LOAD_RIGHT(0);
-      TIMES(two_left, two_right);  // 1 · 0
-    }
-    if (parts >= 3) {
-      LOAD_LEFT(2);
-      TIMES(two_left, two_right);  // 2 · 0
-      LOAD_LEFT(0);
-      LOAD_RIGHT(2);
-      TIMES(two_left, two_right);  // 0 · 2
-    }
-    left0 += 512 * parts;
-    left1 += 512 * parts;
-    right0 += 512 * parts;
-    right1 += 512 * parts;
-  }
+  for (int k = 0; k < tiles; k++) STEP((void)0);
   _tile_stored(0, output, bytes);
   if (two_right) _tile_stored(1, output + 16, bytes);
   if (two_left) _tile_stored(2, below, bytes);
@@ -99,6 +104,68 @@ ENTRY static void amx_dispatch(
     CASES(3)
     default: __builtin_trap();
   }
+}
+
+// MARK: AMX, the output behind by one block
+
+// Writes row `row` of a finished block, which lies tile after tile.
+AMX void finish_row(const lockstep_pending_t *pending, int row) {
+  const float *line = pending->block + row / 16 * 512 + row % 16 * 16;
+  float *output = pending->output + row * pending->stride;
+  __m512 first = _mm512_load_ps(line), second = _mm512_load_ps(line + 256);
+  if (pending->way == lockstep_past_caches) {
+    _mm512_stream_ps(output, first);
+    _mm512_stream_ps(output + 16, second);
+    return;
+  }
+  if (pending->way == lockstep_add) {
+    first = _mm512_add_ps(first, _mm512_loadu_ps(output));
+    second = _mm512_add_ps(second, _mm512_loadu_ps(output + 16));
+  }
+  _mm512_storeu_ps(output, first);
+  _mm512_storeu_ps(output + 16, second);
+}
+
+// While a block is computed, its output's lines are fetched, and those of the block before it are written, a few at a time:
+// all at once they would fill the processor's buffers, and the loads of tiles would wait for memory.
+AMX void amx_multiply_block(
+    const int parts, int tiles, const uint16_t *left0, const uint16_t *left1, const uint16_t *right0,
+    const uint16_t *right1, const lockstep_pending_t *own, const lockstep_pending_t *before) {
+  const int two_left = 1, two_right = 1;
+  int rows_a_tile = (32 + tiles - 1) / tiles, fetches = own->way != lockstep_past_caches, finishes = before->output != 0;
+  _tile_zero(0);
+  _tile_zero(1);
+  _tile_zero(2);
+  _tile_zero(3);
+  for (int k = 0, row = 0; k < tiles; k++) {
+    int end = row + rows_a_tile < 32 ? row + rows_a_tile : 32;
+    if (fetches)
+      for (int fetched = row; fetched < end; fetched++) {
+        __builtin_prefetch(own->output + fetched * own->stride, 1);
+        __builtin_prefetch(own->output + fetched * own->stride + 16, 1);
+      }
+    STEP(if (finishes) for (int finished = row; finished < end; finished++) finish_row(before, finished));
+    row = end;
+  }
+  _tile_stored(0, own->block, 64);
+  _tile_stored(1, own->block + 256, 64);
+  _tile_stored(2, own->block + 512, 64);
+  _tile_stored(3, own->block + 768, 64);
+}
+
+ENTRY static void amx_dispatch_block(
+    int parts, int tiles, const uint16_t *left0, const uint16_t *left1, const uint16_t *right0, const uint16_t *right1,
+    const lockstep_pending_t *own, const lockstep_pending_t *before) {
+  switch (parts) {
+    case 1: amx_multiply_block(1, tiles, left0, left1, right0, right1, own, before); break;
+    case 2: amx_multiply_block(2, tiles, left0, left1, right0, right1, own, before); break;
+    case 3: amx_multiply_block(3, tiles, left0, left1, right0, right1, own, before); break;
+    default: __builtin_trap();
+  }
+}
+
+ENTRY static void amx_finish(const lockstep_pending_t *pending) {
+  for (int row = 0; row < 32; row++) finish_row(pending, row);
 }
 
 // MARK: AVX512-BF16. The same tiles, 16 rows of accumulators at a time.
@@ -168,6 +235,27 @@ void lockstep_multiply(
   if (left1 && right1) vector_multiply(parts, tiles, left1, right1, output + 16 * stride + 16, stride, adds);
 }
 
+void lockstep_multiply_block(
+    lockstep_tile_kind_t kind, int parts, int tiles, const uint16_t *left0, const uint16_t *left1,
+    const uint16_t *right0, const uint16_t *right1, float *output, ptrdiff_t stride, lockstep_way_t way,
+    lockstep_pending_t *pending) {
+  if (kind != lockstep_amx) {
+    lockstep_multiply(kind, parts, tiles, left0, left1, right0, right1, output, stride, way == lockstep_add);
+    return;
+  }
+  lockstep_pending_t own = {pending->other, pending->block, output, stride, way};
+  amx_dispatch_block(parts, tiles, left0, left1, right0, right1, &own, pending);
+  *pending = own;
+}
+
+void lockstep_finish_block(lockstep_pending_t *pending) {
+  if (!pending->output) return;
+  amx_finish(pending);
+  pending->output = 0;
+  // Writes past the caches have no order of their own, and other ranks may read them.
+  if (pending->way == lockstep_past_caches) _mm_sfence();
+}
+
 #else
 lockstep_tile_kind_t lockstep_tile_kind(void) { return lockstep_no_tiles; }
 void lockstep_tiles_begin(lockstep_tile_kind_t kind) {}
@@ -177,4 +265,11 @@ void lockstep_multiply(
     const uint16_t *right0, const uint16_t *right1, float *output, ptrdiff_t stride, int adds) {
   __builtin_trap();
 }
+void lockstep_multiply_block(
+    lockstep_tile_kind_t kind, int parts, int tiles, const uint16_t *left0, const uint16_t *left1,
+    const uint16_t *right0, const uint16_t *right1, float *output, ptrdiff_t stride, lockstep_way_t way,
+    lockstep_pending_t *pending) {
+  __builtin_trap();
+}
+void lockstep_finish_block(lockstep_pending_t *pending) {}
 #endif

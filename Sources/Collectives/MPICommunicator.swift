@@ -149,10 +149,11 @@ public final class MPICommunicator: Communicator {
   public func makeHostMemory(count: Int, at site: CallSite) throws(Failure) -> HostMemory? {
     try enter(Call(.hostMemory), site)
     var own: UnsafeMutableRawPointer?
+    let spareBytes = count == 0 ? 0 : hostMemoryAlignment - 1
     let made = inHandles("MPI_Win_allocate_shared") { handles -> Int32 in
       var window: MPI_Win?
       let status = MPI_Win_allocate_shared(
-        MPI_Aint(count * MemoryLayout<Float>.stride), Int32(MemoryLayout<Float>.stride), lockstep_info_null(),
+        MPI_Aint(count * MemoryLayout<Float>.stride + spareBytes), 1, lockstep_info_null(),
         handles.local, &own, &window)
       if status == MPI_SUCCESS { handles.windows.append(window) }
       return status
@@ -169,9 +170,11 @@ public final class MPICommunicator: Communicator {
         MPI_Win_shared_query(handles.windows[handles.windows.count - 1], Int32(rank), &byteCount, &unit, &base)
       }
       try MPICall(name: "MPI_Win_shared_query", rank: self.rank, host: host).check(status)
-      let floats = Int(byteCount) / MemoryLayout<Float>.stride
+      // MPI aligns memory as it likes; its place in a page is the same in every process that maps it.
+      let start = byteCount == 0 ? base : base?.alignedUp(toMultipleOf: hostMemoryAlignment)
+      let floats = max(0, Int(byteCount) - hostMemoryAlignment + 1) / MemoryLayout<Float>.stride
       parts.append(
-        UnsafeMutableBufferPointer(start: base?.bindMemory(to: Float.self, capacity: floats), count: floats))
+        UnsafeMutableBufferPointer(start: start?.bindMemory(to: Float.self, capacity: floats), count: floats))
     }
     return HostMemory(parts)
   }

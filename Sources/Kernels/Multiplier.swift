@@ -17,8 +17,8 @@ public enum ProductPrecision: String, Sendable, CaseIterable {
 /// Multiplies the matrices of a model's linear layers: by the CPU's bf16 units where they are the faster way to
 /// `precision`, else by BLAS. The threads share out each product; the sums are the same for any number of them.
 public final class Multiplier {
-  /// What a product is for.
-  public enum Pass: Sendable { case forward, backward }
+  /// What a product is for. Gradients of weights are read after the whole backward only.
+  public enum Purpose: Sendable { case forward, inputGradient, weightGradient }
 
   /// Whether a product has many lines or a few, of which most of its time in tiles would be packing.
   public enum Lines: Sendable { case many, few }
@@ -66,11 +66,11 @@ public final class Multiplier {
 
   /// C = A · B, or C += A · B, as `matrixProduct`.
   public func product(
-    _ pass: Pass, of lines: Lines, rows: Int, columns: Int, depth: Int, _ a: MatrixOperand, _ b: MatrixOperand,
+    _ purpose: Purpose, of lines: Lines, rows: Int, columns: Int, depth: Int, _ a: MatrixOperand, _ b: MatrixOperand,
     into output: UnsafeMutablePointer<Float>, outputStride: Int, _ mode: OutputMode = .overwrite
   ) {
     let usesTiles = !tiles.isEmpty && lines == .many
-    let parts = pass == .forward ? parts.forward : parts.backward
+    let parts = purpose == .forward ? parts.forward : parts.backward
     func part(_ thread: Int, _ rowPart: Range<Int>, _ columnPart: Range<Int>) {
       let left = a.fromRow(rowPart.lowerBound)
       let right = b.fromColumn(columnPart.lowerBound)
@@ -78,7 +78,7 @@ public final class Multiplier {
       if usesTiles {
         tiles[thread].multiply(
           parts: parts, rows: rowPart.count, columns: columnPart.count, depth: depth, left, right, into: place,
-          outputStride: outputStride, mode)
+          outputStride: outputStride, mode, isReadLate: purpose == .weightGradient)
       } else {
         matrixProduct(
           rows: rowPart.count, columns: columnPart.count, depth: depth, left, right, into: place,

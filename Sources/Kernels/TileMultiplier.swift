@@ -36,47 +36,63 @@ public final class TileMultiplier {
   private let left = PackedBlock()
   private let right = PackedBlock()
   private let edge: UnsafeMutablePointer<Float>  // [32, 32]
+  private var pending: lockstep_pending_t
 
   /// - Parameter unit: one that this CPU has.
   public init(_ unit: Unit) {
     self.unit = unit
     kind = unit.kind
     edge = allocateFloats(32 * 32)
+    pending = lockstep_pending_t(
+      block: allocateFloats(32 * 32), other: allocateFloats(32 * 32), output: nil, stride: 0, way: lockstep_overwrite)
   }
 
-  deinit { free(edge) }
+  deinit {
+    free(edge)
+    free(pending.block)
+    free(pending.other)
+  }
 
   /// C = A · B or C += A · B, as `matrixProduct`.
   ///
-  /// - Parameter parts: into how many each factor is cut, 1 to 3.
+  /// - Parameters:
+  ///   - parts: into how many each factor is cut, 1 to 3.
+  ///   - isReadLate: whether the output leaves the caches before it is read, so that it may go past them. No bit changes.
   public func multiply(
     parts: Int, rows: Int, columns: Int, depth: Int, _ a: MatrixOperand, _ b: MatrixOperand,
-    into output: UnsafeMutablePointer<Float>, outputStride: Int, _ mode: OutputMode
+    into output: UnsafeMutablePointer<Float>, outputStride: Int, _ mode: OutputMode, isReadLate: Bool = false
   ) {
     lockstep_tiles_begin(kind)
     defer { lockstep_tiles_end(kind) }
-    let rowBlock = min(rows, Self.rowBlock)
-    // As few and as even blocks of depth as fit.
-    let most = max(32, Self.blockCount / (parts * (rowBlock + 15) / 16 * 16))
-    let depthBlocks = (depth + most - 1) / most
-    let depthBlock = ((depth + depthBlocks - 1) / depthBlocks + 31) / 32 * 32
+    // As few and as even blocks as fit: of depth, for as many rows as there are; of rows, where they are many.
+    let most = max(32, Self.blockCount / (parts * (min(rows, Self.rowBlock) + 15) / 16 * 16))
+    let depthBlock = evenBlock(of: depth, atMost: most, multipleOf: 32)
+    let rowBlock = evenBlock(
+      of: rows, atMost: max(Self.rowBlock, Self.blockCount / (parts * depthBlock)), multipleOf: 32)
+    let columnBlock = b.isTransposed ? Self.columnBlock : Self.stridedColumnBlock
     // With one block of rows, a strip of columns is used up at once; with several, all strips are kept for the next.
-    let keepsStrips = rows > Self.rowBlock
+    let keepsStrips = rows > rowBlock
+    let goesPastCaches =
+      isReadLate && mode == .overwrite && depthBlock >= depth && outputStride % 16 == 0
+      && UInt(bitPattern: output) % 64 == 0
+    defer { lockstep_finish_block(&pending) }
     for firstDepth in stride(from: 0, to: depth, by: depthBlock) {
       let slice = firstDepth..<min(firstDepth + depthBlock, depth)
-      right.begin(lines: keepsStrips ? columns : min(columns, Self.columnBlock), depth: slice.count, parts: parts)
-      for firstRow in stride(from: 0, to: rows, by: Self.rowBlock) {
-        let rowRange = firstRow..<min(firstRow + Self.rowBlock, rows)
+      right.begin(lines: keepsStrips ? columns : min(columns, columnBlock), depth: slice.count, parts: parts)
+      for firstRow in stride(from: 0, to: rows, by: rowBlock) {
+        let rowRange = firstRow..<min(firstRow + rowBlock, rows)
         left.begin(lines: rowRange.count, depth: slice.count, parts: parts)
         left.pack(a, lines: rowRange, depth: slice, parts: parts, isRight: false)
-        for firstColumn in stride(from: 0, to: columns, by: Self.columnBlock) {
-          let columnRange = firstColumn..<min(firstColumn + Self.columnBlock, columns)
+        for firstColumn in stride(from: 0, to: columns, by: columnBlock) {
+          let columnRange = firstColumn..<min(firstColumn + columnBlock, columns)
           let place = keepsStrips ? firstColumn : 0
           if firstRow == 0 {
             right.pack(b.transposed, lines: columnRange, depth: slice, parts: parts, isRight: true, at: place)
           }
           multiplyBlock(
-            parts, rowRange, columnRange, rightPlace: place, output, outputStride, adds: mode == .add || firstDepth > 0)
+            parts, rowRange, columnRange, rightPlace: place, output, outputStride,
+            mode == .add || firstDepth > 0
+              ? lockstep_add : goesPastCaches ? lockstep_past_caches : lockstep_overwrite)
         }
       }
     }
@@ -84,7 +100,7 @@ public final class TileMultiplier {
 
   private func multiplyBlock(
     _ parts: Int, _ rows: Range<Int>, _ columns: Range<Int>, rightPlace: Int, _ output: UnsafeMutablePointer<Float>,
-    _ outputStride: Int, adds: Bool
+    _ outputStride: Int, _ way: lockstep_way_t
   ) {
     for column in stride(from: columns.lowerBound, to: columns.upperBound, by: 32) {
       let width = min(32, columns.upperBound - column)
@@ -95,10 +111,11 @@ public final class TileMultiplier {
         let left0 = left.panel(row - rows.lowerBound)
         let left1 = height > 16 ? left0 + left.panelCount : nil
         let place = output + row * outputStride + column
-        if height % 16 == 0 && width % 16 == 0 {
-          lockstep_multiply(
-            kind, Int32(parts), Int32(left.tiles), left0, left1, right0, right1, place, outputStride, adds ? 1 : 0)
+        if height == 32, width == 32, let left1, let right1 {
+          lockstep_multiply_block(
+            kind, Int32(parts), Int32(left.tiles), left0, left1, right0, right1, place, outputStride, way, &pending)
         } else {
+          let adds = way == lockstep_add
           // Through memory that has room for whole tiles.
           if adds { for y in 0..<height { (edge + y * 32).update(from: place + y * outputStride, count: width) } }
           lockstep_multiply(
@@ -109,12 +126,20 @@ public final class TileMultiplier {
     }
   }
 
-  // Sizes for a second cache of 2 MB: a block of the left factor takes up to 1.25 MB of it. Measured: others within a
+  // Sizes for a second cache of 2 MB: a block of the left factor takes up to 1.4 MB of it. Measured: others within a
   // factor of 2 are as fast.
   private static let rowBlock = 512
   private static let columnBlock = 64
+  /// Where columns are contiguous in memory: longer runs, which the processor fetches ahead by itself.
+  private static let stridedColumnBlock = 128
   /// bf16 numbers in a block of the left factor.
-  private static let blockCount = 640 << 10
+  private static let blockCount = 700 << 10
+}
+
+/// The size of blocks that cut `count` into as few as `most` allows, all nearly alike.
+private func evenBlock(of count: Int, atMost most: Int, multipleOf unit: Int) -> Int {
+  let blocks = (count + most - 1) / most
+  return ((count + blocks - 1) / blocks + unit - 1) / unit * unit
 }
 
 /// A block of a factor, cut into parts and laid out in panels of 16 lines.

@@ -74,7 +74,7 @@ public final class Timeline {
     append(Name.part(part), layer: 0, start)
   }
 
-  func finished(_ part: ModelPart, _ pass: Multiplier.Pass) {
+  func finished(_ part: ModelPart, _ pass: ModelPass) {
     let start = last
     last = LapClock.now() - origin
     let isForward = pass == .forward

@@ -40,4 +40,30 @@ void lockstep_multiply(
     const uint16_t *_Nonnull right0, const uint16_t *_Nullable right1, float *_Nonnull output, ptrdiff_t outputStride,
     int adds);
 
+/// How a block comes to its output.
+typedef enum {
+  lockstep_overwrite,
+  lockstep_add,
+  /// Overwritten past the caches, for an output that nobody reads soon: its old contents need not be fetched. It begins at a
+  /// cache line's start, and so do its rows.
+  lockstep_past_caches,
+} lockstep_way_t;
+
+/// A block of 32 × 32 that is computed, but not written yet.
+typedef struct {
+  float *_Nonnull block;  // [32, 32] tile after tile, at a cache line's start
+  float *_Nonnull other;  // of the same size, for the next block
+  float *_Nullable output;  // null: nothing waits
+  ptrdiff_t stride;
+  lockstep_way_t way;
+} lockstep_pending_t;
+
+/// As `lockstep_multiply` of two left and two right panels, but each call writes what the one before it computed, and
+/// `lockstep_finish_block` what the last one did: memory is slow, and has the time of a whole block.
+void lockstep_multiply_block(
+    lockstep_tile_kind_t kind, int parts, int tiles, const uint16_t *_Nonnull left0, const uint16_t *_Nonnull left1,
+    const uint16_t *_Nonnull right0, const uint16_t *_Nonnull right1, float *_Nonnull output, ptrdiff_t stride,
+    lockstep_way_t way, lockstep_pending_t *_Nonnull pending);
+void lockstep_finish_block(lockstep_pending_t *_Nonnull pending);
+
 #endif

@@ -36,7 +36,7 @@ enum ProductMethod: Sendable {
 /// One product of a layer and how its factors lie.
 struct LayerProduct: Sendable {
   var name: String
-  var pass = Multiplier.Pass.backward
+  var purpose: Multiplier.Purpose
   var rows: Int
   var columns: Int
   var depth: Int
@@ -57,14 +57,16 @@ struct LayerProducts: Sendable {
     all = layers.flatMap { name, inputs, outputs in
       [
         LayerProduct(
-          name: "\(name): forward", pass: .forward, rows: tokens, columns: outputs, depth: inputs,
+          name: "\(name): forward", purpose: .forward, rows: tokens, columns: outputs, depth: inputs,
           isLeftTransposed: false,
           isRightTransposed: true),
         LayerProduct(
-          name: "\(name): input gradient", rows: tokens, columns: inputs, depth: outputs, isLeftTransposed: false,
+          name: "\(name): input gradient", purpose: .inputGradient, rows: tokens, columns: inputs, depth: outputs,
+          isLeftTransposed: false,
           isRightTransposed: false),
         LayerProduct(
-          name: "\(name): weight gradient", rows: outputs, columns: inputs, depth: tokens, isLeftTransposed: true,
+          name: "\(name): weight gradient", purpose: .weightGradient, rows: outputs, columns: inputs, depth: tokens,
+          isLeftTransposed: true,
           isRightTransposed: false),
       ]
     }
@@ -120,7 +122,7 @@ final class ProductBench {
       let rightOperand = product.isRightTransposed ? right.transposed : right
       if let multiplier {
         multiplier.product(
-          product.pass, of: .many, rows: product.rows, columns: product.columns, depth: product.depth, leftOperand,
+          product.purpose, of: .many, rows: product.rows, columns: product.columns, depth: product.depth, leftOperand,
           rightOperand,
           into: c, outputStride: product.columns)
       } else if case .tiles(let parts) = method, let tiles {
