@@ -4,8 +4,8 @@ import Glibc
 public enum ProductPrecision: String, Sendable, CaseIterable {
   /// As fp32 everywhere.
   case highest
-  /// As fp32 in forward; gradients from 16 of the 24 bits of each factor, added up in fp32: within 4e-5 of a tensor's
-  /// largest gradient on bert-base.
+  /// As fp32 in training's forward; gradients, and evaluation, from 16 of the 24 bits of each factor, added up in fp32:
+  /// within 4e-5 of a tensor's largest gradient on bert-base, and 2e-5 of the largest logit.
   case high
   /// Factors rounded to bf16 (8 bits), added up in fp32: mixed precision.
   case bf16
@@ -36,10 +36,11 @@ public final class Multiplier {
 
   /// - Parameters:
   ///   - precision: one that `isAvailable`.
+  ///   - isForEvaluation: whether nothing but counts and a mean loss comes of its forward products.
   ///   - threads: BLAS must use one thread, for it is called from all of them.
   ///   - leavesToBLAS: whether BLAS computes all fp32 products.
   public init(
-    _ precision: ProductPrecision, threads: ThreadPool = ThreadPool(count: 1),
+    _ precision: ProductPrecision, isForEvaluation: Bool = false, threads: ThreadPool = ThreadPool(count: 1),
     leavesToBLAS: Bool = Multiplier.isToldToUseBLAS
   ) {
     precondition(precision.isAvailable, "bf16 on a CPU without units for it")
@@ -48,7 +49,7 @@ public final class Multiplier {
     parts =
       switch precision {
       case .highest: (3, 3)
-      case .high: (3, 2)
+      case .high: (isForEvaluation ? 2 : 3, 2)
       case .bf16: (1, 1)
       }
     let unit = TileMultiplier.Unit.ofThisCPU

@@ -35,20 +35,18 @@ public final class TileMultiplier {
   private let kind: lockstep_tile_kind_t
   private let left = PackedBlock()
   private let right = PackedBlock()
-  private let edge: UnsafeMutablePointer<Float>  // [32, 32]
   private var pending: lockstep_pending_t
 
   /// - Parameter unit: one that this CPU has.
   public init(_ unit: Unit) {
     self.unit = unit
     kind = unit.kind
-    edge = allocateFloats(32 * 32)
     pending = lockstep_pending_t(
-      block: allocateFloats(32 * 32), other: allocateFloats(32 * 32), output: nil, stride: 0, way: lockstep_overwrite)
+      block: allocateFloats(32 * 32), other: allocateFloats(32 * 32), output: nil, stride: 0, height: 0, width: 0,
+      way: lockstep_overwrite)
   }
 
   deinit {
-    free(edge)
     free(pending.block)
     free(pending.other)
   }
@@ -68,14 +66,14 @@ public final class TileMultiplier {
     let most = max(32, Self.blockCount / (parts * (min(rows, Self.rowBlock) + 15) / 16 * 16))
     let depthBlock = evenBlock(of: depth, atMost: most, multipleOf: 32)
     let rowBlock = evenBlock(
-      of: rows, atMost: max(Self.rowBlock, Self.blockCount / (parts * depthBlock)), multipleOf: 32)
+      of: rows, atMost: max(Self.rowBlock, Self.wholeDepthBlockCount / (parts * depthBlock)), multipleOf: 32)
     let columnBlock = b.isTransposed ? Self.columnBlock : Self.stridedColumnBlock
     // With one block of rows, a strip of columns is used up at once; with several, all strips are kept for the next.
     let keepsStrips = rows > rowBlock
     let goesPastCaches =
       isReadLate && mode == .overwrite && depthBlock >= depth && outputStride % 16 == 0
       && UInt(bitPattern: output) % 64 == 0
-    defer { lockstep_finish_block(&pending) }
+    defer { lockstep_finish(&pending) }
     for firstDepth in stride(from: 0, to: depth, by: depthBlock) {
       let slice = firstDepth..<min(firstDepth + depthBlock, depth)
       right.begin(lines: keepsStrips ? columns : min(columns, columnBlock), depth: slice.count, parts: parts)
@@ -103,37 +101,27 @@ public final class TileMultiplier {
     _ outputStride: Int, _ way: lockstep_way_t
   ) {
     for column in stride(from: columns.lowerBound, to: columns.upperBound, by: 32) {
-      let width = min(32, columns.upperBound - column)
       let right0 = right.panel(rightPlace + column - columns.lowerBound)
-      let right1 = width > 16 ? right0 + right.panelCount : nil
       for row in stride(from: rows.lowerBound, to: rows.upperBound, by: 32) {
-        let height = min(32, rows.upperBound - row)
         let left0 = left.panel(row - rows.lowerBound)
-        let left1 = height > 16 ? left0 + left.panelCount : nil
-        let place = output + row * outputStride + column
-        if height == 32, width == 32, let left1, let right1 {
-          lockstep_multiply_block(
-            kind, Int32(parts), Int32(left.tiles), left0, left1, right0, right1, place, outputStride, way, &pending)
-        } else {
-          let adds = way == lockstep_add
-          // Through memory that has room for whole tiles.
-          if adds { for y in 0..<height { (edge + y * 32).update(from: place + y * outputStride, count: width) } }
-          lockstep_multiply(
-            kind, Int32(parts), Int32(left.tiles), left0, left1, right0, right1, edge, 32, adds ? 1 : 0)
-          for y in 0..<height { (place + y * outputStride).update(from: edge + y * 32, count: width) }
-        }
+        lockstep_multiply(
+          kind, Int32(parts), Int32(left.tiles), left0, left0 + left.panelCount, right0, right0 + right.panelCount,
+          output + row * outputStride + column, outputStride, Int32(min(32, rows.upperBound - row)),
+          Int32(min(32, columns.upperBound - column)), way, &pending)
       }
     }
   }
 
-  // Sizes for a second cache of 2 MB: a block of the left factor takes up to 1.4 MB of it. Measured: others within a
-  // factor of 2 are as fast.
+  // Sizes for a second cache of 2 MB: a block of the left factor takes up to 1.4 MB of it. Measured: half
+  // of it is as fast, twice as much is not.
   private static let rowBlock = 512
   private static let columnBlock = 64
   /// Where columns are contiguous in memory: longer runs, which the processor fetches ahead by itself.
   private static let stridedColumnBlock = 128
   /// bf16 numbers in a block of the left factor.
-  private static let blockCount = 700 << 10
+  private static let blockCount = 640 << 10
+  /// The same where its rows are many and its depth is whole: bert-base's 768 rows by a batch's tokens.
+  private static let wholeDepthBlockCount = 700 << 10
 }
 
 /// The size of blocks that cut `count` into as few as `most` allows, all nearly alike.
@@ -153,7 +141,7 @@ private final class PackedBlock {
 
   deinit { free(memory) }
 
-  /// The panel that holds the block's line `line`, a multiple of 16.
+  /// The panel that holds the block's line `line`, a multiple of 16; there is one after it, though it may hold nothing.
   func panel(_ line: Int) -> UnsafeMutablePointer<UInt16> { memory + line / 16 * panelCount }
 
   /// Begins a block of up to `lines` lines; what it held is lost.

@@ -173,7 +173,8 @@ public final class Accelerator {
   /// Logits, predictions and losses of a data set, every row exactly once, counted over all ranks.
   ///
   /// - Parameters:
-  ///   - batchSize: rows of a batch of one rank.
+  ///   - batchSize: rows of a batch of one rank. Where rows are short, more of them share a batch: as many as have no
+  ///     more tokens than `batchSize` of the longest.
   public func evaluate(_ dataset: TokenizedDataset, batchSize: Int) throws(Failure) -> ClassificationCounts {
     var clock = LapClock()
     defer {
@@ -187,7 +188,7 @@ public final class Accelerator {
     let evaluator = evaluationNetwork(for: dataset, batchSize: batchSize)
     var start = rows.lowerBound
     while start < rows.upperBound {
-      let end = min(start + batchSize, rows.upperBound)
+      let end = evaluator.limits.end(ofBatchFrom: start, in: dataset, before: rows.upperBound)
       batch.fill(from: dataset, rows: Array(start..<end))
       batch.withPackedInput { input in
         evaluator.forward(input, parameters: model.parameters.pointer)
@@ -201,10 +202,10 @@ public final class Accelerator {
 
   private func evaluationNetwork(for dataset: TokenizedDataset, batchSize: Int) -> BertClassifier {
     let limits = BatchLimits(
-      tokens: dataset.mostTokens(inRows: batchSize), sequences: batchSize, length: dataset.longestRow)
+      tokens: dataset.mostTokens(inRows: batchSize), sequences: 4 * batchSize, length: dataset.longestRow)
     if let known = evaluationNetwork, known.limits.holds(limits) { return known }
-    let made = BertClassifier(
-      model.configuration, limits: limits, keepsForBackward: false, multiplier: network.multiplier)
+    let multiplier = Multiplier(precision, isForEvaluation: true, threads: network.multiplier.threads)
+    let made = BertClassifier(model.configuration, limits: limits, keepsForBackward: false, multiplier: multiplier)
     evaluationNetwork = made
     return made
   }
@@ -232,6 +233,16 @@ private func slice(of count: Int, _ communicator: any Communicator) -> Range<Int
   let start = blocks * communicator.rank / communicator.size * 1024
   let end = blocks * (communicator.rank + 1) / communicator.size * 1024
   return min(start, count)..<min(end, count)
+}
+
+extension BatchLimits {
+  /// The end of the longest batch from row `start` on that keeps to these limits, before `last` at the latest.
+  func end(ofBatchFrom start: Int, in dataset: TokenizedDataset, before last: Int) -> Int {
+    var end = start
+    while end < last, end - start < sequences, dataset.offsets[end + 1] - dataset.offsets[start] <= tokens { end += 1 }
+    precondition(end > start || start == last, "row \(start) has more tokens than a batch holds")
+    return end
+  }
 }
 
 extension Batch {

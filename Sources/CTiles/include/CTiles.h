@@ -32,14 +32,6 @@ void lockstep_pack_strided(
 void lockstep_tiles_begin(lockstep_tile_kind_t kind);
 void lockstep_tiles_end(lockstep_tile_kind_t kind);
 
-/// The product of one or two left panels and one or two right ones, [16 or 32, 16 or 32], into `output`, overwritten or added to.
-/// A panel that is not there is null. Parts are multiplied such that what is left out is below fp32's own rounding (3 parts) or
-/// below 2^-16 of a product (2).
-void lockstep_multiply(
-    lockstep_tile_kind_t kind, int parts, int tiles, const uint16_t *_Nonnull left0, const uint16_t *_Nullable left1,
-    const uint16_t *_Nonnull right0, const uint16_t *_Nullable right1, float *_Nonnull output, ptrdiff_t outputStride,
-    int adds);
-
 /// How a block comes to its output.
 typedef enum {
   lockstep_overwrite,
@@ -49,21 +41,27 @@ typedef enum {
   lockstep_past_caches,
 } lockstep_way_t;
 
-/// A block of 32 × 32 that is computed, but not written yet.
+/// A block of up to 32 × 32 that is computed, but not written yet.
 typedef struct {
-  float *_Nonnull block;  // [32, 32] tile after tile, at a cache line's start
+  float *_Nonnull block;  // four tiles of [16, 16], at a cache line's start
   float *_Nonnull other;  // of the same size, for the next block
   float *_Nullable output;  // null: nothing waits
   ptrdiff_t stride;
+  int height, width;
   lockstep_way_t way;
 } lockstep_pending_t;
 
-/// As `lockstep_multiply` of two left and two right panels, but each call writes what the one before it computed, and
-/// `lockstep_finish_block` what the last one did: memory is slow, and has the time of a whole block.
-void lockstep_multiply_block(
+/// The product of two left panels and two right ones, into `output`: `height` and `width` of 32 are written. Parts are
+/// multiplied such that what is left out is below fp32's own rounding (3 parts) or below 2^-16 of a product (2).
+///
+/// Each call may leave its block for the next one to write, and the last for `lockstep_finish`: memory is slow, and so has
+/// the time of a whole block.
+void lockstep_multiply(
     lockstep_tile_kind_t kind, int parts, int tiles, const uint16_t *_Nonnull left0, const uint16_t *_Nonnull left1,
-    const uint16_t *_Nonnull right0, const uint16_t *_Nonnull right1, float *_Nonnull output, ptrdiff_t stride,
-    lockstep_way_t way, lockstep_pending_t *_Nonnull pending);
-void lockstep_finish_block(lockstep_pending_t *_Nonnull pending);
+    const uint16_t *_Nonnull right0, const uint16_t *_Nonnull right1, float *_Nonnull output, ptrdiff_t stride, int height,
+    int width, lockstep_way_t way, lockstep_pending_t *_Nonnull pending);
+
+/// Writes what waits; after it other threads and processes may read all outputs.
+void lockstep_finish(lockstep_pending_t *_Nonnull pending);
 
 #endif
