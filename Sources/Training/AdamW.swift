@@ -84,15 +84,13 @@ public final class AdamW {
         let blocks = (run.range.count + blockCount - 1) / blockCount
         var blockSquares = [Double](repeating: 0, count: blocks)
         blockSquares.withUnsafeMutableBufferPointer { blockSquares in
-          threads.forEachPart(of: blocks) { _, part in
-            for block in part {
-              let start = run.range.lowerBound + block * blockCount
-              let end = min(start + blockCount, run.range.upperBound)
-              blockSquares[block] = update.apply(
-                start..<end, parameters: parameters, gradients: gradients,
-                firstMoments: firstMoments.pointer + (start - slice.lowerBound),
-                secondMoments: secondMoments.pointer + (start - slice.lowerBound))
-            }
+          threads.forEachItem(of: blocks) { _, block in
+            let start = run.range.lowerBound + block * blockCount
+            let end = min(start + blockCount, run.range.upperBound)
+            blockSquares[block] = update.apply(
+              start..<end, parameters: parameters, gradients: gradients,
+              firstMoments: firstMoments.pointer + (start - slice.lowerBound),
+              secondMoments: secondMoments.pointer + (start - slice.lowerBound))
           }
         }
         squares += blockSquares.reduce(0, +)
