@@ -147,7 +147,7 @@ public final class MPICommunicator: Communicator {
 
   public func makeHostMemory(count: Int, at site: CallSite) throws(Failure) -> HostMemory? {
     try enter(Call(.hostMemory), site)
-    let own = sharedFiles.withLock { $0.make(floats: count) }
+    let own = sharedFiles.withLock { $0.make(floats: count, localRank: localRank) }
     var offer = own?.offer ?? SharedFiles.Offer()
     defer { if offer.descriptor >= 0 { close(offer.descriptor) } }
     var offers = [SharedFiles.Offer](repeating: offer, count: localSize)
