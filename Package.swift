@@ -67,7 +67,7 @@ let package = Package(
     .target(name: "Safetensors", dependencies: ["FileSystem"]),
     // What a rank and the launcher's process beside it share.
     .target(name: "RankRecord", dependencies: ["CProcess"]),
-    .target(name: "Collectives", dependencies: ["CMPI", "RankRecord", "FileSystem"]),
+    .target(name: "Collectives", dependencies: ["CMPI", "CProcess", "RankRecord", "FileSystem"]),
     .target(
       name: "Training",
       dependencies: [

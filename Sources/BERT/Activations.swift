@@ -9,12 +9,12 @@ final class Activations {
   /// What one layer leaves for backward.
   struct Layer {
     var queryKeyValue: UnsafeMutablePointer<Float>  // [tokens, 3H]; as AttentionView says
-    var probabilities: UnsafeMutablePointer<Float>  // [heads, queries, length] for each sequence
+    var probabilities: UnsafeMutablePointer<Float>  // [heads, queries, padded length] for each sequence
     var context: UnsafeMutablePointer<Float>  // [tokens, H]
     var attentionNormalized: UnsafeMutablePointer<Float>  // [tokens, H]
     var attentionDeviation: UnsafeMutablePointer<Float>  // [tokens]
     var attentionOutput: UnsafeMutablePointer<Float>  // [tokens, H]
-    var beforeGELU: UnsafeMutablePointer<Float>  // [tokens, I]
+    var slopesGELU: UnsafeMutablePointer<Float>  // [tokens, I]: first what goes into GELU
     var afterGELU: UnsafeMutablePointer<Float>  // [tokens, I]
     var outputNormalized: UnsafeMutablePointer<Float>  // [tokens, H]
     var outputDeviation: UnsafeMutablePointer<Float>  // [tokens]
@@ -22,16 +22,24 @@ final class Activations {
 
   /// What one thread needs for one head.
   struct AttentionScratch {
-    var scales: UnsafeMutablePointer<Float>  // [length, length] + 3
-    var weights: UnsafeMutablePointer<Float>  // [length, length]
-    var gradient: UnsafeMutablePointer<Float>  // [length, length]
+    var transposed: UnsafeMutablePointer<Float>  // [head size, padded length]
+    var scales: UnsafeMutablePointer<Float>  // [length, padded length] + room for dropout
+    var weights: UnsafeMutablePointer<Float>  // [length, padded length]
+    var gradient: UnsafeMutablePointer<Float>  // [length, padded length]
   }
+
+  /// Rows that one thread takes at a time, and whose sums are taken apart: the same for any number of threads.
+  static let rowBlock = 16
+
+  /// The distance between the rows of a sequence's probabilities: no row ends within a vector.
+  static func padded(_ length: Int) -> Int { (length + 15) / 16 * 16 }
 
   let limits: BatchLimits
   let keepsForBackward: Bool
 
   let positions: UnsafeMutablePointer<Int32>  // [tokens]
   let tokenRows: UnsafeMutablePointer<UInt32>  // [tokens]: the data set's row of each token
+  let squares: UnsafeMutablePointer<Int>  // [sequences]: probabilities of one head, of all sequences before
   let embeddingNormalized: UnsafeMutablePointer<Float>  // [tokens, H]
   let embeddingDeviation: UnsafeMutablePointer<Float>  // [tokens]
   /// Input of each layer: `[tokens, H]`; and the last one's output: `[sequences, H]`, first tokens only.
@@ -50,8 +58,10 @@ final class Activations {
   let intermediateGradient: UnsafeMutablePointer<Float>  // [tokens, I]
   let queryKeyValueGradient: UnsafeMutablePointer<Float>  // [tokens, 3H]
   let contextGradient: UnsafeMutablePointer<Float>  // [tokens, H]
+  /// `[max(3H, I)]` for each block of rows and each sequence: their parts of sums over all rows.
+  let blockSums: UnsafeMutablePointer<Float>
   let attention: [AttentionScratch]
-  /// `[max(H, I)] + 3`, one for each thread.
+  /// `[max(H, I)]` + room for dropout, one for each thread.
   let rowScratches: [UnsafeMutablePointer<Float>]
   var rowScratch: UnsafeMutablePointer<Float> { rowScratches[0] }
 
@@ -65,7 +75,9 @@ final class Activations {
     let hiddenSize = configuration.hiddenSize
     let tokens = limits.tokens
     let perToken = tokens * hiddenSize
-    let square = limits.length * limits.length
+    let paddedLength = Self.padded(limits.length)
+    let square = limits.length * paddedLength
+    let widest = max(3 * hiddenSize, configuration.intermediateSize)
     var floats: [UnsafeMutablePointer<Float>] = []
     var floatCount = 0
     func allocate(_ count: Int) -> UnsafeMutablePointer<Float> {
@@ -75,15 +87,16 @@ final class Activations {
     }
     func makeLayer() -> Layer {
       Layer(
-        queryKeyValue: allocate(3 * perToken), probabilities: allocate(configuration.heads * tokens * limits.length),
+        queryKeyValue: allocate(3 * perToken), probabilities: allocate(configuration.heads * tokens * paddedLength),
         context: allocate(perToken), attentionNormalized: allocate(perToken), attentionDeviation: allocate(tokens),
-        attentionOutput: allocate(perToken), beforeGELU: allocate(tokens * configuration.intermediateSize),
+        attentionOutput: allocate(perToken), slopesGELU: allocate(tokens * configuration.intermediateSize),
         afterGELU: allocate(tokens * configuration.intermediateSize), outputNormalized: allocate(perToken),
         outputDeviation: allocate(tokens))
     }
 
     positions = .allocate(capacity: tokens)
     tokenRows = .allocate(capacity: tokens)
+    squares = .allocate(capacity: limits.sequences)
     embeddingNormalized = allocate(perToken)
     embeddingDeviation = allocate(tokens)
     if keepsForBackward {
@@ -108,10 +121,16 @@ final class Activations {
     intermediateGradient = allocate(tokens * configuration.intermediateSize * backward)
     queryKeyValueGradient = allocate(3 * perToken * backward)
     contextGradient = allocate(perToken * backward)
+    let rowBlocks = (tokens + Self.rowBlock - 1) / Self.rowBlock
+    blockSums = allocate(max(rowBlocks, limits.sequences) * widest * backward)
     attention = (0..<threads).map { _ in
-      AttentionScratch(scales: allocate(square + 3), weights: allocate(square), gradient: allocate(square))
+      AttentionScratch(
+        transposed: allocate(configuration.headSize * paddedLength), scales: allocate(square + Dropout.padding),
+        weights: allocate(square), gradient: allocate(square * backward))
     }
-    rowScratches = (0..<threads).map { _ in allocate(max(hiddenSize, configuration.intermediateSize) + 3) }
+    rowScratches = (0..<threads).map { _ in
+      allocate(max(hiddenSize, configuration.intermediateSize) + Dropout.padding)
+    }
     self.floats = floats
     self.floatCount = floatCount
   }
@@ -120,5 +139,6 @@ final class Activations {
     for pointer in floats { free(pointer) }
     positions.deallocate()
     tokenRows.deallocate()
+    squares.deallocate()
   }
 }

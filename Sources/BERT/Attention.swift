@@ -36,6 +36,7 @@ extension BertClassifier {
 
   /// One head of one sequence: rows of its queries (and context), of its keys and values, and its probabilities.
   private struct HeadPlace {
+    var sequence: Int
     var queryRow: Int
     var queries: Int
     var keyRow: Int
@@ -51,67 +52,68 @@ extension BertClassifier {
     let firstOnly = needsFirstTokensOnly(layer)
     let site = DropoutSite.attention(layer: layer).number
     let heads = configuration.heads
-    multiplier.threads.forEachPart(of: input.sequences * heads) { thread, items in
-      // Of all sequences before, and of this one's heads before, the probabilities come first.
-      var offset = 0
-      var counted = 0
-      for item in items {
-        let sequence = item / heads
-        while counted < sequence {
-          let length = input.length(counted)
-          offset += heads * (firstOnly ? 1 : length) * length
-          counted += 1
-        }
-        let start = Int(input.starts[sequence])
-        let length = input.length(sequence)
-        let head = item % heads
-        let queries = firstOnly ? 1 : length
-        let row = UInt32(truncatingIfNeeded: input.rows[sequence])
-        let place = HeadPlace(
-          queryRow: firstOnly ? sequence : start, queries: queries, keyRow: start, length: length,
-          column: head * configuration.headSize, probabilities: offset + head * queries * length,
-          address: { RandomAddress(site: site, row: row, position: UInt32(head) << 16 | UInt32($0)) })
-        body(place, thread)
-      }
+    multiplier.threads.forEachItem(of: input.sequences * heads) { thread, item in
+      let (sequence, head) = item.quotientAndRemainder(dividingBy: heads)
+      let start = Int(input.starts[sequence])
+      let length = input.length(sequence)
+      let queries = firstOnly ? 1 : length
+      let row = UInt32(truncatingIfNeeded: input.rows[sequence])
+      let place = HeadPlace(
+        sequence: sequence, queryRow: firstOnly ? sequence : start, queries: queries, keyRow: start, length: length,
+        column: head * configuration.headSize,
+        probabilities: heads * memory.squares[sequence] + head * queries * Activations.padded(length),
+        address: { RandomAddress(site: site, row: row, position: UInt32(head) << 16 | UInt32($0)) })
+      body(place, thread)
     }
   }
 
-  /// Overwrites the layer's probabilities and context from its queries, keys and values.
-  func attentionForward(_ layer: Int, _ input: PackedInput, _ view: AttentionView, _ dropout: DropoutPlan?) {
+  /// Overwrites the layer's probabilities and context from its queries, keys and values, after adding their biases.
+  ///
+  /// - Parameter bias: `[3H]`.
+  func attentionForward(
+    _ layer: Int, _ input: PackedInput, _ view: AttentionView, bias: UnsafePointer<Float>, _ dropout: DropoutPlan?
+  ) {
     let kept = memory.layers[layer]
     let hidden = configuration.hiddenSize
     let size = configuration.headSize
-    let scale = 1 / Float(size).squareRoot()
     let dropout = attentionDropout(dropout)
     forEachHead(layer, input) { place, thread in
       let (queries, length) = (place.queries, place.length)
+      let stride = Activations.padded(length)
       let scratch = memory.attention[thread]
-      let query = MatrixOperand(
-        view.queries + place.queryRow * view.queryStride + place.column, rowStride: view.queryStride)
-      let key = MatrixOperand(view.keys + place.keyRow * view.keyStride + place.column, rowStride: view.keyStride)
-      let value = MatrixOperand(view.values + place.keyRow * view.keyStride + place.column, rowStride: view.keyStride)
-      let probabilities = kept.probabilities + place.probabilities  // [queries, length]
-      matrixProduct(
-        rows: queries, columns: length, depth: size, query, key.transposed, scale: scale, into: probabilities,
-        outputStride: length)
-      softmaxRows(rows: queries, columns: length, x: probabilities)
+      let query = view.queries + place.queryRow * view.queryStride + place.column
+      let key = view.keys + place.keyRow * view.keyStride + place.column
+      let value = view.values + place.keyRow * view.keyStride + place.column
+      let headBias = bias + place.column
+      addBias(rows: queries, columns: size, x: query, rowStride: view.queryStride, bias: headBias)
+      addBias(rows: length, columns: size, x: key, rowStride: view.keyStride, bias: headBias + hidden)
+      addBias(rows: length, columns: size, x: value, rowStride: view.keyStride, bias: headBias + 2 * hidden)
+
+      let probabilities = kept.probabilities + place.probabilities  // [queries, padded length]
+      transpose(
+        rows: length, columns: size, key, rowStride: view.keyStride, into: scratch.transposed, outputStride: stride)
+      smallProduct(
+        rows: queries, columns: stride, depth: size, scale: 1 / Float(size).squareRoot(), query,
+        aRowStride: view.queryStride, aDepthStride: 1, scratch.transposed, bStride: stride, into: probabilities,
+        outputStride: stride)
+      softmaxRows(rows: queries, columns: length, x: probabilities, rowStride: stride)
       var weights = UnsafePointer(probabilities)
       if let dropout {
-        dropoutScales(
-          dropout, rows: queries, columns: length, into: scratch.scales, address: place.address)
-        multiply(count: queries * length, probabilities, scratch.scales, into: scratch.weights)
+        dropoutScales(dropout, rows: queries, columns: stride, into: scratch.scales, address: place.address)
+        multiply(count: queries * stride, probabilities, scratch.scales, into: scratch.weights)
         weights = UnsafePointer(scratch.weights)
       }
-      matrixProduct(
-        rows: queries, columns: size, depth: length, MatrixOperand(weights, rowStride: length), value,
-        into: kept.context + place.queryRow * hidden + place.column, outputStride: hidden)
+      smallProduct(
+        rows: queries, columns: size, depth: length, weights, aRowStride: stride, aDepthStride: 1, value,
+        bStride: view.keyStride, into: kept.context + place.queryRow * hidden + place.column, outputStride: hidden)
     }
   }
 
-  /// Overwrites the gradients of queries, keys and values from that of the context, `[queries, H]`.
+  /// Overwrites the gradients of queries, keys and values from that of the context, `[queries, H]`, and adds those of
+  /// their biases.
   func attentionBackward(
     _ layer: Int, _ input: PackedInput, _ view: AttentionView, contextGradient: UnsafePointer<Float>,
-    into gradients: AttentionView, _ dropout: DropoutPlan?
+    into gradients: AttentionView, biasGradient: UnsafeMutablePointer<Float>, _ dropout: DropoutPlan?
   ) {
     let kept = memory.layers[layer]
     let hidden = configuration.hiddenSize
@@ -120,38 +122,47 @@ extension BertClassifier {
     let dropout = attentionDropout(dropout)
     forEachHead(layer, input) { place, thread in
       let (queries, length) = (place.queries, place.length)
+      let stride = Activations.padded(length)
       let scratch = memory.attention[thread]
       let queryPlace = place.queryRow * view.queryStride + place.column
       let keyPlace = place.keyRow * view.keyStride + place.column
-      let output = MatrixOperand(contextGradient + place.queryRow * hidden + place.column, rowStride: hidden)
-      let probabilities = kept.probabilities + place.probabilities  // [queries, length]
-      let gradient = scratch.gradient  // [queries, length]
+      let output = contextGradient + place.queryRow * hidden + place.column  // [queries, size]
+      let probabilities = kept.probabilities + place.probabilities  // [queries, padded length]
+      let gradient = scratch.gradient  // [queries, padded length]
 
-      matrixProduct(
-        rows: queries, columns: length, depth: size, output,
-        MatrixOperand(view.values + keyPlace, rowStride: view.keyStride).transposed, into: gradient,
-        outputStride: length)
+      transpose(
+        rows: length, columns: size, view.values + keyPlace, rowStride: view.keyStride, into: scratch.transposed,
+        outputStride: stride)
+      smallProduct(
+        rows: queries, columns: stride, depth: size, output, aRowStride: hidden, aDepthStride: 1, scratch.transposed,
+        bStride: stride, into: gradient, outputStride: stride)
       var weights = UnsafePointer(probabilities)
       if let dropout {
-        dropoutScales(
-          dropout, rows: queries, columns: length, into: scratch.scales, address: place.address)
-        multiply(count: queries * length, probabilities, scratch.scales, into: scratch.weights)
-        multiply(count: queries * length, gradient, scratch.scales, into: gradient)
+        dropoutScales(dropout, rows: queries, columns: stride, into: scratch.scales, address: place.address)
+        multiply(count: queries * stride, probabilities, scratch.scales, into: scratch.weights)
+        multiply(count: queries * stride, gradient, scratch.scales, into: gradient)
         weights = UnsafePointer(scratch.weights)
       }
-      matrixProduct(
-        rows: length, columns: size, depth: queries, MatrixOperand(weights, rowStride: length).transposed, output,
-        into: gradients.values + keyPlace, outputStride: gradients.keyStride)
-      softmaxBackward(rows: queries, columns: length, probabilities: probabilities, gradient: gradient)
-      let scores = MatrixOperand(gradient, rowStride: length)
-      matrixProduct(
-        rows: queries, columns: size, depth: length, scores,
-        MatrixOperand(view.keys + keyPlace, rowStride: view.keyStride), scale: scale,
-        into: gradients.queries + queryPlace, outputStride: gradients.queryStride)
-      matrixProduct(
-        rows: length, columns: size, depth: queries, scores.transposed,
-        MatrixOperand(view.queries + queryPlace, rowStride: view.queryStride), scale: scale,
-        into: gradients.keys + keyPlace, outputStride: gradients.keyStride)
+      let values = gradients.values + keyPlace
+      smallProduct(
+        rows: length, columns: size, depth: queries, weights, aRowStride: 1, aDepthStride: stride, output,
+        bStride: hidden, into: values, outputStride: gradients.keyStride)
+      softmaxBackward(rows: queries, columns: stride, probabilities: probabilities, gradient: gradient)
+      let query = gradients.queries + queryPlace
+      smallProduct(
+        rows: queries, columns: size, depth: length, scale: scale, gradient, aRowStride: stride, aDepthStride: 1,
+        view.keys + keyPlace, bStride: view.keyStride, into: query, outputStride: gradients.queryStride)
+      let key = gradients.keys + keyPlace
+      smallProduct(
+        rows: length, columns: size, depth: queries, scale: scale, gradient, aRowStride: 1, aDepthStride: stride,
+        view.queries + queryPlace, bStride: view.queryStride, into: key, outputStride: gradients.keyStride)
+
+      let sums = memory.blockSums + place.sequence * 3 * hidden + place.column
+      columnSums(rows: queries, columns: size, query, rowStride: gradients.queryStride, into: sums, .overwrite)
+      columnSums(rows: length, columns: size, key, rowStride: gradients.keyStride, into: sums + hidden, .overwrite)
+      columnSums(
+        rows: length, columns: size, values, rowStride: gradients.keyStride, into: sums + 2 * hidden, .overwrite)
     }
+    addUp(input.sequences, width: 3 * hidden, columns: 3 * hidden, (biasGradient, nil, nil))
   }
 }

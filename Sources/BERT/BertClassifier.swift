@@ -85,10 +85,13 @@ public final class BertClassifier {
       input.tokens <= limits.tokens && input.sequences <= limits.sequences,
       "a batch of \(input.tokens) tokens in \(input.sequences) sequences, limits are \(limits)")
     current = (input, dropout)
+    var square = 0
     for sequence in 0..<input.sequences {
       let start = Int(input.starts[sequence])
       let end = Int(input.starts[sequence + 1])
       precondition(end - start <= limits.length, "a sequence of \(end - start) tokens, limits are \(limits)")
+      memory.squares[sequence] = square
+      square += (end - start) * Activations.padded(end - start)
       for token in start..<end {
         memory.positions[token] = Int32(token - start)
         memory.tokenRows[token] = UInt32(truncatingIfNeeded: input.rows[sequence])

@@ -25,7 +25,7 @@ extension BertClassifier {
     let view = AttentionView(
       kept.queryKeyValue, tokens: input.tokens, hidden: hidden, firstTokensOnly: firstOnly)
     projectQueryKeyValue(index, input, view, parameters)
-    attentionForward(index, input, view, dropout)
+    attentionForward(index, input, view, bias: parameters + slots.queryKeyValue.bias, dropout)
 
     project(
       lines, kept.context, parameters + slots.attentionOutput.weight, inputs: hidden, outputs: hidden,
@@ -38,12 +38,13 @@ extension BertClassifier {
 
     project(
       lines, kept.attentionOutput, parameters + slots.intermediate.weight, inputs: hidden, outputs: intermediate,
-      into: kept.beforeGELU)
-    multiplier.threads.forEachPart(of: rows) { _, part in
+      into: kept.slopesGELU)
+    multiplier.threads.forEachBlock(of: rows, blockCount: Activations.rowBlock) { _, part in
       let offset = part.lowerBound * intermediate
       biasGELU(
-        rows: part.count, columns: intermediate, x: kept.beforeGELU + offset,
-        bias: parameters + slots.intermediate.bias, into: kept.afterGELU + offset)
+        rows: part.count, columns: intermediate, x: kept.slopesGELU + offset,
+        bias: parameters + slots.intermediate.bias, into: kept.afterGELU + offset,
+        keepsSlopes: memory.keepsForBackward)
     }
     project(
       lines, kept.afterGELU, parameters + slots.output.weight, inputs: intermediate, outputs: hidden,
@@ -72,22 +73,23 @@ extension BertClassifier {
     let wide = memory.intermediateGradient  // [rows, I]
 
     // Feed-forward: gradient becomes that of the sum before the norm, which is also that of the residual.
-    norm(slots.outputNorm, parameters).backward(
-      rows: rows, normalized: kept.outputNormalized, inverseDeviation: kept.outputDeviation, gradient: gradient,
-      gainGradient: gradients + slots.outputNorm.gain, shiftGradient: gradients + slots.outputNorm.shift)
-    dropoutBiasBackward(
-      rows: rows, columns: hidden, gradient: gradient, dropout: hiddenDropout(dropout), into: branch,
-      biasGradient: gradients + slots.output.bias, scratch: memory.rowScratch,
-      address: address(.output(layer: index), input, firstOnly))
+    normBackward(
+      rows, norm(slots.outputNorm, parameters), normalized: kept.outputNormalized,
+      inverseDeviation: kept.outputDeviation, gradient: gradient, branch: branch, hiddenDropout(dropout),
+      gain: gradients + slots.outputNorm.gain, shift: gradients + slots.outputNorm.shift,
+      bias: gradients + slots.output.bias, address(.output(layer: index), input, firstOnly))
     weightGradient(
       lines, branch, outputs: hidden, kept.afterGELU, inputs: intermediate, into: gradients + slots.output.weight, mode)
     inputGradient(
       lines, branch, outputs: hidden, parameters + slots.output.weight, inputs: intermediate, into: wide, .overwrite)
-    multiplier.threads.forEachPart(of: rows) { _, part in
-      let offset = part.lowerBound * intermediate
-      geluBackward(count: part.count * intermediate, x: kept.beforeGELU + offset, gradient: wide + offset)
+    forEachRowBlock(rows, sums: intermediate) { _, block, sums in
+      let offset = block.lowerBound * intermediate
+      biasGELUBackward(
+        rows: block.count, columns: intermediate, slopes: kept.slopesGELU + offset, gradient: wide + offset,
+        sums: sums)
     }
-    columnSums(rows: rows, columns: intermediate, wide, into: gradients + slots.intermediate.bias, .add)
+    addUp(
+      rowBlocks(rows), width: intermediate, columns: intermediate, (gradients + slots.intermediate.bias, nil, nil))
     weightGradient(
       lines, wide, outputs: intermediate, kept.attentionOutput, inputs: hidden,
       into: gradients + slots.intermediate.weight, mode)
@@ -95,13 +97,11 @@ extension BertClassifier {
       lines, wide, outputs: intermediate, parameters + slots.intermediate.weight, inputs: hidden, into: gradient, .add)
 
     // Attention.
-    norm(slots.attentionNorm, parameters).backward(
-      rows: rows, normalized: kept.attentionNormalized, inverseDeviation: kept.attentionDeviation, gradient: gradient,
-      gainGradient: gradients + slots.attentionNorm.gain, shiftGradient: gradients + slots.attentionNorm.shift)
-    dropoutBiasBackward(
-      rows: rows, columns: hidden, gradient: gradient, dropout: hiddenDropout(dropout), into: branch,
-      biasGradient: gradients + slots.attentionOutput.bias, scratch: memory.rowScratch,
-      address: address(.attentionOutput(layer: index), input, firstOnly))
+    normBackward(
+      rows, norm(slots.attentionNorm, parameters), normalized: kept.attentionNormalized,
+      inverseDeviation: kept.attentionDeviation, gradient: gradient, branch: branch, hiddenDropout(dropout),
+      gain: gradients + slots.attentionNorm.gain, shift: gradients + slots.attentionNorm.shift,
+      bias: gradients + slots.attentionOutput.bias, address(.attentionOutput(layer: index), input, firstOnly))
     weightGradient(
       lines, branch, outputs: hidden, kept.context, inputs: hidden, into: gradients + slots.attentionOutput.weight, mode
     )
@@ -112,7 +112,9 @@ extension BertClassifier {
       kept.queryKeyValue, tokens: input.tokens, hidden: hidden, firstTokensOnly: firstOnly)
     let viewGradient = AttentionView(
       memory.queryKeyValueGradient, tokens: input.tokens, hidden: hidden, firstTokensOnly: firstOnly)
-    attentionBackward(index, input, view, contextGradient: memory.contextGradient, into: viewGradient, dropout)
+    attentionBackward(
+      index, input, view, contextGradient: memory.contextGradient, into: viewGradient,
+      biasGradient: gradients + slots.queryKeyValue.bias, dropout)
     queryKeyValueBackward(index, input, viewGradient, parameters, gradients, mode)
   }
 
@@ -122,7 +124,7 @@ extension BertClassifier {
     residual: UnsafePointer<Float>, _ dropout: Dropout?, inverseDeviation: UnsafeMutablePointer<Float>,
     into output: UnsafeMutablePointer<Float>, _ address: (Int) -> RandomAddress
   ) {
-    multiplier.threads.forEachPart(of: rows) { thread, part in
+    multiplier.threads.forEachBlock(of: rows, blockCount: Activations.rowBlock) { thread, part in
       let offset = part.lowerBound * norm.columns
       norm.forward(
         rows: part.count, x: x + offset, bias: bias, residual: residual + offset, dropout: dropout,
@@ -133,24 +135,20 @@ extension BertClassifier {
 
   // MARK: Queries, keys and values
 
-  /// Overwrites what `view` shows: projections of the layer's input, with their biases.
+  /// Overwrites what `view` shows: projections of the layer's input, whose biases attention adds.
   private func projectQueryKeyValue(
     _ index: Int, _ input: PackedInput, _ view: AttentionView, _ parameters: UnsafePointer<Float>
   ) {
     let hidden = configuration.hiddenSize
     let x = memory.hidden[index]  // [tokens, H]
     let weight = parameters + layout.layers[index].queryKeyValue.weight  // [3H, H]
-    let bias = parameters + layout.layers[index].queryKeyValue.bias  // [3H]
     guard view.firstTokensOnly else {
       project(.tokens(input.tokens), x, weight, inputs: hidden, outputs: 3 * hidden, into: view.queries)
-      addBias(rows: input.tokens, columns: 3 * hidden, x: view.queries, bias: bias)
       return
     }
     project(.tokens(input.tokens), x, weight + hidden * hidden, inputs: hidden, outputs: 2 * hidden, into: view.keys)
-    addBias(rows: input.tokens, columns: 2 * hidden, x: view.keys, bias: bias + hidden)
     project(
       .firstTokens(input.sequences), memory.firstTokens, weight, inputs: hidden, outputs: hidden, into: view.queries)
-    addBias(rows: input.sequences, columns: hidden, x: view.queries, bias: bias)
   }
 
   /// Adds the projections' part to `hiddenGradient`, which holds that of the residual.
@@ -164,7 +162,6 @@ extension BertClassifier {
     let weight = parameters + slots.weight  // [3H, H]
     let square = hidden * hidden
     guard view.firstTokensOnly else {
-      columnSums(rows: input.tokens, columns: 3 * hidden, view.queries, into: gradients + slots.bias, .add)
       weightGradient(
         .tokens(input.tokens), view.queries, outputs: 3 * hidden, x, inputs: hidden, into: gradients + slots.weight,
         mode)
@@ -173,7 +170,6 @@ extension BertClassifier {
         .add)
       return
     }
-    columnSums(rows: input.tokens, columns: 2 * hidden, view.keys, into: gradients + slots.bias + hidden, .add)
     weightGradient(
       .tokens(input.tokens), view.keys, outputs: 2 * hidden, x, inputs: hidden, into: gradients + slots.weight + square,
       mode)
@@ -182,7 +178,6 @@ extension BertClassifier {
       into: memory.hiddenGradient,
       .overwrite)
 
-    columnSums(rows: input.sequences, columns: hidden, view.queries, into: gradients + slots.bias, .add)
     weightGradient(
       .firstTokens(input.sequences), view.queries, outputs: hidden, memory.firstTokens, inputs: hidden,
       into: gradients + slots.weight, mode)

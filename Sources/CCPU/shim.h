@@ -1,4 +1,4 @@
-// What Swift cannot say: which instruction sets the importing module was compiled for, and which this CPU has.
+// What Swift cannot say: what to load in advance, which instruction sets the importing module was compiled for, and which this CPU has.
 // The macros are those of the module that includes this header, so `-march` of that module decides them.
 #ifndef LOCKSTEP_CCPU_SHIM_H
 #define LOCKSTEP_CCPU_SHIM_H
@@ -73,4 +73,7 @@ static inline const char *_Nullable lockstep_cpu_feature_name(int index) {
   }
   return 0;
 }
+/// Asks for the cache line at `address`, which may be none of this process's.
+static inline void lockstep_prefetch(const void *address) { __builtin_prefetch(address); }
+
 #endif

@@ -10,27 +10,30 @@ public struct HostMemory {
   init(_ parts: [UnsafeMutableBufferPointer<Float>]) { self.parts = parts }
 }
 
-/// Where parts of host memory begin: at pages, so that every rank sees them at the start of a cache line.
-let hostMemoryAlignment = 4096
+let hugePageBytes = 1 << 21
 
-/// Owns float memory.
+/// Buffers that loops walk through side by side begin at different places of their large pages: lines at the same place
+/// drive one another out of the caches, and AdamW's pass took twice the time. Some odd number of cache lines.
+let staggerBytes = 161 * 64
+
+/// Owns float memory that nobody but this process sees.
 final class FloatAllocations {
-  private var pointers: [UnsafeMutableRawPointer] = []
+  private var mappings: [(start: UnsafeMutableRawPointer, byteCount: Int)] = []
 
-  /// `count` floats, 0 at first. Large memory asks for huge pages: products walk through it in large strides.
+  /// `count` floats, 0 at first; pages that nobody writes take no memory, and large ones are asked for.
   func make(_ count: Int) -> UnsafeMutableBufferPointer<Float> {
-    let hugePageBytes = 1 << 21
-    let byteCount = max(count, 1) * MemoryLayout<Float>.stride
-    let isLarge = byteCount >= 2 * hugePageBytes
-    let memory = UnsafeMutableRawPointer.allocate(
-      byteCount: byteCount, alignment: isLarge ? hugePageBytes : hostMemoryAlignment)
+    let offset = (mappings.count + 1) % 16 * staggerBytes
+    let byteCount = max(count, 1) * MemoryLayout<Float>.stride + hugePageBytes + offset
+    guard
+      let start = mmap(nil, byteCount, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), start != MAP_FAILED
+    else { preconditionFailure("no memory for \(byteCount) bytes: error \(errno)") }
+    mappings.append((start, byteCount))
+    let aligned = start.alignedUp(toMultipleOf: hugePageBytes)
     // A wish: without huge pages it is slower, not wrong.
-    if isLarge { madvise(memory, byteCount, MADV_HUGEPAGE) }
-    pointers.append(memory)
-    let floats = memory.bindMemory(to: Float.self, capacity: max(count, 1))
-    floats.initialize(repeating: 0, count: count)
-    return UnsafeMutableBufferPointer(start: floats, count: count)
+    if byteCount >= 3 * hugePageBytes { madvise(aligned, byteCount - (aligned - start), MADV_HUGEPAGE) }
+    return UnsafeMutableBufferPointer(
+      start: (aligned + offset).bindMemory(to: Float.self, capacity: count), count: count)
   }
 
-  deinit { for pointer in pointers { pointer.deallocate() } }
+  deinit { for mapping in mappings { munmap(mapping.start, mapping.byteCount) } }
 }

@@ -23,10 +23,9 @@ public final class MPICommunicator: Communicator {
     var world: MPI_Comm?
     /// The ranks that share memory with this one.
     var local: MPI_Comm?
-    /// Shared memory, freed when MPI ends.
-    var windows: [MPI_Win?] = []
   }
   private let handles: Mutex<Handles>
+  private let sharedFiles = Mutex(SharedFiles())
   /// Whether every collective first compares what the ranks call: `LOCKSTEP_DEBUG=1`, which `launch --debug` sets.
   private let comparesCalls: Bool
   private let thread = pthread_self()
@@ -148,35 +147,23 @@ public final class MPICommunicator: Communicator {
 
   public func makeHostMemory(count: Int, at site: CallSite) throws(Failure) -> HostMemory? {
     try enter(Call(.hostMemory), site)
-    var own: UnsafeMutableRawPointer?
-    let spareBytes = count == 0 ? 0 : hostMemoryAlignment - 1
-    let made = inHandles("MPI_Win_allocate_shared") { handles -> Int32 in
-      var window: MPI_Win?
-      let status = MPI_Win_allocate_shared(
-        MPI_Aint(count * MemoryLayout<Float>.stride + spareBytes), 1, lockstep_info_null(),
-        handles.local, &own, &window)
-      if status == MPI_SUCCESS { handles.windows.append(window) }
-      return status
+    let own = sharedFiles.withLock { $0.make(floats: count, localRank: localRank) }
+    var offer = own?.offer ?? SharedFiles.Offer()
+    defer { if offer.descriptor >= 0 { close(offer.descriptor) } }
+    var offers = [SharedFiles.Offer](repeating: offer, count: localSize)
+    let byteCount = Int32(MemoryLayout<SharedFiles.Offer>.stride)
+    let status = inHandles("MPI_Allgather") { handles in
+      MPI_Allgather(&offer, byteCount, lockstep_byte(), &offers, byteCount, lockstep_byte(), handles.local)
     }
     record?.leave()
-    // Not an error: /dev/shm may be small. All ranks must do without where one must.
-    guard try allGather(made == MPI_SUCCESS ? 1 : 0).allSatisfy({ $0 == 1 }) else { return nil }
-    var parts: [UnsafeMutableBufferPointer<Float>] = []
-    for rank in 0..<localSize {
-      var byteCount: MPI_Aint = 0
-      var unit: Int32 = 0
-      var base: UnsafeMutableRawPointer?
-      let status = inHandles("MPI_Win_shared_query") { handles in
-        MPI_Win_shared_query(handles.windows[handles.windows.count - 1], Int32(rank), &byteCount, &unit, &base)
-      }
-      try MPICall(name: "MPI_Win_shared_query", rank: self.rank, host: host).check(status)
-      // MPI aligns memory as it likes; its place in a page is the same in every process that maps it.
-      let start = byteCount == 0 ? base : base?.alignedUp(toMultipleOf: hostMemoryAlignment)
-      let floats = max(0, Int(byteCount) - hostMemoryAlignment + 1) / MemoryLayout<Float>.stride
-      parts.append(
-        UnsafeMutableBufferPointer(start: start?.bindMemory(to: Float.self, capacity: floats), count: floats))
+    try MPICall(name: "MPI_Allgather", rank: rank, host: host).check(status)
+    let parts = offers.indices.map { index in
+      index == localRank ? own?.memory : sharedFiles.withLock { $0.open(offers[index]) }
     }
-    return HostMemory(parts)
+    // Not an error: memory may be short. All ranks must do without where one must. Also the sign that all have opened all.
+    let isWhole = parts.allSatisfy { $0 != nil }
+    guard try allGather(isWhole ? 1 : 0).allSatisfy({ $0 == 1 }) else { return nil }
+    return HostMemory(parts.compactMap { $0 })
   }
 
   public func abort(_ status: ExitStatus) -> Never {
@@ -194,9 +181,7 @@ public final class MPICommunicator: Communicator {
       guard handles.world != nil else { return nil }
       record?.enter(Call(.finish), at: CallSite(label: "MPI_Finalize"))
       defer { handles = Handles() }
-      return handles.windows.indices.map { MPI_Win_free(&handles.windows[$0]) } + [
-        MPI_Comm_free(&handles.local), MPI_Comm_free(&handles.world),
-      ]
+      return [MPI_Comm_free(&handles.local), MPI_Comm_free(&handles.world)]
     }
     guard let freed else { return }
     for status in freed { try call.check(status) }

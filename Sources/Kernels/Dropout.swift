@@ -41,25 +41,30 @@ public struct Dropout: Sendable {
 
   public var isActive: Bool { threshold > 0 }
 
+  /// Elements that may be written behind a vector of factors.
+  public static let padding = 31
+
   /// Overwrites `scales` with the factor of each element of the vector at `address`: 0, or 1 / (1 - probability).
   ///
-  /// - Parameter scales: room for `count` rounded up to a multiple of 4.
+  /// - Parameter scales: room for `count` and `padding`.
   @inline(__always)
   func fill(_ scales: UnsafeMutablePointer<Float>, count: Int, at address: RandomAddress) {
-    let blocks = UInt32((count + 3) / 4)
-    for block in 0..<blocks {
-      let word = philox4x32((block | address.site << 16, address.position, address.row, step), key: key)
-      let out = scales + Int(block) * 4
-      out[0] = word.0 < threshold ? 0 : keptScale
-      out[1] = word.1 < threshold ? 0 : keptScale
-      out[2] = word.2 < threshold ? 0 : keptScale
-      out[3] = word.3 < threshold ? 0 : keptScale
+    // Always whole groups of eight blocks of four: one by one, the last few would take longer than all before.
+    for group in 0..<UInt32((count + 31) / 32) {
+      for block in 8 * group..<8 * group + 8 {
+        let word = philox4x32((block | address.site << 16, address.position, address.row, step), key: key)
+        let out = scales + Int(block) * 4
+        out[0] = word.0 < threshold ? 0 : keptScale
+        out[1] = word.1 < threshold ? 0 : keptScale
+        out[2] = word.2 < threshold ? 0 : keptScale
+        out[3] = word.3 < threshold ? 0 : keptScale
+      }
     }
   }
 
   /// Multiplies the vector `x` in place by its factors.
   ///
-  /// - Parameter scratch: room for `count` rounded up to a multiple of 4.
+  /// - Parameter scratch: room for `count` and `padding`.
   @inline(__always)
   func apply(
     to x: UnsafeMutablePointer<Float>, count: Int, at address: RandomAddress, scratch: UnsafeMutablePointer<Float>
@@ -73,7 +78,7 @@ public struct Dropout: Sendable {
 ///
 /// - Parameters:
 ///   - address: the address of each row.
-///   - scratch: room for `columns` rounded up to a multiple of 4.
+///   - scratch: room for `columns` and `Dropout.padding`.
 public func applyDropout(
   _ dropout: Dropout, rows: Int, columns: Int, x: UnsafeMutablePointer<Float>, scratch: UnsafeMutablePointer<Float>,
   address: (Int) -> RandomAddress
@@ -86,7 +91,7 @@ public func applyDropout(
 
 /// Overwrites `scales` `[rows, columns]` with the factors of dropout: 0, or 1 / (1 - probability).
 ///
-/// - Parameter scales: room for 3 elements more.
+/// - Parameter scales: room for `Dropout.padding` elements more.
 public func dropoutScales(
   _ dropout: Dropout, rows: Int, columns: Int, into scales: UnsafeMutablePointer<Float>,
   address: (Int) -> RandomAddress

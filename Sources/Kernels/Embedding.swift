@@ -23,15 +23,15 @@ public func embed(
 ///
 /// - Parameters:
 ///   - skippedID: tokens of this id add nothing (torch's `padding_idx`); nil where all count.
-///   - gradient: `[tokens, columns]`.
-///   - table: `[ids, columns]`, added to.
+///   - gradient: `[tokens, width]`.
+///   - table: `[ids, width]`, of which the columns `part` are added to.
 public func embedBackward(
-  tokens: Int, columns: Int, ids: UnsafePointer<Int32>, skippedID: Int32? = nil, gradient: UnsafePointer<Float>,
-  into table: UnsafeMutablePointer<Float>
+  tokens: Int, width: Int, _ part: Range<Int>, ids: UnsafePointer<Int32>, skippedID: Int32? = nil,
+  gradient: UnsafePointer<Float>, into table: UnsafeMutablePointer<Float>
 ) {
   for token in 0..<tokens where ids[token] != skippedID {
-    let row = table + Int(ids[token]) * columns
-    let source = gradient + token * columns
-    for j in 0..<columns { row[j] += source[j] }
+    let row = table + Int(ids[token]) * width
+    let source = gradient + token * width
+    for j in part { row[j] += source[j] }
   }
 }

@@ -4,37 +4,55 @@
 private let inverseSqrt2: Float = 0.707_106_77
 private let inverseSqrt2Pi: Float = 0.398_942_3
 
-/// Adds `bias` to every row of `x` in place, and overwrites `output` with GELU of the sum.
+/// Overwrites `output` with GELU(x + bias), and x with GELU′(x + bias) where backward will need it: both share the error
+/// function, and backward is left with a product.
 ///
 /// - Parameters:
-///   - x: `[rows, columns]`, kept for `geluBackward`.
+///   - x: `[rows, columns]`; where slopes are not kept, what it holds afterwards means nothing.
 ///   - bias: `[columns]`.
 ///   - output: `[rows, columns]`.
 public func biasGELU(
   rows: Int, columns: Int, x: UnsafeMutablePointer<Float>, bias: UnsafePointer<Float>,
-  into output: UnsafeMutablePointer<Float>
+  into output: UnsafeMutablePointer<Float>, keepsSlopes: Bool
 ) {
   for row in 0..<rows {
     let xRow = x + row * columns
     let outputRow = output + row * columns
-    for j in 0..<columns {
-      let value = xRow[j] + bias[j]
-      xRow[j] = value
-      outputRow[j] = 0.5 * value * (1 + errorFunction(value * inverseSqrt2))
+    if keepsSlopes {
+      for j in 0..<columns {
+        let value = xRow[j] + bias[j]
+        let cumulative = 0.5 * (1 + errorFunction(value * inverseSqrt2))
+        let density = inverseSqrt2Pi * exponential(-0.5 * value * value)
+        xRow[j] = cumulative + value * density
+        outputRow[j] = value * cumulative
+      }
+    } else {
+      for j in 0..<columns {
+        let value = xRow[j] + bias[j]
+        outputRow[j] = value * (0.5 * (1 + errorFunction(value * inverseSqrt2)))
+      }
     }
   }
 }
 
-/// Multiplies `gradient` in place by GELU′(x), so that the gradient of the output becomes that of x.
+/// Multiplies `gradient` in place by the slopes that `biasGELU` left, so that the gradient of the output becomes that of
+/// x, and sums its columns, the gradient of the bias.
 ///
 /// - Parameters:
-///   - x: `[rows × columns]`, as `biasGELU` left it.
-///   - gradient: as long.
-public func geluBackward(count: Int, x: UnsafePointer<Float>, gradient: UnsafeMutablePointer<Float>) {
-  for i in 0..<count {
-    let value = x[i]
-    let cumulative = 0.5 * (1 + errorFunction(value * inverseSqrt2))
-    let density = inverseSqrt2Pi * exponential(-0.5 * value * value)
-    gradient[i] *= cumulative + value * density
+///   - slopes, gradient: `[rows, columns]`.
+///   - sums: `[columns]`, overwritten.
+public func biasGELUBackward(
+  rows: Int, columns: Int, slopes: UnsafePointer<Float>, gradient: UnsafeMutablePointer<Float>,
+  sums: UnsafeMutablePointer<Float>
+) {
+  sums.update(repeating: 0, count: columns)
+  for row in 0..<rows {
+    let slopeRow = slopes + row * columns
+    let gradientRow = gradient + row * columns
+    for j in 0..<columns {
+      let product = gradientRow[j] * slopeRow[j]
+      gradientRow[j] = product
+      sums[j] += product
+    }
   }
 }

@@ -23,7 +23,7 @@ public struct ResidualLayerNorm {
   ///   - residual: `[rows, columns]`, or nil.
   ///   - inverseDeviation: `[rows]`, overwritten with 1 / √(var + ε).
   ///   - output: `[rows, columns]`, overwritten with y.
-  ///   - scratch: room for `columns` rounded up to a multiple of 4.
+  ///   - scratch: room for `columns` and `Dropout.padding`.
   ///   - address: where each row's randomness lies; not called where dropout is not active.
   public func forward(
     rows: Int, x: UnsafeMutablePointer<Float>, bias: UnsafePointer<Float>?, residual: UnsafePointer<Float>?,
@@ -58,23 +58,30 @@ public struct ResidualLayerNorm {
     }
   }
 
+  /// The way back through the norm, the residual's sum, dropout and bias.
+  ///
   /// - Parameters:
   ///   - normalized: x̂ `[rows, columns]`, as `forward` left it in `x`.
   ///   - gradient: dy `[rows, columns]`; overwritten with dz, the gradient of the residual.
-  ///   - gainGradient: `[columns]`, added to.
-  ///   - shiftGradient: `[columns]`, added to.
+  ///   - branch: `[rows, columns]`, overwritten with the gradient of x: dropout(dz); nil where there was neither bias nor
+  ///     residual.
+  ///   - sums: `[3, columns]`, overwritten with these rows' part of the gradients of gain, shift and bias.
+  ///   - scratch: room for `columns` and `Dropout.padding`.
+  ///   - address: as in `forward`.
   public func backward(
     rows: Int, normalized: UnsafePointer<Float>, inverseDeviation: UnsafePointer<Float>,
-    gradient: UnsafeMutablePointer<Float>, gainGradient: UnsafeMutablePointer<Float>,
-    shiftGradient: UnsafeMutablePointer<Float>
+    gradient: UnsafeMutablePointer<Float>, branch: UnsafeMutablePointer<Float>?, dropout: Dropout?,
+    sums: UnsafeMutablePointer<Float>, scratch: UnsafeMutablePointer<Float>, address: (Int) -> RandomAddress
   ) {
     let reciprocal = 1 / Float(columns)
+    let (gainSums, shiftSums, biasSums) = (sums, sums + columns, sums + 2 * columns)
+    sums.update(repeating: 0, count: 3 * columns)
     for row in 0..<rows {
       let xHat = normalized + row * columns
       let dy = gradient + row * columns
       for j in 0..<columns {
-        shiftGradient[j] += dy[j]
-        gainGradient[j] += dy[j] * xHat[j]
+        shiftSums[j] += dy[j]
+        gainSums[j] += dy[j] * xHat[j]
         dy[j] *= gain[j]
       }
       let g = UnsafePointer(dy)
@@ -84,36 +91,15 @@ public struct ResidualLayerNorm {
           count: columns, lanes: { g.lanes(at: $0) * xHat.lanes(at: $0) }, single: { g[$0] * xHat[$0] }) * reciprocal
       let inverse = inverseDeviation[row]
       for j in 0..<columns { dy[j] = (dy[j] - meanG - xHat[j] * meanGX) * inverse }
-    }
-  }
-}
-
-/// The gradient of x behind dropout and bias: x's = dropout(dz), the bias's = its column sums.
-///
-/// - Parameters:
-///   - gradient: dz `[rows, columns]`.
-///   - output: `[rows, columns]`, overwritten.
-///   - biasGradient: `[columns]`, added to; nil where there was no bias.
-///   - scratch: room for `columns` rounded up to a multiple of 4.
-public func dropoutBiasBackward(
-  rows: Int, columns: Int, gradient: UnsafePointer<Float>, dropout: Dropout?, into output: UnsafeMutablePointer<Float>,
-  biasGradient: UnsafeMutablePointer<Float>, scratch: UnsafeMutablePointer<Float>, address: (Int) -> RandomAddress
-) {
-  for row in 0..<rows {
-    let source = gradient + row * columns
-    let target = output + row * columns
-    if let dropout, dropout.isActive {
-      dropout.fill(scratch, count: columns, at: address(row))
-      for j in 0..<columns {
-        let value = source[j] * scratch[j]
-        target[j] = value
-        biasGradient[j] += value
+      guard let branch else { continue }
+      let dx = branch + row * columns
+      if let dropout, dropout.isActive {
+        dropout.fill(scratch, count: columns, at: address(row))
+        for j in 0..<columns { dx[j] = dy[j] * scratch[j] }
+      } else {
+        dx.update(from: dy, count: columns)
       }
-    } else {
-      for j in 0..<columns {
-        target[j] = source[j]
-        biasGradient[j] += source[j]
-      }
+      for j in 0..<columns { biasSums[j] += dx[j] }
     }
   }
 }

@@ -46,14 +46,15 @@ public func sumOfSquares(count: Int, _ x: UnsafePointer<Float>) -> Double {
 /// Sums the columns of `x`, into `output` or on top of it: the gradient of a bias.
 ///
 /// - Parameters:
-///   - x: `[rows, columns]`.
+///   - x: `[rows, columns]`, rows `rowStride` apart; nil where there is nothing between them.
 ///   - output: `[columns]`.
 public func columnSums(
-  rows: Int, columns: Int, _ x: UnsafePointer<Float>, into output: UnsafeMutablePointer<Float>, _ mode: OutputMode
+  rows: Int, columns: Int, _ x: UnsafePointer<Float>, rowStride: Int? = nil, into output: UnsafeMutablePointer<Float>,
+  _ mode: OutputMode
 ) {
   if mode == .overwrite { output.update(repeating: 0, count: columns) }
   for row in 0..<rows {
-    let xRow = x + row * columns
+    let xRow = x + row * (rowStride ?? columns)
     for j in 0..<columns { output[j] += xRow[j] }
   }
 }
@@ -64,9 +65,13 @@ public func add(count: Int, _ x: UnsafePointer<Float>, to output: UnsafeMutableP
 }
 
 /// Adds `bias` (`[columns]`) to every row of `x` (`[rows, columns]`), in place.
-public func addBias(rows: Int, columns: Int, x: UnsafeMutablePointer<Float>, bias: UnsafePointer<Float>) {
+///
+/// - Parameter rowStride: between rows of `x`; nil where there is nothing between them.
+public func addBias(
+  rows: Int, columns: Int, x: UnsafeMutablePointer<Float>, rowStride: Int? = nil, bias: UnsafePointer<Float>
+) {
   for row in 0..<rows {
-    let xRow = x + row * columns
+    let xRow = x + row * (rowStride ?? columns)
     for j in 0..<columns { xRow[j] += bias[j] }
   }
 }

@@ -1,14 +1,20 @@
 // pⱼ = e^(sⱼ - max s) / Σ e^(s - max s). Backward, with dp the gradient of p: ds = p · (dp - Σ dp · p).
 
 /// Overwrites every row of `x` `[rows, columns]` with its softmax.
-public func softmaxRows(rows: Int, columns: Int, x: UnsafeMutablePointer<Float>) {
+///
+/// - Parameter rowStride: between rows of `x`; what lies between a row's end and the next is overwritten with zeros. Nil
+///   where there is nothing.
+public func softmaxRows(rows: Int, columns: Int, x: UnsafeMutablePointer<Float>, rowStride: Int? = nil) {
+  let width = rowStride ?? columns
   for row in 0..<rows {
-    let xRow = x + row * columns
+    let xRow = x + row * width
+    // e^-∞ is 0, and vectors need not stop at the row's end.
+    for j in columns..<width { xRow[j] = -.infinity }
     let read = UnsafePointer(xRow)
-    let maximum = rowMaximum(read, count: columns)
-    for j in 0..<columns { xRow[j] = exponential(xRow[j] - maximum) }
-    let inverse = 1 / sum(count: columns, lanes: { read.lanes(at: $0) }, single: { read[$0] })
-    for j in 0..<columns { xRow[j] *= inverse }
+    let maximum = rowMaximum(read, count: width)
+    for j in 0..<width { xRow[j] = exponential(xRow[j] - maximum) }
+    let inverse = 1 / sum(count: width, lanes: { read.lanes(at: $0) }, single: { read[$0] })
+    for j in 0..<width { xRow[j] *= inverse }
   }
 }
 

@@ -3,8 +3,8 @@ import Synchronization
 
 /// The threads of one rank, which share out a loop's work; the caller is one of them.
 ///
-/// A worker that has nothing to do looks for work for some microseconds, since the next loop of a layer is near, and
-/// then sleeps. One instance serves one caller at a time.
+/// A worker that has nothing to do looks for work for about a millisecond, since the next loop of a layer is near and
+/// waking up takes longer than many a loop, and then sleeps. One instance serves one caller at a time.
 public final class ThreadPool {
   /// Threads, the caller included.
   public let count: Int
@@ -49,6 +49,27 @@ public final class ThreadPool {
       let start = grains * thread / used * grain
       let end = min(grains * (thread + 1) / used * grain, total)
       body(thread, start..<end)
+    }
+  }
+
+  /// Calls `body` with a thread and an item, once for each of `0..<count`. Whoever is free takes the next one, so that
+  /// threads end together though items differ, or the system took a core away for a while.
+  public func forEachItem(of count: Int, _ body: (Int, Int) -> Void) {
+    guard self.count > 1 && count > 1 else {
+      for item in 0..<count { body(0, item) }
+      return
+    }
+    let taken = Atomic<Int>(0)
+    run { thread in
+      while case let item = taken.add(1, ordering: .relaxed).oldValue, item < count { body(thread, item) }
+    }
+  }
+
+  /// The same for blocks of `blockCount` of `0..<total`, the last one shorter. Which blocks there are does not depend on
+  /// the number of threads, so neither do sums over each.
+  public func forEachBlock(of total: Int, blockCount: Int, _ body: (Int, Range<Int>) -> Void) {
+    forEachItem(of: (total + blockCount - 1) / blockCount) { thread, block in
+      body(thread, block * blockCount..<min((block + 1) * blockCount, total))
     }
   }
 }
@@ -136,8 +157,12 @@ private final class Worker: Sendable {
   }
 
   private func waitForMore(than seen: Int) {
-    let looksBeforeSleep = 20_000
-    for _ in 0..<looksBeforeSleep where given.load(ordering: .acquiring) != seen { return }
+    let looksBeforeSleep = 500_000
+    for look in 1...looksBeforeSleep {
+      if given.load(ordering: .acquiring) != seen { return }
+      // Another thread may need this core.
+      if look % 4096 == 0 { sched_yield() }
+    }
     while given.load(ordering: .sequentiallyConsistent) == seen {
       isAsleep.store(true, ordering: .sequentiallyConsistent)
       // Whoever takes the flag back decides: the giver, who then rings, or this thread, who then need not sleep.

@@ -72,6 +72,10 @@ struct ArrayTests {
       #expect(output.removeLast() == 7)
       #expect(
         worstDifference("\(mode)", output.map(Double.init), sums.map { $0 + start }, within: 3e-6) == nil)
+      // The first columns of each row alone.
+      var part = [Float](repeating: 5, count: columns)
+      columnSums(rows: rows, columns: columns - 1, x, rowStride: columns, into: &part, mode)
+      #expect(part == output.dropLast() + [5])
     }
   }
 
@@ -111,6 +115,9 @@ struct ArrayTests {
     var biased = x + x
     addBias(rows: 2, columns: count + 1, x: &biased, bias: y)
     #expect(biased == (x + x).indices.map { (x + x)[$0] + y[$0 % (count + 1)] })
+    var firsts = x + x
+    addBias(rows: 2, columns: count, x: &firsts, rowStride: count + 1, bias: y)
+    #expect(firsts == (x + x).indices.map { (x + x)[$0] + ($0 % (count + 1) == count ? 0 : y[$0 % (count + 1)]) })
   }
 
   @Test("embeddings: three tables summed, gradients added per id, the padding's id skipped")
@@ -126,11 +133,14 @@ struct ArrayTests {
     #expect(output == [117, 228, 131, 242, 357, 468])
     let gradient: [Float] = [1, 2, 4, 8, 16, 32]
     var table = [Float](repeating: 0.5, count: 8)
-    embedBackward(tokens: 3, columns: 2, ids: ids, gradient: gradient, into: &table)
+    embedBackward(tokens: 3, width: 2, 0..<2, ids: ids, gradient: gradient, into: &table)
     #expect(table == [4.5, 8.5, 0.5, 0.5, 0.5, 0.5, 17.5, 34.5])
     table = [Float](repeating: 0, count: 8)
-    embedBackward(tokens: 3, columns: 2, ids: ids, skippedID: 0, gradient: gradient, into: &table)
+    embedBackward(tokens: 3, width: 2, 0..<2, ids: ids, skippedID: 0, gradient: gradient, into: &table)
     #expect(table == [0, 0, 0, 0, 0, 0, 17, 34])
+    table = [Float](repeating: 0, count: 8)
+    embedBackward(tokens: 3, width: 2, 1..<2, ids: ids, gradient: gradient, into: &table)
+    #expect(table == [0, 8, 0, 0, 0, 0, 0, 34])
   }
 
   /// Calls `body` with several buffers as gradients, whose sum counts.

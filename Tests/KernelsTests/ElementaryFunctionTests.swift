@@ -80,19 +80,33 @@ struct ElementaryFunctionTests {
     var x = points.map { $0 - 0.25 }
     var output = [Float](repeating: .nan, count: count)
     let bias = [Float](repeating: 0.25, count: count)
-    biasGELU(rows: 1, columns: count, x: &x, bias: bias, into: &output)
-    let kept = x
-    var gradient = [Float](repeating: -3, count: count)
-    geluBackward(count: count, x: x, gradient: &gradient)
-    let phi = kept.map { 0.5 * erfc(-Double($0) / 2.0.squareRoot()) }
-    let expected = zip(kept, phi).map { Double($0) * $1 }
-    let slope = zip(kept, phi).map { x, phi in
-      -3 * (phi + Double(x) * exp(-Double(x) * Double(x) / 2) / (2 * Double.pi).squareRoot())
+    biasGELU(rows: 1, columns: count, x: &x, bias: bias, into: &output, keepsSlopes: true)
+    let phi = points.map { 0.5 * erfc(-Double($0) / 2.0.squareRoot()) }
+    let expected = zip(points, phi).map { Double($0) * $1 }
+    let slopes = zip(points, phi).map { x, phi in
+      phi + Double(x) * exp(-Double(x) * Double(x) / 2) / (2 * Double.pi).squareRoot()
     }
-    // The kept sum is x + bias in Float; GELU cancels for large negative x, so the error is absolute there.
-    #expect(worstDifference("x + bias", kept, points, within: 5e-7) == nil)
+    // GELU cancels for large negative x, so the error is absolute there.
     #expect(worstDifference("GELU", output.map(Double.init), expected, within: 1e-6) == nil)
-    #expect(worstDifference("GELU′", gradient.map(Double.init), slope, within: 2e-6) == nil)
+    #expect(worstDifference("GELU′", x.map(Double.init), slopes, within: 1e-6) == nil)
+    var again = points.map { $0 - 0.25 }
+    biasGELU(rows: 1, columns: count, x: &again, bias: bias, into: &x, keepsSlopes: false)
+    #expect(x == output)
+  }
+
+  @Test("GELU's way back: the product with its slopes, and the sums of columns", arguments: [1, 3, 16, 33])
+  func geluBackward(columns: Int) {
+    let rows = 3
+    var numbers = Numbers(UInt64(columns))
+    let slopes = numbers.floats(rows * columns)
+    let upstream = numbers.floats(rows * columns)
+    var gradient = upstream + [7]
+    var sums = [Float](repeating: .nan, count: columns) + [7]
+    biasGELUBackward(rows: rows, columns: columns, slopes: slopes, gradient: &gradient, sums: &sums)
+    let products = zip(slopes, upstream).map { $0 * $1 }
+    #expect(gradient == products + [7])
+    let expected = (0..<columns).map { products[$0] + products[columns + $0] + products[2 * columns + $0] }
+    #expect(sums == expected + [7])
   }
 
   @Test("this CPU can run what was compiled for it")

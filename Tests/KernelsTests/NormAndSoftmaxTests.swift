@@ -51,7 +51,7 @@ struct NormAndSoftmaxTests {
     let gradient = numbers.floats(rows * columns)
     let dropout = isWhole ? Dropout(probability: 0.25, seed: 3, step: 2) : nil
     let address = { (row: Int) in RandomAddress(site: 2, row: UInt32(row), position: 5) }
-    var scales = [Float](repeating: 1, count: rows * columns + 3)
+    var scales = [Float](repeating: 1, count: rows * columns + Dropout.padding)
     if let dropout { dropoutScales(dropout, rows: rows, columns: columns, into: &scales, address: address) }
     let z = (0..<rows * columns).map { i in
       isWhole ? Double((x[i] + bias[i % columns]) * scales[i]) + Double(residual[i]) : Double(x[i])
@@ -63,9 +63,9 @@ struct NormAndSoftmaxTests {
     var kept = x + [7]
     var output = [Float](repeating: .nan, count: rows * columns) + [7]
     var deviation = [Float](repeating: .nan, count: rows) + [7]
-    var scratch = [Float](repeating: .nan, count: columns + 3)
-    var gainGradient = [Float](repeating: 10, count: columns)
-    var shiftGradient = [Float](repeating: 20, count: columns)
+    var scratch = [Float](repeating: .nan, count: columns + Dropout.padding)
+    var sums = [Float](repeating: .nan, count: 3 * columns) + [7]
+    var branch = [Float](repeating: .nan, count: rows * columns) + [7]
     var moved = gradient + [7]
     gain.withUnsafeBufferPointer { gain in
       shift.withUnsafeBufferPointer { shift in
@@ -77,14 +77,18 @@ struct NormAndSoftmaxTests {
               rows: rows, x: &kept, bias: isWhole ? bias.baseAddress : nil,
               residual: isWhole ? residual.baseAddress : nil, dropout: dropout, inverseDeviation: &deviation,
               output: &output, scratch: &scratch, address: address)
-            norm.backward(
-              rows: rows, normalized: kept, inverseDeviation: deviation, gradient: &moved, gainGradient: &gainGradient,
-              shiftGradient: &shiftGradient)
+            branch.withUnsafeMutableBufferPointer { branch in
+              norm.backward(
+                rows: rows, normalized: kept, inverseDeviation: deviation, gradient: &moved,
+                branch: isWhole ? branch.baseAddress : nil, dropout: dropout, sums: &sums, scratch: &scratch,
+                address: address)
+            }
           }
         }
       }
     }
-    #expect(kept.last == 7 && output.last == 7 && deviation.last == 7 && moved.last == 7, "written past the end")
+    let ends = [kept.last, output.last, deviation.last, moved.last, sums.last, branch.last]
+    #expect(ends == Array(repeating: 7, count: 6), "written past the end")
     let count = rows * columns
     func check(_ name: String, _ values: [Float], _ expected: [Double], _ tolerance: Double) {
       #expect(worstDifference(name, values.map(Double.init), expected, within: tolerance) == nil)
@@ -92,29 +96,26 @@ struct NormAndSoftmaxTests {
     check("normalized", Array(kept.prefix(count)), expected.normalized, 5e-6)
     check("output", Array(output.prefix(count)), expected.output, 5e-6)
     check("input gradient", Array(moved.prefix(count)), expected.inputGradient, 3e-5)
-    check("gain gradient", gainGradient.map { $0 - 10 }, expected.gainGradient, 3e-5)
-    check("shift gradient", shiftGradient.map { $0 - 20 }, expected.shiftGradient, 3e-5)
+    check("gain gradient", Array(sums.prefix(columns)), expected.gainGradient, 3e-5)
+    check("shift gradient", Array(sums[columns..<2 * columns]), expected.shiftGradient, 3e-5)
+    let behind = isWhole ? zip(moved.prefix(count), scales).map { $0 * $1 } : []
+    if isWhole { #expect(Array(branch.prefix(count)) == behind) }
+    let biasGradient = (0..<columns).map { j in
+      stride(from: j, to: behind.count, by: columns).reduce(0.0) { $0 + Double(behind[$1]) }
+    }
+    check("bias gradient", Array(sums[2 * columns..<3 * columns]), biasGradient, 5e-6)
   }
 
-  @Test("the gradient behind dropout and bias", arguments: sizes, [false, true])
-  func dropoutBias(columns: Int, drops: Bool) {
-    let rows = 4
-    var numbers = Numbers(UInt64(columns))
-    let gradient = numbers.floats(rows * columns)
-    let dropout = drops ? Dropout(probability: 0.4, seed: 3, step: 2) : nil
-    let address = { (row: Int) in RandomAddress(site: 9, row: UInt32(row), position: 1) }
-    var scales = [Float](repeating: 1, count: rows * columns + 3)
-    if let dropout { dropoutScales(dropout, rows: rows, columns: columns, into: &scales, address: address) }
-    var output = [Float](repeating: .nan, count: rows * columns)
-    var bias = [Float](repeating: 1, count: columns)
-    var scratch = [Float](repeating: .nan, count: columns + 3)
-    dropoutBiasBackward(
-      rows: rows, columns: columns, gradient: gradient, dropout: dropout, into: &output, biasGradient: &bias,
-      scratch: &scratch, address: address)
-    let expected = zip(gradient, scales).map { $0 * $1 }
-    #expect(output == expected)
-    let sums = (0..<columns).map { j in 1 + (0..<rows).reduce(0.0) { $0 + Double(expected[$1 * columns + j]) } }
-    #expect(worstDifference("bias", bias.map(Double.init), sums, within: 2e-6) == nil)
+  @Test("behind an inactive dropout, bias and residual have one gradient")
+  func withoutDropout() {
+    let gain: [Float] = [1, 2]
+    var scratch: [Float] = [0]
+    var (gradient, branch, sums): ([Float], [Float], [Float]) = ([3, 1, -2, 5], [0, 0, 0, 0], [9, 9, 9, 9, 9, 9])
+    ResidualLayerNorm(columns: 2, epsilon: 1, gain: gain, shift: gain).backward(
+      rows: 2, normalized: [0.5, -0.5, 1, -1], inverseDeviation: [1, 2], gradient: &gradient, branch: &branch,
+      dropout: Dropout(probability: 0, seed: 1, step: 1), sums: &sums, scratch: &scratch,
+      address: { RandomAddress(site: 0, row: UInt32($0), position: 0) })
+    #expect(branch == gradient && sums == [-0.5, -5.5, 1, 6, branch[0] + branch[2], branch[1] + branch[3]])
   }
 
   @Test("softmax and back", arguments: sizes)
@@ -142,6 +143,22 @@ struct NormAndSoftmaxTests {
       let dot = zip(p, dp).reduce(0) { $0 + $1.0 * $1.1 }
       let ds = zip(p, dp).map { $0 * ($1 - dot) }
       #expect(worstDifference("ds of row \(row)", gradient[range].map(Double.init), ds, within: 1e-6) == nil)
+    }
+  }
+
+  @Test("softmax of rows with room behind them is that of the rows, and zeros", arguments: sizes)
+  func softmaxOfPaddedRows(columns: Int) {
+    let (rows, stride) = (3, columns + 5)
+    var numbers = Numbers(UInt64(columns))
+    var padded = numbers.floats(rows * stride, in: -8 ... -1)
+    var alone = (0..<rows).flatMap { padded[$0 * stride..<$0 * stride + columns] }
+    softmaxRows(rows: rows, columns: columns, x: &padded, rowStride: stride)
+    softmaxRows(rows: rows, columns: columns, x: &alone)
+    for row in 0..<rows {
+      let values = padded[row * stride..<(row + 1) * stride].map(Double.init)
+      let expected = alone[row * columns..<(row + 1) * columns].map(Double.init) + [0, 0, 0, 0, 0]
+      #expect(worstDifference("row \(row)", values, expected, within: 2e-7) == nil)
+      #expect(values.suffix(5) == [0, 0, 0, 0, 0])
     }
   }
 

@@ -72,7 +72,7 @@ struct RandomTests {
   private func scales(
     _ dropout: Dropout, columns: Int = 1000, site: UInt32 = 3, row: UInt32 = 7, position: UInt32 = 11
   ) -> [Float] {
-    var scales = [Float](repeating: .nan, count: columns + 3)
+    var scales = [Float](repeating: .nan, count: columns + Dropout.padding)
     dropoutScales(dropout, rows: 1, columns: columns, into: &scales) { _ in
       RandomAddress(site: site, row: row, position: position)
     }
@@ -115,9 +115,9 @@ struct RandomTests {
     var numbers = Numbers(1)
     let x = numbers.floats(3 * columns)
     let address = { (row: Int) in RandomAddress(site: 1, row: UInt32(row), position: 0) }
-    var scales = [Float](repeating: .nan, count: 3 * columns + 3)
+    var scales = [Float](repeating: .nan, count: 3 * columns + Dropout.padding)
     dropoutScales(dropout, rows: 3, columns: columns, into: &scales, address: address)
-    var scratch = [Float](repeating: .nan, count: columns + 3)
+    var scratch = [Float](repeating: .nan, count: columns + Dropout.padding)
     var dropped = x
     applyDropout(dropout, rows: 3, columns: columns, x: &dropped, scratch: &scratch, address: address)
     #expect(dropped == zip(x, scales).map { $0 * $1 })

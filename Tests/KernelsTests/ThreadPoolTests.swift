@@ -20,6 +20,22 @@ struct ThreadPoolTests {
     }
   }
 
+  @Test("every item and every block is done once, blocks the same for any number of threads", arguments: 1...5)
+  func items(threads: Int) {
+    let pool = ThreadPool(count: threads)
+    for count in [0, 1, 2, 7, 1000] {
+      let items = Mutex<[Int]>([])
+      pool.forEachItem(of: count) { thread, item in
+        #expect(0..<threads ~= thread)
+        items.withLock { $0.append(item) }
+      }
+      #expect(items.withLock { $0 }.sorted() == Array(0..<count))
+    }
+    let blocks = Mutex<[Range<Int>]>([])
+    pool.forEachBlock(of: 10, blockCount: 4) { _, block in blocks.withLock { $0.append(block) } }
+    #expect(blocks.withLock { $0 }.sorted { $0.lowerBound < $1.lowerBound } == [0..<4, 4..<8, 8..<10])
+  }
+
   @Test("threads work at the same time, and what they wrote is seen after the loop, however long they slept before")
   func rounds() {
     let pool = ThreadPool(count: 3)

@@ -9,24 +9,32 @@ extension KernelBench {
     let (output, gradient, gradientSource) = (
       Numbers(count, seed: 3), Numbers(count, seed: 4), Numbers(count, seed: 4)
     )
+    let sums = Numbers(columns, seed: 5)
+    let forward = {
+      biasGELU(
+        rows: rows, columns: columns, x: x.pointer, bias: bias.pointer, into: output.pointer, keepsSlopes: true)
+    }
     func cumulative(_ value: Double) -> Double { 0.5 * (1 + erf(value / 2.0.squareRoot())) }
+    func sum(_ index: Int) -> Double { source[index] + bias[index % columns] }
     return [
       KernelBench(
-        "bias and GELU, forward", elements: count, bytesPerElement: 12, bound: 1e-6, prepare: { x.copy(from: source) },
-        run: { biasGELU(rows: rows, columns: columns, x: x.pointer, bias: bias.pointer, into: output.pointer) },
-        compare: {
-          output.samples.map { index in
-            let value = source[index] + bias[index % columns]
-            return (output.pointer[index], value * cumulative(value))
-          }
-        }),
+        "bias and GELU with slopes, forward", elements: count, bytesPerElement: 16, bound: 1e-6,
+        prepare: { x.copy(from: source) }, run: forward,
+        compare: { output.samples.map { (output.pointer[$0], sum($0) * cumulative(sum($0))) } }),
       KernelBench(
-        "GELU, backward", elements: count, bytesPerElement: 12, bound: 1e-5,
-        prepare: { gradient.copy(from: gradientSource) },
-        run: { geluBackward(count: count, x: source.pointer, gradient: gradient.pointer) },
+        "GELU and bias, backward", elements: count, bytesPerElement: 12, bound: 1e-5,
+        prepare: {
+          x.copy(from: source)
+          forward()
+          gradient.copy(from: gradientSource)
+        },
+        run: {
+          biasGELUBackward(
+            rows: rows, columns: columns, slopes: x.pointer, gradient: gradient.pointer, sums: sums.pointer)
+        },
         compare: {
           gradient.samples.map { index in
-            let value = source[index]
+            let value = sum(index)
             let density = exp(-0.5 * value * value) / (2 * Double.pi).squareRoot()
             return (gradient.pointer[index], gradientSource[index] * (cumulative(value) + value * density))
           }
@@ -39,9 +47,11 @@ extension KernelBench {
     let count = rows * columns
     let (source, x, residual) = (Numbers(count, seed: 1), Numbers(count, seed: 1), Numbers(count, seed: 2))
     let (bias, gain, shift) = (Numbers(columns, seed: 3), Numbers(columns, seed: 4), Numbers(columns, seed: 5))
-    let (output, deviation, scratch) = (Numbers(count, seed: 6), Numbers(rows, seed: 7), Numbers(columns + 3, seed: 8))
+    let (output, deviation, scratch) = (
+      Numbers(count, seed: 6), Numbers(rows, seed: 7), Numbers(columns + Dropout.padding, seed: 8)
+    )
     let (gradient, gradientSource) = (Numbers(count, seed: 9), Numbers(count, seed: 9))
-    let (gainGradient, shiftGradient) = (Numbers(columns, seed: 10), Numbers(columns, seed: 11))
+    let (branch, sums) = (Numbers(count, seed: 10), Numbers(3 * columns, seed: 11))
     let norm = ResidualLayerNorm(columns: columns, epsilon: 1e-12, gain: gain.pointer, shift: shift.pointer)
     let forward = {
       norm.forward(
@@ -70,7 +80,7 @@ extension KernelBench {
           }
         }),
       KernelBench(
-        "LayerNorm, backward", elements: count, bytesPerElement: 12, bound: 1e-4,
+        "LayerNorm and bias, backward", elements: count, bytesPerElement: 16, bound: 1e-4,
         prepare: {
           x.copy(from: source)
           forward()
@@ -79,7 +89,8 @@ extension KernelBench {
         run: {
           norm.backward(
             rows: rows, normalized: x.pointer, inverseDeviation: deviation.pointer, gradient: gradient.pointer,
-            gainGradient: gainGradient.pointer, shiftGradient: shiftGradient.pointer)
+            branch: branch.pointer, dropout: nil, sums: sums.pointer, scratch: scratch.pointer,
+            address: { RandomAddress(site: 0, row: UInt32($0), position: 0) })
         },
         compare: {
           rowSamples.flatMap { row in
@@ -139,7 +150,9 @@ extension KernelBench {
   /// Dropout is its own backward: every element is 0, or itself over 0.9; close to a tenth of them are 0.
   static func dropout(rows: Int, columns: Int) -> [KernelBench] {
     let count = rows * columns
-    let (source, x, scratch) = (Numbers(count, seed: 1), Numbers(count, seed: 1), Numbers(columns + 3, seed: 2))
+    let (source, x, scratch) = (
+      Numbers(count, seed: 1), Numbers(count, seed: 1), Numbers(columns + Dropout.padding, seed: 2)
+    )
     let dropout = Dropout(probability: 0.1, seed: 42, step: 1)
     return [
       KernelBench(
