@@ -16,7 +16,11 @@ import Testing
       BEGIN { while (length(pad) < 985) pad = pad "x"
       for (i = 1; i <= \(count); i++) printf "%d %012d %s\\n", ENVIRON["OMPI_COMM_WORLD_RANK"], i, pad }
       """
-    let reader = "{ r = $(NF - 2); if ($(NF - 1) + 0 != ++last[r] || length($NF) != 985) bad++ } END { print last[0], last[1], bad + 0 }"
+    let reader = """
+      NF < 3 { bad++; next }
+      { r = $(NF - 2); if ($(NF - 1) + 0 != ++last[r] || length($NF) != 985) bad++ }
+      END { print last[0], last[1], bad + 0 }
+      """
     let command = (["\(binaries)/launch", "-n", "2"] + options + ["awk", writer]).map(shellQuoted)
     let script = """
       exec 3> >(awk \(shellQuoted(reader)); echo read)
