@@ -222,10 +222,10 @@ struct Keeping {
 
   /// Writes frames, so many at once that the pipe keeps each write whole.
   private func send(_ frames: [RankFrame]) {
-    var rest = frames[...]
+    var rest = frames.flatMap(\.bytes)[...]
     while !rest.isEmpty {
-      let bytes = rest.prefix(RankFrame.mostAtOnce).flatMap(\.bytes)
-      rest = rest.dropFirst(RankFrame.mostAtOnce)
+      let bytes = Array(rest.prefix(RankFrame.mostAtOnce * RankFrame.byteCount))
+      rest = rest.dropFirst(bytes.count)
       while true {
         let count = bytes.withUnsafeBytes { write(launcher, $0.baseAddress, $0.count) }
         if count >= 0 { break }

@@ -141,7 +141,7 @@ struct SupervisedJob {
     }
     switch stage {
     case .running:
-      if output.failure != nil {
+      if output.failure != nil || table.hasLivedOn(seconds: supervisor.failureSeconds, at: now) {
         tell()
       } else if let found = supervisor.watchdog?.finding(table, at: now) {
         finding = found

@@ -28,6 +28,8 @@ public struct Supervisor: Sendable {
   public var debuggedRank: Int?
   /// How long mpirun may take to end its ranks after it was told to.
   public var graceSeconds: Double = 4
+  /// How long the others of a rank that failed may live on: the grace of an mpirun that ends them by itself.
+  public var failureSeconds: Double = 8
   /// How long ranks may take to stop by themselves.
   public var stopSeconds: Double = 30
   /// Shows a line to the user.

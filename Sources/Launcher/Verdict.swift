@@ -146,6 +146,12 @@ public struct Verdict: Sendable, Equatable {
 }
 
 extension RankTable {
+  /// Whether ranks live on so long after one failed.
+  func hasLivedOn(seconds: Double, at now: ContinuousClock.Instant) -> Bool {
+    guard ranks.contains(where: { !$0.hasEnded }), let ended = culprit?.ended else { return false }
+    return now - ended > .seconds(seconds)
+  }
+
   /// The rank that the job failed by: the first that failed by itself, not one that was ended because of another.
   var culprit: Rank? {
     let failed = ranks.filter { rank in

@@ -316,6 +316,8 @@ struct Job {
       launcher: context.launcher, runID: JobProcesses.newRunID(), ranks: plan.ranks, say: say)
     supervisor.starter = starter
     supervisor.threadRanks = threadRanks ?? 1
+    // Hydra ends the others only if the rank has called MPI_Init.
+    if !plan.flavour.isOpenMPI { supervisor.failureSeconds = 1 }
     supervisor.hosts = (plan.placement?.hosts ?? []).flatMap { host in
       Array(repeating: host.entry.name.description, count: host.ranks)
     }
