@@ -41,8 +41,9 @@ import Testing
     for rank in 0..<2 {
       let label = Array("[\(rank) \(hostName)] ".utf8)
       let lines = result.stdout.split(separator: 10, omittingEmptySubsequences: false).filter { $0.starts(with: label) }
-      let expected =
-        (0..<2000).flatMap { [Array("line \($0)".utf8), []] } + [[0x61, 0], [1, 0x4C, 0x53, 2]]
+      var expected: [[UInt8]] = []
+      for index in 0..<2000 { expected += [Array("line \(index)".utf8), []] }
+      expected += [[0x61, 0], [1, 0x4C, 0x53, 2]]
       #expect(lines.map { Array($0.dropFirst(label.count)) } == expected, "\(flavour)")
     }
     #expect(result.stdout.count { $0 == 10 } == 2 * 4002 && result.stderr.isEmpty, "\(flavour): \(result.stderr)")

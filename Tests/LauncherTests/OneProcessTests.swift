@@ -43,7 +43,8 @@ import Testing
     #expect(running.job.all.isEmpty)
   }
 
-  @Test("another program gets the signal itself, and its time; once more ends it and its helpers") func foreign() throws {
+  @Test("another program gets the signal itself, and its time; once more ends it and its helpers") func foreign() throws
+  {
     let own = try start(["-n", "1", "bash", "-c", "trap 'sleep 2; echo bye; exit 3' INT; echo up; sleep 616 & wait"])
     kill(own.child.pid, SIGINT)
     let result = own.finish(within: 20)
@@ -58,7 +59,8 @@ import Testing
     #expect(deaf.job.all.isEmpty)
   }
 
-  @Test("P1: a process that is killed is named, with its last step", arguments: ways) func killed(way: [String]) throws {
+  @Test("P1: a process that is killed is named, with its last step", arguments: ways) func killed(way: [String]) throws
+  {
     let running = try start(way + [Self.check, "works", "20"])
     usleep(1_500_000)
     let pid = try #require(running.program)
@@ -212,7 +214,8 @@ import Testing
     }
   }
 
-  @Test("L1, L2: other programs are ended, and at once if asked again", arguments: [1, 2]) func ended(times: Int) throws {
+  @Test("L1, L2: other programs are ended, and at once if asked again", arguments: [1, 2]) func ended(times: Int) throws
+  {
     let trap = times == 1 ? "" : "trap '' TERM;"
     try withJob(["bash", "-c", "\(trap) echo up; sleep 617 & wait; sleep 617"]) { running in
       let clock = ContinuousClock.now

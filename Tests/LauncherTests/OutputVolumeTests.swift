@@ -38,7 +38,8 @@ import Testing
     // The row's bound is 100 MB.
     #expect(try #require(kilobytes.max()) < 100_000)
     if getenv("LOCKSTEP_SLOW") != nil {
-      print("\(Self.megabytes) MB \(options): \(result.seconds) s, the launcher took \(kilobytes.max() ?? 0) kB at most")
+      print(
+        "\(Self.megabytes) MB \(options): \(result.seconds) s, the launcher took \(kilobytes.max() ?? 0) kB at most")
     }
   }
 }
