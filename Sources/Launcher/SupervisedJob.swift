@@ -115,11 +115,11 @@ struct SupervisedJob {
     }
   }
 
-  /// mpirun's own words on its standard error.
+  /// mpirun's own words on its standard error, where that of Open MPI 5 explains ends of ranks too.
   private mutating func showOther(_ bytes: [UInt8]) {
     let lines = bytes.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
     let kept = lines.filter { !$0.starts(with: "mpirun: Forwarding signal".utf8) }
-    show(Array(kept.joined(separator: [UInt8(ascii: "\n")])))
+    show(messages.read(kept.joined(separator: [UInt8(ascii: "\n")])))
   }
 
   private func show(_ bytes: [UInt8]) {
