@@ -34,8 +34,11 @@ import Testing
   }
 
   @Test("what ranks write arrives as it is", arguments: found) func output(flavour: MPIFlavour) throws {
-    let script =
-      "i=0; while [ $i -lt 2000 ]; do echo line $i; echo; i=$((i + 1)); [ $i -gt 20 ] || sleep 0.05; done; printf 'a\\0\\n\\001LS\\002\\012'"
+    // Slowly at first: lines of both ranks arrive in turn.
+    let script = """
+      i=0; while [ $i -lt 2000 ]; do echo line $i; echo; i=$((i + 1)); [ $i -gt 20 ] || sleep 0.05; done
+      printf 'a\\0\\n\\001LS\\002\\012'
+      """
     let running = try start(flavour, ["--tee", "sh", "-c", script])
     let result = running.finish()
     for rank in 0..<2 {
