@@ -61,13 +61,20 @@ public func withCommunicator(
   _ body: @escaping @Sendable (any Communicator) throws(Failure) -> Void
 ) -> ExitStatus {
   do throws(Failure) {
-    switch try Launch(environment: variable) {
+    let launch = try Launch(environment: variable)
+    let record = RankRecord.ofThisProcess()
+    switch launch {
     case .solo:
-      try body(SoloCommunicator())
+      record?.join(rank: 0, size: 1)
+      try recorded(record) { () throws(Failure) in try body(SoloCommunicator(record: record)) }
     case .threads(let ranks):
-      _ = try ThreadCommunicator.run(ranks: ranks) { (communicator) throws(Failure) in try body(communicator) }
+      record?.join(rank: 0, size: ranks)
+      try recorded(record) { () throws(Failure) in
+        _ = try ThreadCommunicator.run(ranks: ranks, record: record) { (communicator) throws(Failure) in
+          try body(communicator)
+        }
+      }
     case .mpi(let ranks):
-      let record = RankRecord.ofThisProcess()
       let communicator = try MPICommunicator(expectedSize: ranks, record: record)
       do throws(Failure) {
         try body(communicator)
@@ -90,6 +97,17 @@ public func withCommunicator(
     report(error)
     return error.status
   }
+}
+
+/// Notes in `record` how the only process of a job ended. Its failure is all ranks'.
+private func recorded(_ record: RankRecord?, _ body: () throws(Failure) -> Void) throws(Failure) {
+  do throws(Failure) {
+    try body()
+  } catch {
+    record?.end(.failed, status: error.status.rawValue, isAgreed: true)
+    throw error
+  }
+  record?.end(.done)
 }
 
 /// The value of a variable of this process's environment.

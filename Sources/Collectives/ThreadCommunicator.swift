@@ -10,23 +10,27 @@ import RankRecord
 public final class ThreadCommunicator: Communicator {
   public let rank: Int
   public let agreement = Agreement()
+  public let record: RankRecord?
   public var size: Int { meeting.size }
   public var host: String { meeting.host }
   public var localRank: Int { rank }
   public var localSize: Int { size }
   private let meeting: Meeting
 
-  private init(rank: Int, meeting: Meeting) {
+  private init(rank: Int, meeting: Meeting, record: RankRecord?) {
     self.rank = rank
     self.meeting = meeting
+    self.record = record
   }
 
   /// Runs `body` as `ranks` ranks, each a thread with a stack of `stackBytes`; the results in rank order.
   ///
   /// Throws, once all threads have ended, the failure that came first, with the rank and host in front unless all
   /// ranks agreed on it.
+  ///
+  /// - Parameter record: what the launcher reads of the process; rank 0 writes it.
   public static func run<Result: Sendable>(
-    ranks: Int, stackBytes: Int = 64 << 20,
+    ranks: Int, stackBytes: Int = 64 << 20, record: RankRecord? = nil,
     _ body: @escaping @Sendable (ThreadCommunicator) throws(Failure) -> Result
   ) throws(Failure) -> [Result] {
     precondition(ranks > 0, "\(ranks) ranks")
@@ -35,7 +39,7 @@ public final class ThreadCommunicator: Communicator {
     var threads: [Thread] = []
     for rank in 0..<ranks {
       let thread = Thread(stackBytes: stackBytes) {
-        let communicator = ThreadCommunicator(rank: rank, meeting: meeting)
+        let communicator = ThreadCommunicator(rank: rank, meeting: meeting, record: rank == 0 ? record : nil)
         do throws(Failure) {
           results.set(try body(communicator), at: rank)
           meeting.finish(rank, failure: nil)

@@ -27,6 +27,8 @@ public struct JobOutput {
   private var files: [Stream: Int32] = [:]
   /// Why output cannot be written any more.
   package private(set) var failure: Failure?
+  /// When output came last, of whatever rank.
+  private var lastTaken = ContinuousClock.now
   /// Whose output came last.
   package private(set) var lastRank: Int?
 
@@ -56,6 +58,7 @@ public struct JobOutput {
   /// Takes what a rank has written.
   package mutating func take(_ bytes: [UInt8], rank: Int, host: String?, isError: Bool) {
     let stream = Stream(rank: rank, isError: isError)
+    lastTaken = .now
     log(bytes, stream)
     if let host { hosts[rank] = host }
     tails[rank, default: []] += bytes
@@ -69,12 +72,12 @@ public struct JobOutput {
     }
   }
 
-  /// Shows lines that have waited for another rank's line to end for too long.
+  /// Shows lines that have waited for their end, or for that of another rank's line, for too long.
   package mutating func tick() {
     let now = ContinuousClock.now
-    for (stream, pending) in streams where pending.since.map({ now - $0 > .milliseconds(200) }) ?? false {
-      release(stream)
-    }
+    // While much is under way, the rest of a line may be behind it.
+    let patience: Duration = now - lastTaken > .milliseconds(200) ? .milliseconds(200) : .seconds(2)
+    for (stream, pending) in streams where pending.since.map({ now - $0 > patience }) ?? false { release(stream) }
   }
 
   /// Shows all that is left.

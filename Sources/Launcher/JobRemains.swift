@@ -2,33 +2,41 @@ import Glibc
 
 /// What an mpirun that was killed leaves of its job on a host: shared memory, 4 MiB a rank, and the folder of its session.
 struct JobRemains: Sendable, Equatable {
-  /// Open MPI's number of the job.
-  var job: UInt32
+  /// Open MPI's number of the job; nil of Open MPI 5, which keeps its memory in the session's folder.
+  var job: UInt32?
   /// The folder of the session.
   var session: String
 
   /// As the environment of a rank tells; nil where it is not Open MPI's.
   init?(_ environment: Environment) {
-    guard let job = environment["OMPI_MCA_ess_base_jobid"],
+    if let job = environment["OMPI_MCA_ess_base_jobid"],
       let session = environment["OMPI_MCA_orte_jobfam_session_dir"]
-    else { return nil }
-    self.init("\(job) \(session)")
+    {
+      self.init("\(job) \(session)")
+    } else if let session = environment["PMIX_SERVER_TMPDIR"] {
+      // `/tmp/ompi.4711`
+      self.init("- \(session)")
+    } else {
+      return nil
+    }
   }
 
   /// From the text that keepers send.
   init?(_ text: String) {
     let fields = text.split(separator: " ", maxSplits: 1)
-    guard fields.count == 2, let job = UInt32(fields[0]), fields[1].contains("/ompi.") else { return nil }
-    self.job = job
+    guard fields.count == 2, fields[1].contains("/ompi.") else { return nil }
+    job = UInt32(fields[0])
     session = String(fields[1])
   }
 
-  var text: String { "\(job) \(session)" }
+  var text: String { "\(job.map { "\($0)" } ?? "-") \(session)" }
 
   func remove() {
-    let mark = ".\(geteuid()).\(String(job, radix: 16))."
-    for name in names(in: "/dev/shm") where name.hasPrefix("vader_segment.") && name.contains(mark) {
-      unlink("/dev/shm/\(name)")
+    if let job {
+      let mark = ".\(geteuid()).\(String(job, radix: 16))."
+      for name in names(in: "/dev/shm") where name.hasPrefix("vader_segment.") && name.contains(mark) {
+        unlink("/dev/shm/\(name)")
+      }
     }
     Self.removeTree(session)
   }

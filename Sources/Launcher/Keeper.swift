@@ -24,9 +24,22 @@ public enum Keeper {
     }
   }
 
+  /// Where a keeper writes its frames.
+  public enum Way: String, Sendable {
+    /// Through the standard error that mpirun reads.
+    case errors
+    /// To the launcher itself, whose child it is. The rank writes to where the launcher does.
+    case direct
+    /// To the launcher itself, with what the rank writes.
+    case directWithOutput
+  }
+
   /// The words that go in front of the program and its arguments.
-  public static func words(launcher: String, intervalMilliseconds: Int, debugger: Debugger? = nil) -> [String] {
+  public static func words(
+    launcher: String, intervalMilliseconds: Int, way: Way = .errors, debugger: Debugger? = nil
+  ) -> [String] {
     var words = [launcher, marker, "\(intervalMilliseconds)"]
+    if way != .errors { words.append(way.rawValue) }
     if let debugger {
       words += ["\(debugger.rank)", debugger.terminal, "\(debugger.words.count)"] + debugger.words
     }
@@ -41,9 +54,10 @@ public enum Keeper {
     guard let interval = Int(texts[2]), interval >= 10 else {
       return Failure(.usage, at: marker, "\"\(texts[2])\", expected milliseconds")
     }
-    var position = 3
+    let way = Way(rawValue: texts[3])
+    var position = way == nil ? 3 : 4
     var debugger: Debugger?
-    if texts[3] != "--" {
+    if way == nil && texts[3] != "--" {
       guard texts.count > 6, let rank = Int(texts[3]), let count = Int(texts[5]), count > 0, texts.count > 6 + count
       else { return Failure(.usage, at: marker, "expected the debugger's rank, terminal and words") }
       debugger = Debugger(rank: rank, terminal: texts[4], words: Array(texts[6..<6 + count]))
@@ -53,7 +67,8 @@ public enum Keeper {
       return Failure(.usage, at: marker, "expected a program after --")
     }
     do throws(Failure) {
-      var keeping = try Keeping(Array(arguments[(position + 1)...]), interval: interval, debugger: debugger)
+      var keeping = try Keeping(
+        Array(arguments[(position + 1)...]), interval: interval, way: way ?? .errors, debugger: debugger)
       exit(keeping.run())
     } catch {
       return error

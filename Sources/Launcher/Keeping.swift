@@ -9,6 +9,8 @@ struct Keeping {
   private let record: RankRecord
   private let child: ChildProcess
   private let signals: SignalQueue
+  /// Where frames go.
+  private let launcher: Int32
   /// What the rank writes: standard output and standard error; -1 once at its end.
   private var sources: [(kind: RankFrame.Kind, descriptor: Int32)] = []
   private let interval: Int64
@@ -24,10 +26,13 @@ struct Keeping {
   /// The rank's file of memory; a number out of the way of what the process has open.
   private static let recordDescriptor: Int32 = 60
 
-  init(_ command: [[UInt8]], interval: Int, debugger: Keeper.Debugger?) throws(Failure) {
+  init(_ command: [[UInt8]], interval: Int, way: Keeper.Way, debugger: Keeper.Debugger?) throws(Failure) {
     var environment = Environment.ofThisProcess()
-    let number = ["OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK"].lazy.compactMap { environment[$0] }.first
-    rank = number.flatMap { Int($0) } ?? 0
+    // Slurm's own last: a batch script has it, too.
+    let names = way == .errors ? ["OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"] : []
+    rank = names.lazy.compactMap { environment[$0] }.first.flatMap { Int($0) } ?? 0
+    launcher = way == .errors ? STDERR_FILENO : Supervisor.messagesDescriptor
+    if way != .errors { _ = fcntl(launcher, F_SETFD, FD_CLOEXEC) }
     self.interval = Int64(interval) * 1_000_000
     // mpirun dies: the rank must not outlive it.
     guard lockstep_signal_on_parent_death(SIGTERM) == 0, lockstep_adopt_orphans() == 0 else {
@@ -53,7 +58,7 @@ struct Keeping {
         writers.append(terminal)
       }
     }
-    if descriptors.count == 1 {
+    if descriptors.count == 1 && way != .direct {
       var slave: Int32 = -1
       // As under mpirun itself: programs write whole lines to a terminal, but blocks to a pipe.
       var output = [lockstep_open_terminal(&slave), slave]
@@ -217,15 +222,15 @@ struct Keeping {
 
   /// Writes frames, so many at once that the pipe keeps each write whole.
   private func send(_ frames: [RankFrame]) {
-    var rest = frames[...]
+    var rest = frames.flatMap(\.bytes)[...]
     while !rest.isEmpty {
-      let bytes = rest.prefix(RankFrame.mostAtOnce).flatMap(\.bytes)
-      rest = rest.dropFirst(RankFrame.mostAtOnce)
+      let bytes = Array(rest.prefix(RankFrame.mostAtOnce * RankFrame.byteCount))
+      rest = rest.dropFirst(bytes.count)
       while true {
-        let count = bytes.withUnsafeBytes { write(STDERR_FILENO, $0.baseAddress, $0.count) }
+        let count = bytes.withUnsafeBytes { write(launcher, $0.baseAddress, $0.count) }
         if count >= 0 { break }
         if errno == EAGAIN {
-          var wait = pollfd(fd: STDERR_FILENO, events: Int16(POLLOUT), revents: 0)
+          var wait = pollfd(fd: launcher, events: Int16(POLLOUT), revents: 0)
           _ = poll(&wait, 1, 100)
         } else if errno != EINTR {
           return  // mpirun is gone, and with it whoever could read.

@@ -79,6 +79,9 @@ public struct MPIMessages: Sendable {
 
   /// Reads one help text; false where it is none of those about ranks that ended.
   private mutating func understand(_ words: [String]) -> Bool {
+    // Open MPI 5 says the same by other names.
+    let first = ["prterun": "mpirun", "PRTE": "ORTE"]
+    let words = words.prefix(1).map { first[$0] ?? $0 } + words.dropFirst()
     func starts(_ text: String) -> Bool { words.starts(with: text.split(separator: " ").map(String.init)) }
     func after(_ text: String) -> String? {
       let pattern = text.split(separator: " ").map(String.init)

@@ -25,10 +25,12 @@ public enum MPIRunCommand {
       case .mpich, .intel: HydraCommand.options(for: plan)
       }
     if !plan.extraArguments.isEmpty { options.append(Option(plan.extraArguments, "as asked")) }
-    if !plan.keeper.isEmpty { options.append(Option(plan.keeper, "stands beside each rank and reports on it")) }
+    if !plan.keeper.isEmpty { options.append(Option(plan.keeper, keeperComment)) }
     options.append(Option([plan.program] + plan.arguments, "the program, with its arguments"))
     return options
   }
+
+  static let keeperComment = "stands beside each rank and reports on it"
 
   /// Variables that mpirun itself needs, besides its options.
   public static func variables(for plan: LaunchPlan) -> [(name: String, value: String)] {

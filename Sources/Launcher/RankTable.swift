@@ -1,9 +1,12 @@
+import Glibc
 import RankRecord
 
 /// What the launcher knows of each rank.
 package struct RankTable: Sendable {
   package struct Rank: Sendable {
     package var rank: Int
+    /// How many ranks it is, as threads of one process.
+    package var threadRanks = 1
     package var host: String?
     var report = RankReport()
     /// When its keeper was last heard; nil before.
@@ -21,10 +24,11 @@ package struct RankTable: Sendable {
     var phase: RankRecord.Phase { report.state.knownPhase }
     var outcome: RankRecord.Outcome { report.state.knownOutcome }
 
-    /// `rank 1 (host b, pid 4711)`.
+    /// `rank 1 (host b, pid 4711)`, or `ranks 0 to 3 (host b, pid 4711)` of one process.
     package var label: String {
       let facts = (host.map { ["host \($0)"] } ?? []) + (report.pid > 0 ? ["pid \(report.pid)"] : [])
-      return "rank \(rank)" + (facts.isEmpty ? "" : " (\(facts.joined(separator: ", ")))")
+      return (threadRanks > 1 ? "ranks 0 to \(threadRanks - 1)" : "rank \(rank)")
+        + (facts.isEmpty ? "" : " (\(facts.joined(separator: ", ")))")
     }
   }
 
@@ -40,8 +44,16 @@ package struct RankTable: Sendable {
   private(set) var began = ContinuousClock.now
 
   /// - Parameter hosts: of each rank, as far as the plan says; keepers say how their hosts call themselves.
-  package init(count: Int, hosts: [String] = []) {
-    ranks = (0..<count).map { Rank(rank: $0, host: hosts.indices.contains($0) ? hosts[$0] : nil) }
+  package init(count: Int, hosts: [String] = [], threadRanks: Int = 1) {
+    ranks = (0..<count).map { rank in
+      Rank(rank: rank, threadRanks: threadRanks, host: hosts.indices.contains(rank) ? hosts[rank] : nil)
+    }
+  }
+
+  /// The process of a job that has no other, while it runs.
+  var lonePID: pid_t? {
+    guard ranks.count == 1, !ranks[0].hasEnded, ranks[0].report.pid > 0 else { return nil }
+    return pid_t(truncatingIfNeeded: ranks[0].report.pid)
   }
 
   /// Whether any rank uses the library: then all must end with a record that they are done.

@@ -142,11 +142,10 @@ public enum SrunCommand {
     add("--kill-on-bad-exit=1", comment: "one rank failed: end them all")
     add("--export=ALL", comment: "variables of this environment")
     add("--input=none", comment: "no rank reads the terminal")
-    add("--unbuffered", comment: "output at once, for the progress bar")
+    add("--unbuffered", comment: "output at once and as it is")
     if let folder = plan.workingFolder { add("--chdir=\(folder)", comment: "the folder that ranks start in") }
-    if plan.output.isTagged { add("--label", comment: "the rank in front of each line") }
-    if let folder = plan.output.folder { add("--output=\(folder)/rank-%t.txt", comment: "a file of output per rank") }
     add("--", comment: "what follows is the program")
+    if !plan.keeper.isEmpty { options.append(MPIRunCommand.Option(plan.keeper, MPIRunCommand.keeperComment)) }
     options.append(MPIRunCommand.Option([plan.program] + plan.arguments, "the program, with its arguments"))
     return options
   }

@@ -1,10 +1,13 @@
 import FileSystem
 import Glibc
 
-/// A running mpirun, what is known of its ranks, and what was done to them.
+/// A running job, what is known of its ranks, and what was done to them. What is said of mpirun goes for srun too, and for
+/// the keeper of a process that needs neither.
 struct SupervisedJob {
   private let child: ChildProcess
   private let supervisor: Supervisor
+  private let sweeper: Sweeper?
+  private var isSweeperTold = false
   private var output: JobOutput
   private var messages = MPIMessages()
   private var frames = RankFrameReader()
@@ -24,25 +27,32 @@ struct SupervisedJob {
     case running
     /// The ranks were asked to stop by themselves.
     case asked(ContinuousClock.Instant)
+    /// The program got the signal itself, and may take its time.
+    case passedOn
     /// mpirun was told to end them.
     case told(ContinuousClock.Instant)
     case killed
   }
 
-  init(child: ChildProcess, supervisor: Supervisor, output: JobOutput) {
+  init(child: ChildProcess, supervisor: Supervisor, output: JobOutput, sweeper: Sweeper?) {
     self.child = child
     self.supervisor = supervisor
     self.output = output
-    table = RankTable(count: supervisor.ranks, hosts: supervisor.hosts)
+    self.sweeper = sweeper
+    table = RankTable(count: supervisor.ranks, hosts: supervisor.hosts, threadRanks: supervisor.threadRanks)
   }
 
-  /// - Parameter sources: mpirun's messages, then its standard output and error where ranks have keepers; -1 once
-  ///   ended.
+  /// - Parameter sources: mpirun's messages, its standard output, and its standard error with the keepers' frames; -1
+  ///   once ended.
   mutating func watch(signals: SignalQueue, sources: inout [Int32]) -> ChildProcess.End {
     while true {
       var waits = (sources + [signals.descriptor]).map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
       _ = poll(&waits, nfds_t(waits.count), 200)
       let hadNews = read(&sources)
+      if !isSweeperTold, let remains {
+        sweeper?.tell(remains)
+        isSweeperTold = true
+      }
       while let signal = signals.next() { handle(signal) }
       if let end = child.end() {
         _ = read(&sources)
@@ -105,11 +115,11 @@ struct SupervisedJob {
     }
   }
 
-  /// mpirun's own words on its standard error.
+  /// mpirun's own words on its standard error, where that of Open MPI 5 explains ends of ranks too.
   private mutating func showOther(_ bytes: [UInt8]) {
     let lines = bytes.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
     let kept = lines.filter { !$0.starts(with: "mpirun: Forwarding signal".utf8) }
-    show(Array(kept.joined(separator: [UInt8(ascii: "\n")])))
+    show(messages.read(kept.joined(separator: [UInt8(ascii: "\n")])))
   }
 
   private func show(_ bytes: [UInt8]) {
@@ -131,9 +141,9 @@ struct SupervisedJob {
     }
     switch stage {
     case .running:
-      if output.failure != nil {
+      if output.failure != nil || table.hasLivedOn(seconds: supervisor.failureSeconds, at: now) {
         tell()
-      } else if let found = supervisor.isKept ? supervisor.watchdog?.finding(table, at: now) : nil {
+      } else if let found = supervisor.watchdog?.finding(table, at: now) {
         finding = found
         ringsAtFinding = table.rings()
         say("the job stands still:")
@@ -149,10 +159,10 @@ struct SupervisedJob {
       }
     case .told(let since):
       if now - since > .seconds(supervisor.graceSeconds) {
-        say("mpirun did not end in \(Int(supervisor.graceSeconds)) s; killing the job")
+        say("\(supervisor.starter.rawValue) did not end in \(Int(supervisor.graceSeconds)) s; killing the job")
         killNow()
       }
-    case .killed: break
+    case .passedOn, .killed: break
     }
   }
 
@@ -166,7 +176,8 @@ struct SupervisedJob {
   private mutating func killNow() {
     stage = .killed
     kill(child.pid, SIGKILL)
-    if !supervisor.isKept { _ = JobProcesses.kill(runID: supervisor.runID) }
+    // Slurm's helpers outlive srun.
+    if supervisor.starter != .mpirun { _ = JobProcesses.kill(runID: supervisor.runID) }
   }
 
   private mutating func handle(_ signal: Int32) {
@@ -174,7 +185,7 @@ struct SupervisedJob {
     case SIGINT where supervisor.debuggedRank != nil:
       let pid = supervisor.debuggedRank.map { table.ranks[$0].report.pid } ?? 0
       if pid > 0 { kill(pid_t(truncatingIfNeeded: pid), SIGINT) }
-    case SIGQUIT where supervisor.isKept:
+    case SIGQUIT where supervisor.starter != .srun:
       // mpirun passes it on, and keepers answer with their rings.
       kill(child.pid, SIGCONT)
       ringsAt = clock.now + .milliseconds(500)
@@ -197,7 +208,8 @@ struct SupervisedJob {
 
   private mutating func stop(_ signal: Int32) {
     guard stopSignal == nil else {
-      killNow()
+      // A lone keeper ends all that descends from its program.
+      if case .passedOn = stage { tell() } else { killNow() }
       return
     }
     stopSignal = signal
@@ -206,6 +218,10 @@ struct SupervisedJob {
       say("\(signalName(signal)): the ranks stop after the step that they are in; once more ends them at once")
       stage = .asked(clock.now)
       kill(child.pid, SIGUSR1)
+    } else if let pid = table.lonePID, supervisor.starter == .launcher {
+      say("\(signalName(signal)): passed on to the program; once more ends it")
+      stage = .passedOn
+      kill(pid, signal)
     } else {
       say("\(signalName(signal)): ending the ranks; once more ends them at once")
       tell()
@@ -217,7 +233,7 @@ struct SupervisedJob {
   var remains: JobRemains? { table.remains }
 
   mutating func verdict(_ end: ChildProcess.End) -> Verdict {
-    var verdict = Verdict(end: end, fault: messages.fault, ranks: table)
+    var verdict = Verdict(end: end, fault: messages.fault, ranks: table, starter: supervisor.starter)
     if let stopSignal {
       // A job that was through before it took notice is a success.
       if verdict.status == 0 && !table.hasStopped { return verdict }

@@ -2,17 +2,25 @@ import CProcess
 import FileSystem
 import Glibc
 
-/// Starts mpirun, shows what the ranks write, watches over them, passes signals on, and sees to it that nothing of the
-/// job is left when it is over.
+/// Starts the ranks, shows what they write, watches over them, passes signals on, and sees to it that nothing of the job
+/// is left when it is over.
 public struct Supervisor: Sendable {
+  /// What starts the ranks, or rather their keepers.
+  public enum Starter: String, Sendable {
+    case mpirun, srun
+    /// The launcher itself: one process, with its keeper.
+    case launcher
+  }
+
   /// The launcher's own binary, which stands guard over mpirun.
   public var launcher: String
+  public var starter = Starter.mpirun
   public var runID: String
   public var ranks: Int
+  /// Ranks of each process, as threads.
+  public var threadRanks = 1
   /// The host of each rank, as far as the plan says.
   public var hosts: [String] = []
-  /// Whether each rank has a keeper; else the ranks' output is not touched, and mpirun alone tells how they ended.
-  public var isKept = true
   /// Nil does not watch: a debugger may hold the ranks.
   public var watchdog: Watchdog? = Watchdog()
   public var output = JobOutput.Options()
@@ -20,6 +28,8 @@ public struct Supervisor: Sendable {
   public var debuggedRank: Int?
   /// How long mpirun may take to end its ranks after it was told to.
   public var graceSeconds: Double = 4
+  /// How long the others of a rank that failed may live on: the grace of an mpirun that ends them by itself.
+  public var failureSeconds: Double = 8
   /// How long ranks may take to stop by themselves.
   public var stopSeconds: Double = 30
   /// Shows a line to the user.
@@ -36,15 +46,15 @@ public struct Supervisor: Sendable {
   public static let hostfilePath = "/proc/self/fd/\(hostfileDescriptor)"
   private static let hostfileDescriptor: Int32 = 62
   // A number out of the way of what this process has open; dup2 clears the mark that would close it.
-  private static let messagesDescriptor: Int32 = 61
+  static let messagesDescriptor: Int32 = 61
 
-  /// Runs `command` (mpirun's path first) to its end and judges it.
+  /// Runs `command` (the path of mpirun, say, first) to its end and judges it.
   public func run(
     _ command: [[UInt8]], environment: Environment, hostfile: String? = nil
   ) throws(Failure) -> Verdict {
     var environment = environment
     environment[JobProcesses.variable] = runID
-    environment[MPIRunCommand.outputVariable] = "\(Self.messagesDescriptor)"
+    if starter == .mpirun { environment[MPIRunCommand.outputVariable] = "\(Self.messagesDescriptor)" }
     let output = try JobOutput(output)
     let signals = try SignalQueue([SIGCHLD, SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP, SIGUSR1, SIGUSR2])
     defer { signals.close() }
@@ -52,10 +62,11 @@ public struct Supervisor: Sendable {
 
     let messages = try Self.pipe()
     var descriptors = [(from: messages.write, to: Self.messagesDescriptor)]
-    var sources = [messages.read]
+    // One process writes to where this one does; its keeper's reports come in place of mpirun's messages.
+    var sources = starter == .launcher ? [-1, -1, messages.read] : [messages.read]
     var toClose = [messages.write]
     defer { for descriptor in sources + toClose where descriptor >= 0 { close(descriptor) } }
-    if isKept {
+    if starter != .launcher {
       for target in [STDOUT_FILENO, STDERR_FILENO] {
         let pipe = try Self.pipe()
         descriptors.append((pipe.write, target))
@@ -72,13 +83,15 @@ public struct Supervisor: Sendable {
       descriptors.append((file, Self.hostfileDescriptor))
       toClose.append(file)
     }
+    let sweeper = starter == .launcher ? nil : try Sweeper(launcher: launcher, runID: runID)
+    defer { sweeper?.dismiss() }
     let child = try ChildProcess(
       path: launcher, arguments: Guard.arguments(launcher: getpid(), command: command), environment: environment,
       descriptors: descriptors)
     for descriptor in toClose { close(descriptor) }
     toClose = []
 
-    var job = SupervisedJob(child: child, supervisor: self, output: output)
+    var job = SupervisedJob(child: child, supervisor: self, output: output, sweeper: sweeper)
     let end = job.watch(signals: signals, sources: &sources)
     sweep(after: end, job.remains)
     return job.verdict(end)

@@ -30,10 +30,16 @@ public struct Verdict: Sendable, Equatable {
 
   /// Judges a job by what its keepers say about the ranks, and where they say nothing by how mpirun ended and what it
   /// said. mpirun's status alone is no verdict: it is 0 for MPI_Abort(0), and 1 for a rank that left early.
-  package init(end: ChildProcess.End, fault: MPIMessages.Fault?, ranks table: RankTable) {
+  package init(
+    end: ChildProcess.End, fault: MPIMessages.Fault?, ranks table: RankTable, starter: Supervisor.Starter = .mpirun
+  ) {
+    let name = starter == .launcher ? "the keeper of \(table.ranks[0].label)" : starter.rawValue
     if fault?.isHostLost == true {
       // Ranks that lost their peers there have failed too.
       self.init(end: end, fault: fault)
+    } else if starter == .launcher, case .status(let status) = end, status != 0, table.ranks[0].report.signal == 0 {
+      // A process that leaves in order, with a status of its own, has said why on the same screen.
+      self.init(status: status)
     } else if let culprit = table.culprit,
       culprit.report.wasTold == 0 || culprit.outcome == .failed || (fault == nil && end.isStatus)
     {
@@ -41,7 +47,7 @@ public struct Verdict: Sendable, Equatable {
     } else if fault == nil, end == .status(0), table.isKept {
       self.init(agreementOf: table)
     } else {
-      self.init(end: end, fault: fault)
+      self.init(end: end, fault: fault, starter: name)
     }
   }
 
@@ -95,11 +101,11 @@ public struct Verdict: Sendable, Equatable {
   }
 
   /// Judges by mpirun alone.
-  package init(end: ChildProcess.End, fault: MPIMessages.Fault?) {
+  package init(end: ChildProcess.End, fault: MPIMessages.Fault?, starter: String = "mpirun") {
     let rank = "rank" + (fault?.rank.map { " \($0)" } ?? "") + (fault?.host.map { " (host \($0))" } ?? "")
     switch end {
     case .signal(let signal):
-      self.init(.lost, "mpirun itself was ended by \(signalName(signal)); the ranks went with it")
+      self.init(.lost, "\(starter) itself was ended by \(signalName(signal)); the ranks went with it")
     case .status(let status):
       if let fault, let signal = fault.signal {
         self.init(rank: rank, signal: signal)
@@ -129,13 +135,23 @@ public struct Verdict: Sendable, Equatable {
     // What a Swift trap, a bad pointer or a wrong instruction raises is a mistake in the program.
     let isTrap = [SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV, SIGABRT, SIGSYS].contains(signal)
     let guess =
-      signal == SIGKILL && memory.isEmpty
-      ? "; if nobody did, the kernel may have: see dmesg for \"Out of memory\"" : memory
-    self.init(isTrap ? .internalError : .lost, "\(rank): ended by \(signalName(signal))\(step)\(guess)")
+      switch signal {
+      case SIGKILL where memory.isEmpty: "; if nobody did, the kernel may have: see dmesg for \"Out of memory\""
+      case SIGPIPE: ": nobody reads what it writes"
+      default: memory
+      }
+    let status: ExitStatus = isTrap ? .internalError : signal == SIGPIPE ? .ioError : .lost
+    self.init(status, "\(rank): ended by \(signalName(signal))\(step)\(guess)")
   }
 }
 
 extension RankTable {
+  /// Whether ranks live on so long after one failed.
+  func hasLivedOn(seconds: Double, at now: ContinuousClock.Instant) -> Bool {
+    guard ranks.contains(where: { !$0.hasEnded }), let ended = culprit?.ended else { return false }
+    return now - ended > .seconds(seconds)
+  }
+
   /// The rank that the job failed by: the first that failed by itself, not one that was ended because of another.
   var culprit: Rank? {
     let failed = ranks.filter { rank in

@@ -32,7 +32,7 @@ struct CheckCommand: ParsableCommand {
     for note in try command.options.checkIgnored() + job.warnings { show("warning", note) }
     let (mpirun, plan): (String, LaunchPlan)
     switch job.start {
-    case .directly: return show("ok", "one process, started without MPI: nothing to check between hosts")
+    case .directly, .debugger: return show("ok", "one process, started without MPI: nothing to check between hosts")
     case .srun: return show("ok", "ranks are started by srun: Slurm knows its hosts, test tries them")
     case .mpirun(let path, let found): (mpirun, plan) = (path, found)
     }

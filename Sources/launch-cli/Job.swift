@@ -5,8 +5,10 @@ import Launcher
 /// A job as it is about to start.
 struct Job {
   enum Start {
-    /// As one process, perhaps under a debugger.
-    case directly([String])
+    /// As one process, which a debugger becomes.
+    case debugger([String])
+    /// As one process.
+    case directly(LaunchPlan)
     case mpirun(path: String, LaunchPlan)
     case srun(path: String, LaunchPlan)
   }
@@ -22,6 +24,8 @@ struct Job {
   /// Whether nothing but errors is said.
   var isQuiet: Bool { settings.boolean("quiet") }
   private let settings: Settings
+  /// Ranks that are threads of one process.
+  private let threadRanks: Int?
   /// The rank that a debugger stands in front of, where there are several.
   private var debugged: Int?
 
@@ -36,6 +40,7 @@ struct Job {
         .usage, at: "--debug_rank", "without --debugger, expected the debugger to put in front", hint: "--debugger gdb")
     }
     let threadRankCount = try Self.threadRanks(threadRanks, settings)
+    self.threadRanks = threadRankCount
     let path = try context.programs.path(of: command[0])
     let cluster = try ClusterPlan(
       settings, cores: context.cores.usable, isSingleProcess: Programs.isSingleProcess(command[0]),
@@ -69,31 +74,34 @@ struct Job {
     warnings = notes
     var variables = Self.variables(settings, threads: threads, environment: context.environment)
     if let threadRankCount { variables.append(("LOCKSTEP_IN_PROCESS", "\(threadRankCount)")) }
-    if !isDirect, let columns = Self.terminalColumns() {
+    if !isDirect || Self.takesOutput(settings), let columns = Self.terminalColumns() {
       variables.append(("LOCKSTEP_TERMINAL_COLUMNS", "\(columns)"))
     }
     self.variables = variables
-    if isDirect {
+    if isDirect && debugger != nil {
       _ = try Self.rank(debugRank, of: 1)
-      start = .directly(try Self.debuggerWords(debugger, context) + [path] + insertedArguments)
+      start = .debugger(try Self.debuggerWords(debugger, context) + [path] + insertedArguments)
       return
     }
-    let starter = try Self.starter(settings, context, isSrun: isSrun)
     var plan = LaunchPlan(
-      program: path, arguments: insertedArguments + arguments, ranks: cluster.ranks, threadsPerRank: threads,
-      cores: context.cores.usable,
+      program: path, arguments: insertedArguments + arguments, ranks: isDirect ? 1 : cluster.ranks,
+      threadsPerRank: threads, cores: context.cores.usable,
       isRoot: geteuid() == 0, exportedVariables: [JobProcesses.variable] + variables.map(\.0) + settings.list("export"),
       placement: cluster.placement)
     try Self.complete(&plan, settings)
-    if !isSrun {
-      let interval = Int((settings.decimal("monitor_interval") ?? 1) * 1000)
-      let keptDebugger = try Self.debugger(debugger, rank: debugRank, plan, context)
-      debugged = keptDebugger?.rank
-      plan.keeper = Keeper.words(
-        launcher: context.launcher, intervalMilliseconds: interval, debugger: keptDebugger)
-    } else if debugger != nil {
+    if isSrun && debugger != nil {
       throw Failure(.usage, at: "--debugger", "with srun, expected mpirun or one process", hint: "--num_processes 1")
     }
+    let keptDebugger = try Self.debugger(debugger, rank: debugRank, plan, context)
+    debugged = keptDebugger?.rank
+    plan.keeper = Keeper.words(
+      launcher: context.launcher, intervalMilliseconds: Int((settings.decimal("monitor_interval") ?? 1) * 1000),
+      way: isDirect ? (Self.takesOutput(settings) ? .directWithOutput : .direct) : .errors, debugger: keptDebugger)
+    if isDirect {
+      start = .directly(plan)
+      return
+    }
+    let starter = try Self.starter(settings, context, isSrun: isSrun)
     plan.remote.isSlurm = cluster.isSlurm
     if !isSrun {
       plan.flavour = try MPIFlavour(mpirun: starter, environment: context.environment)
@@ -105,6 +113,11 @@ struct Job {
       try MPIRunCommand.check(plan)
     }
     start = isSrun ? .srun(path: starter, plan) : .mpirun(path: plan.flavour.program(for: starter), plan)
+  }
+
+  /// Whether the output of a job of one process passes through the launcher too, not only its end.
+  private static func takesOutput(_ settings: Settings) -> Bool {
+    settings.boolean("tee") || settings.text("log_dir") != nil || !settings.list("local_ranks_filter").isEmpty
   }
 
   /// The path of what starts the ranks.
@@ -228,8 +241,10 @@ struct Job {
   var description: String {
     let text = variables.map { "\($0.name)=\(shellQuoted($0.value))\n" }.joined()
     switch start {
-    case .directly(let words):
+    case .debugger(let words):
       return text + (words + arguments).map(shellQuoted).joined(separator: " ") + "\n"
+    case .directly(let plan):
+      return text + ([plan.program] + plan.arguments).map(shellQuoted).joined(separator: " ") + "\n"
     case .mpirun(let path, let plan):
       let hosts = MPIRunCommand.hostfile(for: plan).map { hostfile in
         "# the hostfile \(plan.hostfilePath):\n"
@@ -252,27 +267,31 @@ struct Job {
     environment["MPIEXEC_TIMEOUT"] = nil
     for (name, value) in variables { environment[name] = value }
     switch start {
-    case .directly(let words):
+    case .debugger(let words):
       throw execute(path: words[0], arguments: words.map { Array($0.utf8) } + verbatim, environment: environment)
+    case .directly(let plan):
+      try supervise(plan, .launcher, verbatim, environment) { $0.keeper + [$0.program] + $0.arguments }
     case .mpirun(let path, let plan):
       let plan = try checkedHosts(of: plan, mpirun: path, environment)
       for (name, value) in MPIRunCommand.variables(for: plan) { environment[name] = value }
-      try supervise(starter: path, plan, isSrun: false, verbatim, environment)
+      try supervise(plan, .mpirun, verbatim, environment) { [path] + MPIRunCommand.arguments(for: $0) }
     case .srun(let path, let plan):
-      try supervise(starter: path, plan, isSrun: true, verbatim, environment)
+      try supervise(plan, .srun, verbatim, environment) { [path] + SrunCommand.arguments(for: $0) }
     }
   }
 
   /// Runs the job, again where that is wanted and may help, and ends this process with its status.
+  ///
+  /// - Parameter command: the whole vector for a plan.
   private func supervise(
-    starter: String, _ plan: LaunchPlan, isSrun: Bool, _ verbatim: [[UInt8]], _ environment: Environment
+    _ plan: LaunchPlan, _ starter: Supervisor.Starter, _ verbatim: [[UInt8]], _ environment: Environment,
+    command: (LaunchPlan) -> [String]
   ) throws(Failure) -> Never {
     var plan = plan
     let most = settings.integer("max_restarts") ?? 0
     for attempt in 0... {
-      let words = [starter] + (isSrun ? SrunCommand.arguments(for: plan) : MPIRunCommand.arguments(for: plan))
-      let verdict = try supervisor(plan, isSrun: isSrun).run(
-        words.dropLast(arguments.count).map { Array($0.utf8) } + verbatim, environment: environment,
+      let verdict = try supervisor(plan, starter).run(
+        command(plan).dropLast(arguments.count).map { Array($0.utf8) } + verbatim, environment: environment,
         hostfile: MPIRunCommand.hostfile(for: plan))
       if let message = verdict.message { say("error: \(message)") }
       guard attempt < most, verdict.isWorthRestarting else {
@@ -292,17 +311,22 @@ struct Job {
     fatalError("an endless range has ended")
   }
 
-  func supervisor(_ plan: LaunchPlan, isSrun: Bool) -> Supervisor {
+  func supervisor(_ plan: LaunchPlan, _ starter: Supervisor.Starter) -> Supervisor {
     var supervisor = Supervisor(
       launcher: context.launcher, runID: JobProcesses.newRunID(), ranks: plan.ranks, say: say)
-    supervisor.isKept = !isSrun
+    supervisor.starter = starter
+    supervisor.threadRanks = threadRanks ?? 1
+    // Hydra ends the others only if the rank has called MPI_Init.
+    if !plan.flavour.isOpenMPI { supervisor.failureSeconds = 1 }
     supervisor.hosts = (plan.placement?.hosts ?? []).flatMap { host in
       Array(repeating: host.entry.name.description, count: host.ranks)
     }
     supervisor.output = plan.output
     supervisor.debuggedRank = debugged
     let timeout = settings.decimal("stall_timeout")
-    supervisor.watchdog = timeout == 0 || debugged != nil ? nil : Watchdog(timeoutSeconds: timeout)
+    // A lone process waits for nobody, and a person may hold it with a debugger.
+    let isWatched = timeout != 0 && debugged == nil && starter != .launcher
+    supervisor.watchdog = isWatched ? Watchdog(timeoutSeconds: timeout) : nil
     return supervisor
   }
 }

@@ -92,7 +92,7 @@ extension Job {
     plan.output = JobOutput.Options()
     plan.extraArguments += ["--timeout", "60"]
     let words = [mpirun] + MPIRunCommand.arguments(for: plan)
-    let verdict = try supervisor(plan, isSrun: false).run(
+    let verdict = try supervisor(plan, .mpirun).run(
       words.map { Array($0.utf8) }, environment: environment, hostfile: MPIRunCommand.hostfile(for: plan))
     guard verdict.status != 0 else { return }
     throw Failure(

@@ -104,21 +104,16 @@ struct ClusterFailureTests {
 
   @Test(
     "N6: 200 ms there and back, one per cent of packets lost",
-    .enabled(if: ClusterFailureTests.wire != nil, "LOCKSTEP_REFERENCE, with tools/netfault.py, is not set"))
+    .enabled(if: access("/dev/net/tun", R_OK | W_OK) == 0, "there is no /dev/net/tun"))
   func far() throws {
     let result = try run(
       """
-      python3 \(Self.wire ?? "") node1 10.78.0.1 node2 10.78.0.2 100 1 >$CLUSTER_FOLDER/wire & W=$!
-      until grep -q ready $CLUSTER_FOLDER/wire; do sleep 0.1; done
+      \(packageFolder)/Tests/Cluster/wire 100 1 >$CLUSTER_FOLDER/wire & W=$!
+      until grep -q up $CLUSTER_FOLDER/wire; do kill -0 $W || exit 1; sleep 0.1; done
       "$B" --hostfile "$H" --remote_shell "$CLUSTER_AGENT" --network 10.78.0.0/24 --stall_timeout 20 $C steps 10; S=$?
       kill $W; echo $S
       """, hosts: "node1 slots=1\nnode2 slots=1\n")
     #expect(result.text.hasSuffix("0\n") && !result.stderr.contains("stands still"), "\(result.text) \(result.stderr)")
-  }
-
-  static let wire = getenv("LOCKSTEP_REFERENCE").flatMap { folder -> String? in
-    let path = String(cString: folder) + "/reference/tools/netfault.py"
-    return exists(path) && access("/dev/net/tun", R_OK) == 0 ? path : nil
   }
 
   @Test("L4: kill -9 of the launcher ends everything on both hosts, hidden helpers too") func killedLauncher() throws {

@@ -63,9 +63,10 @@ import Testing
         "SLURM_TASKS_PER_NODE": "4(x2)", "SLURM_CPUS_PER_TASK": "2", "SLURM_SUBMIT_DIR": packageFolder,
         "LOCKSTEP_STARTER": "srun", "OMP_NUM_THREADS": nil, "OPENBLAS_NUM_THREADS": nil, "LOCKSTEP_NUM_THREADS": nil,
       ])
+    let launcher = "\(binaries)/launch"
     #expect(
       result.text
-        == "2 --mpi=pmix --ntasks=8 --nodes=2 --cpus-per-task=2 --kill-on-bad-exit=1 --export=ALL --input=none --unbuffered -- /usr/bin/sh -c x y\n",
+        == "2 --mpi=pmix --ntasks=8 --nodes=2 --cpus-per-task=2 --kill-on-bad-exit=1 --export=ALL --input=none --unbuffered -- \(launcher) --keep-rank 1000 -- /usr/bin/sh -c x y\n",
       "\(result.stderr)")
   }
 

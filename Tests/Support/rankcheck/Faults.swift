@@ -81,6 +81,21 @@ let faults: [String: Check] = [
     }
     communicator.noteResult(digest: 5)
   },
+  "saves": { (communicator, seconds) throws(Failure) in
+    // As after training: rank 0 writes, the others wait to hear how that went.
+    for step in 1...3 { try takeStep(communicator, step) }
+    writeLine("saves")
+    try communicator.agree { () throws(Failure) in
+      let end = ContinuousClock.now + .seconds(seconds)
+      while communicator.isMain && ContinuousClock.now < end { usleep(10_000) }
+    }
+  },
+  "gathers": { (communicator, megabytes) throws(Failure) in
+    // As after an evaluation, in one call, which takes long where the network is slow.
+    for step in 1...3 { try takeStep(communicator, step) }
+    writeLine("gathers")
+    _ = try communicator.allGather([UInt8](repeating: 1, count: megabytes << 20))
+  },
   "broadcasts": { (communicator, megabytes) throws(Failure) in
     // In one call, which takes long where the network is slow.
     var bytes = [UInt8](repeating: communicator.isMain ? 7 : 0, count: megabytes << 20)
