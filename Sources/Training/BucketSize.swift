@@ -9,8 +9,8 @@ enum BucketSize {
   static let variable = "LOCKSTEP_BUCKET_BYTES"
 
   /// What ranks take that have little to sum, without a measurement.
-  private static let usualBytes = 1 << 20
-  private static let measuredBytes = [1 << 18, 1 << 20, 1 << 21, 1 << 22, 1 << 23]
+  private static let usualBytes = 1 << 18
+  private static let measuredBytes = [1 << 17, 1 << 18, 1 << 19, 1 << 20, 1 << 22]
   /// How much each size is measured with.
   private static let sampleBytes = 1 << 24
   /// Where the link is so slow that measuring takes long, the best so far will do.

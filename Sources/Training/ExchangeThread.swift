@@ -49,6 +49,7 @@ final class ExchangeThread {
       return
     }
     thread = Thread(stackBytes: 1 << 20) {
+      goBeforeComputation()
       while true {
         while sem_wait(state.begun) != 0 {}
         var sleep = Sleep()
@@ -101,6 +102,17 @@ final class ExchangeThread {
       if moved { sleep.reset() } else { sleep() }
     }
   }
+}
+
+/// Lets this thread run as soon as it wakes, where the process has a real-time priority: it would else wait for the end of
+/// the computing thread's time slice. A wish: without the right to it, it waits.
+private func goBeforeComputation() {
+  var policy: Int32 = 0
+  var parameters = sched_param()
+  guard pthread_getschedparam(pthread_self(), &policy, &parameters) == 0, policy == SCHED_RR || policy == SCHED_FIFO
+  else { return }
+  parameters.sched_priority += 1
+  _ = pthread_setschedparam(pthread_self(), policy, &parameters)
 }
 
 /// Sleeps that become longer while nothing happens.
