@@ -1,4 +1,6 @@
 import FileSystem
+import Glibc
+import RankRecord
 
 /// Messages between ranks that travel while the ranks do other things.
 ///
@@ -62,8 +64,10 @@ extension Communicator {
   /// Gives memory that the ranks of each group share the bytes of rank 0's group. Called by all ranks, of which the first
   /// of each group passes the bytes on to the next group's, piece by piece.
   public func broadcast(
-    _ bytes: UnsafeMutableRawBufferPointer, over groups: RankGroups, _ link: any Link
+    _ bytes: UnsafeMutableRawBufferPointer, over groups: RankGroups, _ link: any Link, file: StaticString = #fileID,
+    line: UInt32 = #line
   ) throws(Failure) {
+    record?.enter(Call(.broadcast, count: bytes.count), at: CallSite(file: file, line: line))
     if groups.place == 0 {
       let pieceBytes = 1 << 22
       func piece(_ start: Int) -> UnsafeMutableRawBufferPointer {
@@ -81,13 +85,18 @@ extension Communicator {
       }
       for message in sent { try link.wait(for: message) }
     }
-    try barrier()
+    record?.leave()
+    try barrier(file: file, line: line)
   }
 }
 
 extension Link {
   /// Returns when `message` is done.
   func wait(for message: Int) throws(Failure) {
-    while !isDone(message) { try poll() }
+    while !isDone(message) {
+      try poll()
+      // Somebody else may need the core more, such as who sends it.
+      sched_yield()
+    }
   }
 }

@@ -61,7 +61,8 @@ public final class MPICommunicator: Communicator {
     var call = MPICall(name: "MPI_Init_thread", rank: nil, host: machine)
     try call.check(MPI_Init_thread(nil, nil, Int32(MPI_THREAD_SERIALIZED), &provided), otherwise: .unavailable)
     guard provided >= MPI_THREAD_FUNNELED else {
-      throw Failure(.unavailable, "MPI on host \(machine) has thread level \(provided), expected \(MPI_THREAD_FUNNELED)")
+      throw Failure(
+        .unavailable, "MPI on host \(machine) has thread level \(provided), expected \(MPI_THREAD_FUNNELED)")
     }
     linksMayBeUsedByOtherThreads = provided >= MPI_THREAD_SERIALIZED
     call.name = "MPI_Comm_set_errhandler"
@@ -174,14 +175,17 @@ public final class MPICommunicator: Communicator {
     // Not the library's window of one: it knows no large pages.
     let alone = localSize == 1 ? ownMemory.withLock { $0.make(count) } : nil
     var own: UnsafeMutableRawPointer?
-    let made = alone != nil ? MPI_SUCCESS : inHandles("MPI_Win_allocate_shared") { handles -> Int32 in
-      var window: MPI_Win?
-      let status = MPI_Win_allocate_shared(
-        MPI_Aint(count * MemoryLayout<Float>.stride), Int32(MemoryLayout<Float>.stride), lockstep_info_null(),
-        handles.local, &own, &window)
-      if status == MPI_SUCCESS { handles.windows.append(window) }
-      return status
-    }
+    let made =
+      alone != nil
+      ? MPI_SUCCESS
+      : inHandles("MPI_Win_allocate_shared") { handles -> Int32 in
+        var window: MPI_Win?
+        let status = MPI_Win_allocate_shared(
+          MPI_Aint(count * MemoryLayout<Float>.stride), Int32(MemoryLayout<Float>.stride), lockstep_info_null(),
+          handles.local, &own, &window)
+        if status == MPI_SUCCESS { handles.windows.append(window) }
+        return status
+      }
     record?.leave()
     // Not an error: /dev/shm may be small. All ranks must do without where one must.
     guard try allGather(made == MPI_SUCCESS ? 1 : 0).allSatisfy({ $0 == 1 }) else { return nil }
@@ -239,8 +243,8 @@ public final class MPICommunicator: Communicator {
       defer { handles = Handles() }
       return handles.windows.indices.map { MPI_Win_free(&handles.windows[$0]) }
         + handles.channels.indices.map { MPI_Comm_free(&handles.channels[$0]) } + [
-        MPI_Comm_free(&handles.local), MPI_Comm_free(&handles.world),
-      ]
+          MPI_Comm_free(&handles.local), MPI_Comm_free(&handles.world),
+        ]
     }
     guard let freed else { return }
     for status in freed { try call.check(status) }

@@ -9,7 +9,9 @@ struct PretendedHosts: Sendable {
 
   /// By `sizes`, or else by the variable; nil where neither is given.
   init?(_ sizes: [Int]? = nil, ranks: Int) throws(Failure) {
-    guard let text = sizes?.map({ "\($0)" }).joined(separator: ",") ?? processVariable(Self.variable) else { return nil }
+    guard let text = sizes?.map({ "\($0)" }).joined(separator: ",") ?? processVariable(Self.variable) else {
+      return nil
+    }
     let numbers = text.split(separator: ",", omittingEmptySubsequences: false).map { Int($0) ?? 0 }
     guard numbers.allSatisfy({ $0 > 0 }), numbers.reduce(0, +) == ranks else {
       throw Failure(.usage, at: Self.variable, "\"\(text)\", expected ranks of each host, \(ranks) together")

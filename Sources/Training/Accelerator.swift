@@ -98,7 +98,7 @@ public final class Accelerator {
     let bucketFloats = try BucketSize.floats(
       layout, groups, link, wire: wire, scratch: gradients.pointer, communicator)
     let plan = ExchangePlan(layout, groups, bucketFloats: bucketFloats)
-    self.optimizer = AdamW(layout, optimizer, threads: threads, parts: groups.hasLane ? plan.parts : [])
+    self.optimizer = AdamW(layout, optimizer, threads: threads, parts: plan.parts)
     exchange = ExchangeThread(
       GradientExchange(
         groups, link, layout, plan: plan, bucketFloats: bucketFloats, wire: wire, optimizer: self.optimizer,
@@ -157,7 +157,9 @@ public final class Accelerator {
     precondition(windowRows > 0, "step without backward")
     var clock = LapClock()
     let (heads, norm) =
-      if let exchange { try stepOverHosts(exchange, learningRate, &clock) } else { try stepOnHost(learningRate, &clock) }
+      if let exchange { try stepOverHosts(exchange, learningRate, &clock) } else {
+        try stepOnHost(learningRate, &clock)
+      }
     finish(.waiting, &clock)
     let loss = heads.reduce(0) { $0 + $1.lossSum } / Double(windowRows)
     windowLossSum = 0
@@ -222,6 +224,7 @@ public final class Accelerator {
     let squares = groups.own == 0 && groups.hasLane ? sums.sumOfSquares : 0
     transferSeconds = sums.transferSeconds
     transferBytes = sums.transferBytes
+    if transferSeconds > 0 { timeline?.addTransfer(sums.transferSpan) }
     finish(.optimizer, &clock)
     let norm = try communicator.sum(squares).squareRoot()
     if let maxGradientNorm {

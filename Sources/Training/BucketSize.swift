@@ -54,7 +54,9 @@ enum BucketSize {
     let residual = FloatBuffer(count: groups.hasLane && wire.rounds ? count : 0)
     try communicator.barrier()
     var clock = LapClock()
-    if groups.hasLane {
+    // Also the ranks without a lane: the launcher compares what ranks have called.
+    try communicator.waitingForExchange(count: count) { () throws(Failure) in
+      guard groups.hasLane else { return }
       let sum = LaneSum(link, groups, wire: wire, mostFloats: bucket)
       try sum(scratch, residual: wire.rounds ? residual.pointer : nil, count: count, bucket: bucket)
     }

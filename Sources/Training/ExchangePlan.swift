@@ -6,27 +6,30 @@ import Collectives
 /// Rank l of each host speaks with the l-th ranks of the others: they are a lane, and as many lanes as the smallest host
 /// has ranks share every bucket, so that all are busy as soon as backward has finished the first. Ranks beyond that have
 /// no part.
-struct ExchangePlan {
+package struct ExchangePlan {
   /// A rank's part of a bucket.
-  struct Bucket {
-    var range: Range<Int>
+  package struct Bucket {
+    package var range: Range<Int>
     /// Its gradients are final when backward has come down to this offset.
-    var finalOffset: Int
+    package var finalOffset: Int
   }
 
   /// In the order in which backward finishes them; the word table is in none of them.
-  var buckets: [Bucket] = []
+  package var buckets: [Bucket] = []
   /// This rank's rows of the word table, of which only those travel that a step's tokens touch.
   var words = 0..<0
   /// Numbers of a row of the word table.
   let columns: Int
+  /// Whether this rank has a part in the sums.
+  package let hasLane: Bool
 
   /// - Parameter bucketFloats: the most that a rank sums at once.
-  init(_ layout: ParameterLayout, _ groups: RankGroups, bucketFloats: Int) {
+  package init(_ layout: ParameterLayout, _ groups: RankGroups, bucketFloats: Int) {
     let table = layout.wordTable
     columns = table.shape[1]
     let lanes = groups.lanes
-    guard groups.place < lanes else { return }
+    hasLane = groups.hasLane
+    guard hasLane else { return }
     words = table.shape[0] * groups.place / lanes..<table.shape[0] * (groups.place + 1) / lanes
     var end = layout.count
     for offset in layout.finalOffsets {
@@ -41,7 +44,9 @@ struct ExchangePlan {
   }
 
   /// The parameters that this rank updates: its part of each bucket, and of the word table.
-  var parts: [Range<Int>] { buckets.map(\.range) + [words.lowerBound * columns..<words.upperBound * columns] }
+  package var parts: [Range<Int>] {
+    hasLane ? buckets.map(\.range) + [words.lowerBound * columns..<words.upperBound * columns] : []
+  }
 
   /// The most floats that this rank sums at once.
   func mostFloats(_ bucketFloats: Int) -> Int { max(bucketFloats + 16, buckets.map(\.range.count).max() ?? 0) }

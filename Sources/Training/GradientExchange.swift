@@ -61,6 +61,8 @@ final class GradientExchange: @unchecked Sendable {
 
   /// Seconds of the last step in which buckets were on their way.
   private(set) var transferSeconds = 0.0
+  /// From when to when it was, by `LapClock`.
+  private(set) var transferSpan = 0.0...0.0
   /// Bytes that this rank sent in the last step.
   var transferBytes: Int { sum.sentBytes - bytesBefore }
 
@@ -151,7 +153,11 @@ final class GradientExchange: @unchecked Sendable {
   /// Moves what can be moved; false where nothing could.
   func pump() throws(Failure) -> Bool {
     let now = LapClock.now()
-    if sum.isBusy { transferSeconds += now - lastPump }
+    if sum.isBusy {
+      if transferSeconds == 0 { transferSpan = lastPump...now }
+      transferSeconds += now - lastPump
+      transferSpan = transferSpan.lowerBound...now
+    }
     lastPump = now
     guard hasLane else {
       // It hears of others that have failed.

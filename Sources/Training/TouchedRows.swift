@@ -1,32 +1,33 @@
 import Kernels
 
 /// The rows of a table that a step touches, end to end, so that only they travel.
-struct TouchedRows {
+package struct TouchedRows {
   /// This rank's rows of the table.
   let table: Range<Int>
   let columns: Int
   private var rows: [Int] = []
-  private(set) var values = FloatBuffer(count: 0)
+  package private(set) var values = FloatBuffer(count: 0)
   /// What rounding has lost of each value.
-  private(set) var residuals: FloatBuffer?
+  package private(set) var residuals: FloatBuffer?
   private let rounds: Bool
 
-  init(_ table: Range<Int>, columns: Int, rounds: Bool) {
+  package init(_ table: Range<Int>, columns: Int, rounds: Bool) {
     self.table = table
     self.columns = columns
     self.rounds = rounds
   }
 
   /// Numbers of all rows together.
-  var count: Int { rows.count * columns }
+  package var count: Int { rows.count * columns }
 
   /// Takes the rows whose bits are set, as sums of `gradients`; allocates only where there were never so many.
   ///
   /// - Parameters:
   ///   - gradients: whole buffers; the table is their beginning.
   ///   - tableResiduals: of this rank's rows.
-  mutating func pack(
-    _ touched: [UInt64], _ gradients: [UnsafeMutablePointer<Float>], residuals tableResiduals: UnsafeMutablePointer<Float>?
+  package mutating func pack(
+    _ touched: [UInt64], _ gradients: [UnsafeMutablePointer<Float>],
+    residuals tableResiduals: UnsafeMutablePointer<Float>?
   ) {
     rows.removeAll(keepingCapacity: true)
     for row in table where touched[row / 64] >> UInt64(row % 64) & 1 == 1 { rows.append(row) }
@@ -47,7 +48,9 @@ struct TouchedRows {
   }
 
   /// Puts values and residuals back into their rows.
-  func unpack(into gradients: UnsafeMutablePointer<Float>, residuals tableResiduals: UnsafeMutablePointer<Float>?) {
+  package func unpack(
+    into gradients: UnsafeMutablePointer<Float>, residuals tableResiduals: UnsafeMutablePointer<Float>?
+  ) {
     for (index, row) in rows.enumerated() {
       (gradients + row * columns).update(from: values.pointer + index * columns, count: columns)
       if let tableResiduals, let residuals {

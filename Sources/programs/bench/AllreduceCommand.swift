@@ -48,7 +48,8 @@ struct AllreduceCommand: Measurement {
     // One rank a host: more of them add up in shared memory first, which is timed where there is one host.
     var exchange: Exchange?
     if groups.count > 1, groups.count == communicator.size {
-      exchange = Exchange(try communicator.makeLink(), groups, wire.ddpCommHook, count, bucketBytes: 1000 * bucketKilobytes)
+      exchange = Exchange(
+        try communicator.makeLink(), groups, wire.ddpCommHook, count, bucketBytes: 1000 * bucketKilobytes)
       methods.append(.exchange)
     }
     if communicator is MPICommunicator { methods.append(.mpi) }
@@ -123,7 +124,9 @@ struct AllreduceCommand: Measurement {
       let seconds = clock.lap()
       // bf16 knows integers up to 256.
       let isExact = method != .exchange || !wire.ddpCommHook.rounds || 7 * triangle(communicator.size) <= 256
-      try verify(isExact ? 0 : 0.01, method == .sharedMemory ? memory?.parts[0].baseAddress ?? buffer : buffer, count, communicator)
+      try verify(
+        isExact ? 0 : 0.01, method == .sharedMemory ? memory?.parts[0].baseAddress ?? buffer : buffer, count,
+        communicator)
       let slowest = try communicator.allGather(seconds).max() ?? seconds
       if repetition > 0 { times.append(slowest) }
     }
