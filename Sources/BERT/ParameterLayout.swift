@@ -77,6 +77,12 @@ public struct ParameterLayout: Sendable {
     classifier = addLinear("classifier", outputs: configuration.labels, inputs: hidden)
   }
 
+  /// The offsets that backward's `becameFinal` names, in its order.
+  public var finalOffsets: [Int] { [pooler.weight] + layers.reversed().map(\.queryKeyValue.weight) + [0] }
+
+  /// The word embeddings `[vocabulary, hidden]`, the first in the buffer: a step touches the rows of its tokens only.
+  public var wordTable: ParameterSlot { slots[0] }
+
   private mutating func addLayer(_ name: String, hidden: Int, intermediate: Int) -> Layer {
     let parts = ["query", "key", "value"].map { "\(name).attention.self.\($0)" }
     let weights = parts.map { add("\($0).weight", [hidden, hidden], .weight) }

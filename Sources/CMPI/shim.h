@@ -11,4 +11,6 @@ static inline MPI_Datatype lockstep_float(void) { return MPI_FLOAT; }
 static inline MPI_Datatype lockstep_double(void) { return MPI_DOUBLE; }
 static inline MPI_Op lockstep_sum(void) { return MPI_SUM; }
 static inline void *lockstep_in_place(void) { return MPI_IN_PLACE; }
+static inline MPI_Request lockstep_request_null(void) { return MPI_REQUEST_NULL; }
+static inline MPI_Status *lockstep_statuses_ignore(void) { return MPI_STATUSES_IGNORE; }
 #endif

@@ -131,6 +131,15 @@ extension Communicator {
     try makeHostMemory(count: count, at: CallSite(file: file, line: line))
   }
 
+  /// Tells the launcher that this rank waits for an exchange of so many floats between hosts while `body` runs.
+  public func waitingForExchange<Result>(
+    count: Int, file: StaticString = #fileID, line: UInt32 = #line, _ body: () throws(Failure) -> Result
+  ) throws(Failure) -> Result {
+    record?.enter(Call(.exchange, count: count), at: CallSite(file: file, line: line))
+    defer { record?.leave() }
+    return try body()
+  }
+
   /// `size * values.count` elements: every rank's `values`, in rank order.
   private func gatherFlat<Value: BitwiseCopyable & Numeric>(
     _ values: [Value], at site: CallSite

@@ -17,6 +17,8 @@ public protocol Communicator: AnyObject, Sendable {
   var localRank: Int { get }
   /// The number of ranks on this rank's host.
   var localSize: Int { get }
+  /// The rank whose `localRank` on this rank's host is 0.
+  var hostLeader: Int { get }
   /// What `agree` found last; tells an orderly common end from one rank's own failure.
   var agreement: Agreement { get }
   /// What the launcher knows about this rank; nil without the launcher.
@@ -38,12 +40,18 @@ public protocol Communicator: AnyObject, Sendable {
   /// Memory of which every rank on this host gets a part of `count` floats (counts may differ), 0 at first, visible to
   /// the others; nil on every rank where it can't be had. Called by all ranks.
   func makeHostMemory(count: Int, at site: CallSite) throws(Failure) -> HostMemory?
+  /// Whether a link may be used by another thread than the communicator's.
+  var linksMayBeUsedByOtherThreads: Bool { get }
+  /// A channel for messages between ranks; those of two links do not mix. Called by all ranks.
+  func makeLink() throws(Failure) -> any Link
   /// Ends all ranks at once. `.success` is no verdict of an abort: it becomes `.internalError`.
   func abort(_ status: ExitStatus) -> Never
 }
 
 extension Communicator {
   public var record: RankRecord? { nil }
+
+  public var linksMayBeUsedByOtherThreads: Bool { true }
 
   /// Whether this rank speaks for all: rank 0.
   public var isMain: Bool { rank == 0 }

@@ -6,7 +6,8 @@ import Synchronization
 
 /// The ranks that an MPI launcher started, one process each.
 ///
-/// Made once per process; used and finalized by the thread that made it (`MPI_THREAD_FUNNELED`). Errors come back as
+/// Made once per process; used and finalized by the thread that made it; its links may be used by another thread, one
+/// call at a time (`MPI_THREAD_SERIALIZED`). Errors come back as
 /// `Failure` (`MPI_ERRORS_RETURN`), but Open MPI reports few: a lost rank ends the job through the launcher, and
 /// mismatched calls are not noticed.
 public final class MPICommunicator: Communicator {
@@ -15,17 +16,24 @@ public final class MPICommunicator: Communicator {
   public let host: String
   public let localRank: Int
   public let localSize: Int
+  public let hostLeader: Int
+  /// Whether another thread may use a link.
+  public let linksMayBeUsedByOtherThreads: Bool
   public let agreement = Agreement()
   public let record: RankRecord?
 
-  /// MPI's handles; the lock makes them shareable, though one thread uses them.
+  /// MPI's handles; under their lock is every call of MPI.
   private struct Handles {
     var world: MPI_Comm?
     /// The ranks that share memory with this one.
     var local: MPI_Comm?
+    /// Channels of links, freed when MPI ends.
+    var channels: [MPI_Comm?] = []
   }
   private let handles: Mutex<Handles>
   private let sharedFiles = Mutex(SharedFiles())
+  /// Memory of a rank that is alone on its host.
+  private let ownMemory = Mutex(FloatAllocations())
   /// Whether every collective first compares what the ranks call: `LOCKSTEP_DEBUG=1`, which `launch --debug` sets.
   private let comparesCalls: Bool
   private let thread = pthread_self()
@@ -42,18 +50,20 @@ public final class MPICommunicator: Communicator {
   /// Initialises MPI. `expectedSize` is what the launcher's environment promises; `record` is kept for the launcher.
   public init(expectedSize: Int? = nil, record: RankRecord? = nil) throws(Failure) {
     self.record = record
-    host = hostName()
+    let machine = hostName()
     comparesCalls = processVariable("LOCKSTEP_DEBUG") == "1"
     var isInitialized: Int32 = 0
     MPI_Initialized(&isInitialized)
     precondition(isInitialized == 0, "MPI is initialised already; a process has one MPICommunicator")
 
     var provided: Int32 = 0
-    var call = MPICall(name: "MPI_Init_thread", rank: nil, host: host)
-    try call.check(MPI_Init_thread(nil, nil, Int32(MPI_THREAD_FUNNELED), &provided), otherwise: .unavailable)
+    var call = MPICall(name: "MPI_Init_thread", rank: nil, host: machine)
+    try call.check(MPI_Init_thread(nil, nil, Int32(MPI_THREAD_SERIALIZED), &provided), otherwise: .unavailable)
     guard provided >= MPI_THREAD_FUNNELED else {
-      throw Failure(.unavailable, "MPI on host \(host) has thread level \(provided), expected \(MPI_THREAD_FUNNELED)")
+      throw Failure(
+        .unavailable, "MPI on host \(machine) has thread level \(provided), expected \(MPI_THREAD_FUNNELED)")
     }
+    linksMayBeUsedByOtherThreads = provided >= MPI_THREAD_SERIALIZED
     call.name = "MPI_Comm_set_errhandler"
     try call.check(MPI_Comm_set_errhandler(lockstep_comm_world(), lockstep_errors_return()))
 
@@ -74,12 +84,26 @@ public final class MPICommunicator: Communicator {
     call.name = "MPI_Comm_split_type"
     try call.check(
       MPI_Comm_split_type(world, Int32(MPI_COMM_TYPE_SHARED), numbers.rank, lockstep_info_null(), &local))
+    let pretended = try PretendedHosts(ranks: size)
+    if let pretended {
+      call.name = "MPI_Comm_split"
+      var part: MPI_Comm?
+      try call.check(MPI_Comm_split(local, Int32(pretended.host(of: rank)), numbers.rank, &part))
+      call.name = "MPI_Comm_free"
+      try call.check(MPI_Comm_free(&local))
+      local = part
+    }
+    host = pretended?.name(of: rank, on: machine) ?? machine
     call.name = "MPI_Comm_rank"
     try call.check(MPI_Comm_rank(local, &numbers.rank))
     call.name = "MPI_Comm_size"
     try call.check(MPI_Comm_size(local, &numbers.size))
     localRank = Int(numbers.rank)
     localSize = Int(numbers.size)
+    var leader = Int32(rank)
+    call.name = "MPI_Bcast"
+    try call.check(MPI_Bcast(&leader, 4, lockstep_byte(), 0, local))
+    hostLeader = Int(leader)
     handles = Mutex(Handles(world: world, local: local))
 
     if let expectedSize, expectedSize != size {
@@ -147,6 +171,12 @@ public final class MPICommunicator: Communicator {
 
   public func makeHostMemory(count: Int, at site: CallSite) throws(Failure) -> HostMemory? {
     try enter(Call(.hostMemory), site)
+    if localSize == 1 {
+      record?.leave()
+      let memory = ownMemory.withLock { HostMemory([$0.make(count)]) }
+      // Other hosts may have none.
+      return try allGather(1).allSatisfy { $0 == 1 } ? memory : nil
+    }
     let own = sharedFiles.withLock { $0.make(floats: count, localRank: localRank) }
     var offer = own?.offer ?? SharedFiles.Offer()
     defer { if offer.descriptor >= 0 { close(offer.descriptor) } }
@@ -166,6 +196,26 @@ public final class MPICommunicator: Communicator {
     return HostMemory(parts.compactMap { $0 })
   }
 
+  public func makeLink() throws(Failure) -> any Link {
+    var channel: MPI_Comm?
+    try MPICall(name: "MPI_Comm_dup", rank: rank, host: host).check(
+      inHandles("MPI_Comm_dup") { handles in
+        let status = MPI_Comm_dup(handles.world, &channel)
+        if status == MPI_SUCCESS { handles.channels.append(channel) }
+        return status
+      })
+    return MPILink(self, channel)
+  }
+
+  /// Makes a call of MPI for a link, on whatever thread uses that.
+  func inLink(_ name: String, _ body: () -> Int32) throws(Failure) {
+    let status = handles.withLock { handles in
+      precondition(handles.world != nil, "rank \(rank) calls \(name) after MPI_Finalize")
+      return body()
+    }
+    try MPICall(name: name, rank: rank, host: host).check(status)
+  }
+
   public func abort(_ status: ExitStatus) -> Never {
     fflush(nil)
     // No lock: an abort must work whatever the other threads of this process are in.
@@ -181,7 +231,9 @@ public final class MPICommunicator: Communicator {
       guard handles.world != nil else { return nil }
       record?.enter(Call(.finish), at: CallSite(label: "MPI_Finalize"))
       defer { handles = Handles() }
-      return [MPI_Comm_free(&handles.local), MPI_Comm_free(&handles.world)]
+      return handles.channels.indices.map { MPI_Comm_free(&handles.channels[$0]) } + [
+        MPI_Comm_free(&handles.local), MPI_Comm_free(&handles.world),
+      ]
     }
     guard let freed else { return }
     for status in freed { try call.check(status) }

@@ -16,6 +16,8 @@ final class Meeting: @unchecked Sendable {
   private var arrived: [Int] = []
   private var finished: [Int] = []
   private let memory = FloatAllocations()
+  /// Messages that were sent and not yet received, the oldest first.
+  private var mail: [MailAddress: [[UInt8]]] = [:]
   /// Counts the times that all ranks have arrived.
   private var round = 0
   /// What every collective throws from now on.
@@ -44,6 +46,46 @@ final class Meeting: @unchecked Sendable {
     pthread_mutex_lock(lock)
     defer { pthread_mutex_unlock(lock) }
     return memory.make(count)
+  }
+
+  /// Throws where a rank has failed.
+  func check() throws(Failure) {
+    pthread_mutex_lock(lock)
+    defer { pthread_mutex_unlock(lock) }
+    if let broken { throw broken }
+  }
+
+  /// Keeps a copy of a message for its receiver.
+  func post(_ bytes: UnsafeRawBufferPointer, _ address: MailAddress) {
+    pthread_mutex_lock(lock)
+    defer { pthread_mutex_unlock(lock) }
+    mail[address, default: []].append(Array(bytes))
+  }
+
+  /// Copies the oldest message for `address` into `bytes`; false where there is none yet.
+  func take(_ address: MailAddress, into bytes: UnsafeMutableRawBufferPointer) throws(Failure) -> Bool {
+    pthread_mutex_lock(lock)
+    defer { pthread_mutex_unlock(lock) }
+    guard var waiting = mail[address], !waiting.isEmpty else {
+      if finished.contains(address.sender) {
+        throw fail(
+          Failure(
+            .disagreement,
+            "ranks on host \(host) disagree: rank \(address.sender) has ended, rank \(address.receiver) waits for its message"
+          ))
+      }
+      return false
+    }
+    let message = waiting.removeFirst()
+    mail[address] = waiting.isEmpty ? nil : waiting
+    guard message.count == bytes.count else {
+      throw fail(
+        Failure(
+          .disagreement,
+          "rank \(address.sender) sends \(message.count) bytes, rank \(address.receiver) expects \(bytes.count)"))
+    }
+    bytes.copyBytes(from: message)
+    return true
   }
 
   /// Waits until all ranks have made the same `call`, lets each do its `work` on all ranks' buffers, and returns when

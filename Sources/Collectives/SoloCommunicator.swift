@@ -13,6 +13,7 @@ public final class SoloCommunicator: Communicator {
   public var size: Int { 1 }
   public var localRank: Int { 0 }
   public var localSize: Int { 1 }
+  public var hostLeader: Int { 0 }
 
   /// - Parameter record: what the launcher reads.
   public init(record: RankRecord? = nil) { self.record = record }
@@ -37,6 +38,8 @@ public final class SoloCommunicator: Communicator {
   public func makeHostMemory(count: Int, at site: CallSite) -> HostMemory? {
     memory.withLock { HostMemory([$0.make(count)]) }
   }
+
+  public func makeLink() -> any Link { preconditionFailure("a link between the ranks of 1") }
 
   public func abort(_ status: ExitStatus) -> Never { endProcess(status) }
 }

@@ -2,7 +2,7 @@ import Glibc
 import Synchronization
 
 /// A POSIX thread with a stack of a given size: the default of 8 MB is little for a rank.
-struct Thread {
+package struct Thread {
   private let handle: pthread_t
 
   private final class Job: Sendable {
@@ -11,7 +11,7 @@ struct Thread {
   }
 
   /// Starts `body`; nil, with `errno` set, where the system refuses.
-  init?(stackBytes: Int, _ body: @escaping @Sendable () -> Void) {
+  package init?(stackBytes: Int, _ body: @escaping @Sendable () -> Void) {
     var attributes = pthread_attr_t()
     guard pthread_attr_init(&attributes) == 0 else { return nil }
     defer { pthread_attr_destroy(&attributes) }
@@ -34,7 +34,7 @@ struct Thread {
   }
 
   /// Waits until the thread has ended.
-  func join() {
+  package func join() {
     let status = pthread_join(handle, nil)
     precondition(status == 0, "pthread_join: error \(status)")
   }

@@ -1,6 +1,7 @@
 import FileSystem
 import Glibc
 import RankRecord
+import Synchronization
 
 /// One of several ranks that are threads of one process: for tests, and for all ranks under one debugger.
 ///
@@ -12,15 +13,21 @@ public final class ThreadCommunicator: Communicator {
   public let agreement = Agreement()
   public let record: RankRecord?
   public var size: Int { meeting.size }
-  public var host: String { meeting.host }
-  public var localRank: Int { rank }
-  public var localSize: Int { size }
+  public let host: String
+  public var localRank: Int { rank - neighbours.lowerBound }
+  public var localSize: Int { neighbours.count }
+  public var hostLeader: Int { neighbours.lowerBound }
   private let meeting: Meeting
+  /// The ranks on this rank's host.
+  private let neighbours: Range<Int>
+  private let links = Atomic<Int>(0)
 
-  private init(rank: Int, meeting: Meeting, record: RankRecord?) {
+  private init(rank: Int, meeting: Meeting, hosts: PretendedHosts?, record: RankRecord?) {
     self.rank = rank
     self.meeting = meeting
     self.record = record
+    neighbours = hosts?.ranks(beside: rank) ?? 0..<meeting.size
+    host = hosts?.name(of: rank, on: meeting.host) ?? meeting.host
   }
 
   /// Runs `body` as `ranks` ranks, each a thread with a stack of `stackBytes`; the results in rank order.
@@ -28,18 +35,22 @@ public final class ThreadCommunicator: Communicator {
   /// Throws, once all threads have ended, the failure that came first, with the rank and host in front unless all
   /// ranks agreed on it.
   ///
-  /// - Parameter record: what the launcher reads of the process; rank 0 writes it.
+  /// - Parameters:
+  ///   - hosts: how many ranks each of several hosts has that the ranks pretend to be on, for tests.
+  ///   - record: what the launcher reads of the process; rank 0 writes it.
   public static func run<Result: Sendable>(
-    ranks: Int, stackBytes: Int = 64 << 20, record: RankRecord? = nil,
+    ranks: Int, hosts: [Int]? = nil, stackBytes: Int = 64 << 20, record: RankRecord? = nil,
     _ body: @escaping @Sendable (ThreadCommunicator) throws(Failure) -> Result
   ) throws(Failure) -> [Result] {
     precondition(ranks > 0, "\(ranks) ranks")
     let meeting = Meeting(size: ranks, host: hostName())
+    let hosts = try PretendedHosts(hosts, ranks: ranks)
     let results = SharedResults<Result>(count: ranks)
     var threads: [Thread] = []
     for rank in 0..<ranks {
       let thread = Thread(stackBytes: stackBytes) {
-        let communicator = ThreadCommunicator(rank: rank, meeting: meeting, record: rank == 0 ? record : nil)
+        let communicator = ThreadCommunicator(
+          rank: rank, meeting: meeting, hosts: hosts, record: rank == 0 ? record : nil)
         do throws(Failure) {
           results.set(try body(communicator), at: rank)
           meeting.finish(rank, failure: nil)
@@ -112,9 +123,14 @@ public final class ThreadCommunicator: Communicator {
     let part = meeting.allocate(count)
     var parts: [UnsafeMutableBufferPointer<Float>] = []
     try meeting.collective(Call(.hostMemory), rank: rank, buffer: UnsafeMutableRawBufferPointer(part)) {
-      parts = $0.map { $0.bindMemory(to: Float.self) }
+      parts = $0[neighbours].map { $0.bindMemory(to: Float.self) }
     }
     return HostMemory(parts)
+  }
+
+  public func makeLink() -> any Link {
+    let number = links.add(1, ordering: .relaxed).newValue
+    return ThreadLink(meeting, rank: rank, number: number)
   }
 
   public func abort(_ status: ExitStatus) -> Never { endProcess(status) }

@@ -5,10 +5,12 @@ public struct Call: Equatable, Sendable, CustomStringConvertible {
     case sumOfDoubles, broadcast, gather, barrier, hostMemory
     /// The end of MPI, which waits for all ranks too.
     case finish
+    /// A sum over hosts that runs beside the computation; a rank is inside while it waits for it.
+    case exchange
   }
 
   public var kind: Kind
-  /// Elements of a sum, bytes of a broadcast or gather.
+  /// Elements of a sum or exchange, bytes of a broadcast or gather.
   public var count: Int
   /// The rank that a broadcast comes from.
   public var root: Int
@@ -28,6 +30,7 @@ public struct Call: Equatable, Sendable, CustomStringConvertible {
     case .barrier: "barrier"
     case .hostMemory: "host memory"
     case .finish: "the end of the job"
+    case .exchange: "exchange of \(count) floats between hosts"
     }
   }
 }

@@ -34,8 +34,13 @@ public final class Accelerator {
   private var batch = Batch()
   /// This rank's gradients.
   private let gradients: FloatBuffer
-  /// Whose sum is the gradient of the whole batch: every rank's where they share memory, else this rank's, summed.
+  /// Whose sum over this rank's parts is the gradient of the whole batch: every rank's where all see one memory, else
+  /// this rank's, which the exchange overwrites with sums.
   private let gradientSources: [UnsafePointer<Float>]
+  /// Sums gradients over ranks that do not see one memory.
+  private let exchange: ExchangeThread?
+  private let groups: RankGroups
+  private let board: OwnBoard
   private var windowLossSum = 0.0
   private var windowRows = 0
   private var windowSeconds = StepSeconds()
@@ -43,6 +48,12 @@ public final class Accelerator {
   public private(set) var stepSeconds = StepSeconds()
   /// The same of all steps so far.
   public private(set) var totalSeconds = StepSeconds()
+  /// Seconds of the last step in which gradients were on their way between hosts, hidden or not; and the bytes that this
+  /// rank sent.
+  public private(set) var transferSeconds = 0.0
+  public private(set) var transferBytes = 0
+  /// Whether the gradients of the present window are on their way.
+  private var exchangeHasBegun = false
   /// Seconds of all evaluations so far on this rank.
   public private(set) var evaluationSeconds = 0.0
   /// Where every part of a step leaves its span; nil costs nothing.
@@ -56,34 +67,54 @@ public final class Accelerator {
   ///   - precision: of the products, one that `isAvailable`.
   ///   - threads: this rank's threads.
   ///   - seed: of dropout.
+  ///   - wire: how gradients travel between hosts.
   public init(
     _ communicator: any Communicator, model: Model, optimizer: AdamW.Options, limits: BatchLimits,
     precision: ProductPrecision = .high, threads: ThreadPool = ThreadPool(count: Hardware.threads), seed: UInt64,
-    maxGradientNorm: Double? = nil
+    maxGradientNorm: Double? = nil, wire: WirePrecision = .no
   ) throws(Failure) {
     self.communicator = communicator
     self.model = model
     self.maxGradientNorm = maxGradientNorm
     self.seed = seed
     network = BertClassifier(model.configuration, limits: limits, multiplier: Multiplier(precision, threads: threads))
-    let count = model.layout.count
-    if model.isShared, let memory = try communicator.makeJobMemory(count: count) {
-      gradients = FloatBuffer(borrowing: memory.parts[communicator.localRank])
-      gradientSources = memory.parts.compactMap { $0.baseAddress.map { UnsafePointer($0) } }
-      self.optimizer = AdamW(model.layout, optimizer, threads: threads, slice: slice(of: count, communicator))
-    } else {
-      gradients = FloatBuffer(count: count)
-      gradientSources = [UnsafePointer(gradients.pointer)]
-      self.optimizer = AdamW(
-        model.layout, optimizer, threads: threads, slice: model.isShared ? slice(of: count, communicator) : nil)
-    }
     batch.reserveCapacity(rows: limits.sequences, tokens: limits.tokens)
+    let layout = model.layout
+    groups =
+      if model.isShared { try RankGroups(hostsOf: communicator) } else { RankGroups(singlesOf: communicator) }
+    gradients =
+      model.store.map { FloatBuffer(borrowing: $0.gradients[communicator.localRank]) }
+      ?? FloatBuffer(count: layout.count)
+    let memory = model.store?.gradients.compactMap(\.baseAddress) ?? [gradients.pointer]
+    board = OwnBoard(layout, ranks: communicator.size, in: model.store, communicator)
+    guard groups.count > 1 else {
+      gradientSources = memory.map { UnsafePointer($0) }
+      self.optimizer = AdamW(layout, optimizer, threads: threads, parts: [slice(of: layout.count, groups)])
+      exchange = nil
+      return
+    }
+    gradientSources = [UnsafePointer(gradients.pointer)]
+    let link = try communicator.makeLink()
+    let bucketFloats = try BucketSize.floats(
+      layout, groups, link, wire: wire, scratch: gradients.pointer, communicator)
+    let plan = ExchangePlan(layout, groups, bucketFloats: bucketFloats)
+    self.optimizer = AdamW(layout, optimizer, threads: threads, parts: plan.parts)
+    exchange = ExchangeThread(
+      GradientExchange(
+        groups, link, layout, plan: plan, bucketFloats: bucketFloats, wire: wire, optimizer: self.optimizer,
+        parameters: model.parameters.pointer, gradients: memory, boards: model.store?.boards ?? [board.board],
+        leavesUpdate: maxGradientNorm != nil),
+      communicator, overlaps: processVariable("LOCKSTEP_OVERLAP") != "off" && communicator.linksMayBeUsedByOtherThreads)
+    // Nobody tells a step before all have forgotten those of an earlier training.
+    try communicator.barrier()
   }
 
   /// Forward and backward of this rank's share; the gradients add up until `step`.
   public func backward(_ share: Share) {
+    precondition(!exchangeHasBegun, "backward after the last micro-batch of a window, without step")
     let mode: OutputMode = windowRows == 0 ? .overwrite : .add
     windowRows = share.windowRows
+    if mode == .overwrite { board.clear() }
     guard !share.rows.isEmpty else {
       if mode == .overwrite { gradients.pointer.update(repeating: 0, count: gradients.count) }
       return
@@ -96,15 +127,28 @@ public final class Accelerator {
       network.forward(input, parameters: model.parameters.pointer, dropout: plan)
       windowLossSum += network.loss(of: batch, gradientScale: 1 / Double(share.windowRows))
       finish(.forward, &clock)
-      network.backward(parameters: model.parameters.pointer, gradients: gradients.pointer, mode)
+      var exchange = self.exchange
+      if exchange != nil { board.touch(input) }
+      if share.endsWindow { beginExchange() } else { exchange = nil }
+      network.backward(parameters: model.parameters.pointer, gradients: gradients.pointer, mode) { offset in
+        exchange?.exchange.advance(to: offset)
+      }
       finish(.backward, &clock)
     }
   }
 
+  private func beginExchange() {
+    guard let exchange, !exchangeHasBegun else { return }
+    exchangeHasBegun = true
+    exchange.begin(
+      step: optimizer.step + 1,
+      head: Board.Head(lossSum: windowLossSum, stop: communicator.isRankAskedToStop ? 1 : 0))
+  }
+
   /// Sums the gradients over the ranks and takes one optimizer step, the same on every rank.
   ///
-  /// Where ranks share memory, each adds up and applies its slice of the parameters, in one pass; else every rank sums
-  /// and applies all of them.
+  /// Where all ranks see one memory, each adds up and applies its slice of the parameters, in one pass; else what is left
+  /// of the exchange is waited for, which applies the sums as they come in.
   ///
   /// - Throws: `.badData` on every rank where the loss or the gradient is not a finite number. Nothing is updated then,
   ///   but where only the gradient is bad and the norm is not clipped: the weights are of no use any more.
@@ -112,31 +156,12 @@ public final class Accelerator {
   public func step(learningRate: Double) throws(Failure) -> StepReport {
     precondition(windowRows > 0, "step without backward")
     var clock = LapClock()
-    // Also the sign that every rank's gradients are there.
-    let shares = try communicator.allGather([windowLossSum, communicator.isRankAskedToStop ? 1 : 0])
-    let losses = shares.map { $0[0] }
-    if let bad = losses.firstIndex(where: { !$0.isFinite }) {
-      try refuse("the loss became \(named(losses[bad])) at step \(optimizer.step + 1) on rank \(bad)")
-    }
+    let (heads, norm) =
+      if let exchange { try stepOverHosts(exchange, learningRate, &clock) } else {
+        try stepOnHost(learningRate, &clock)
+      }
     finish(.waiting, &clock)
-    if !sharesGradients { try communicator.sum(gradients.buffer) }
-    finish(.communication, &clock)
-    let norm: Double
-    if let maxGradientNorm {
-      norm = try gradientNorm(squares: sumOfSquares(optimizer.slice, ofSum: gradientSources))
-      try requireFinite(norm, step: optimizer.step + 1)
-      _ = update(learningRate, scale: min(1, maxGradientNorm / (norm + 1e-6)))
-      finish(.optimizer, &clock)
-      // Nobody goes on before all slices of the shared weights are new.
-      if model.isShared { try communicator.barrier() }
-    } else {
-      let squares = update(learningRate, scale: 1)
-      finish(.optimizer, &clock)
-      norm = try gradientNorm(squares: squares)
-      try requireFinite(norm, step: optimizer.step)
-    }
-    finish(.waiting, &clock)
-    let loss = losses.reduce(0, +) / Double(windowRows)
+    let loss = heads.reduce(0) { $0 + $1.lossSum } / Double(windowRows)
     windowLossSum = 0
     windowRows = 0
     stepSeconds = windowSeconds
@@ -146,7 +171,78 @@ public final class Accelerator {
     communicator.noteStep(optimizer.step)
     return StepReport(
       step: optimizer.step, loss: loss, gradientNorm: norm, learningRate: learningRate,
-      isAskedToStop: shares.contains { $0[1] != 0 })
+      isAskedToStop: heads.contains { $0.stop != 0 })
+  }
+
+  private func stepOnHost(
+    _ learningRate: Double, _ clock: inout LapClock
+  ) throws(Failure) -> (heads: [Board.Head], norm: Double) {
+    // Also the sign that every rank's gradients are there.
+    let heads = try communicator.allGather([windowLossSum, communicator.isRankAskedToStop ? 1 : 0])
+      .map { Board.Head(lossSum: $0[0], stop: $0[1]) }
+    try requireFinite(heads)
+    finish(.waiting, &clock)
+    finish(.communication, &clock)
+    let norm: Double
+    if let maxGradientNorm {
+      norm = try gradientNorm(
+        squares: optimizer.parts.reduce(0) { $0 + sumOfSquares($1, ofSum: gradientSources) })
+      try requireFinite(norm, step: optimizer.step + 1)
+      try clip(norm, to: maxGradientNorm, learningRate, &clock)
+    } else {
+      let squares = update(learningRate, scale: 1)
+      finish(.optimizer, &clock)
+      norm = try gradientNorm(squares: squares)
+      try requireFinite(norm, step: optimizer.step)
+    }
+    return (heads, norm)
+  }
+
+  private func stepOverHosts(
+    _ exchange: ExchangeThread, _ learningRate: Double, _ clock: inout LapClock
+  ) throws(Failure) -> (heads: [Board.Head], norm: Double) {
+    let sums = exchange.exchange
+    // A rank without rows in the last micro-batch has not begun.
+    beginExchange()
+    sums.advance(to: 0)
+    let heads = try communicator.waitingForExchange(count: model.layout.count) { () throws(Failure) in
+      let heads = try exchange.wait { sums.heard(ranks: communicator.size) }
+      finish(.waiting, &clock)
+      let isFinite = heads.allSatisfy(\.lossSum.isFinite)
+      if isFinite && maxGradientNorm == nil {
+        optimizer.beginStep(learningRate: learningRate)
+        sums.permitUpdate()
+      }
+      try exchange.wait { sums.isSummed ? () : nil }
+      finish(.communication, &clock)
+      if isFinite { try exchange.wait { sums.isFinished ? () : nil } }
+      return heads
+    }
+    exchangeHasBegun = false
+    try requireFinite(heads)
+    // Every group has the same sums, so one of them counts.
+    let squares = groups.own == 0 && groups.hasLane ? sums.sumOfSquares : 0
+    transferSeconds = sums.transferSeconds
+    transferBytes = sums.transferBytes
+    if transferSeconds > 0 { timeline?.addTransfer(sums.transferSpan) }
+    finish(.optimizer, &clock)
+    let norm = try communicator.sum(squares).squareRoot()
+    if let maxGradientNorm {
+      try requireFinite(norm, step: optimizer.step + 1)
+      try clip(norm, to: maxGradientNorm, learningRate, &clock)
+    } else {
+      try requireFinite(norm, step: optimizer.step)
+    }
+    return (heads, norm)
+  }
+
+  private func clip(
+    _ norm: Double, to most: Double, _ learningRate: Double, _ clock: inout LapClock
+  ) throws(Failure) {
+    _ = update(learningRate, scale: min(1, most / (norm + 1e-6)))
+    finish(.optimizer, &clock)
+    // Nobody goes on before all parts of the shared weights are new.
+    if model.isShared { try communicator.barrier() }
   }
 
   /// How exact the products are.
@@ -157,17 +253,15 @@ public final class Accelerator {
     timeline?.add(part, span)
   }
 
-  private var sharesGradients: Bool { gradientSources.count == communicator.size }
-
   private func update(_ learningRate: Double, scale: Double) -> Double {
     optimizer.apply(
       parameters: model.parameters.pointer, gradients: gradientSources, learningRate: learningRate,
       gradientScale: scale)
   }
 
-  /// The norm from this rank's part of the squares; where slices are shared, also the sign that all are through.
+  /// The norm from this rank's part of the squares; also the sign that all are through with theirs.
   private func gradientNorm(squares: Double) throws(Failure) -> Double {
-    (model.isShared ? try communicator.sum(squares) : squares).squareRoot()
+    try communicator.sum(squares).squareRoot()
   }
 
   /// Logits, predictions and losses of a data set, every row exactly once, counted over all ranks.
@@ -210,10 +304,23 @@ public final class Accelerator {
     return made
   }
 
+  private func requireFinite(_ heads: [Board.Head]) throws(Failure) {
+    guard let bad = heads.firstIndex(where: { !$0.lossSum.isFinite }) else { return }
+    try refuse("the loss became \(named(heads[bad].lossSum)) at step \(optimizer.step + 1) on rank \(bad)")
+  }
+
   private func requireFinite(_ norm: Double, step: Int) throws(Failure) {
     if norm.isFinite { return }
-    let tensor = model.layout.slots.first { !sumOfSquares($0.range, ofSum: gradientSources).isFinite }
-    try refuse("the gradient of \(tensor?.name ?? "all tensors together") became \(named(norm)) at step \(step)")
+    // Each rank knows the sums of its parts only.
+    let slots = model.layout.slots
+    let own = slots.firstIndex { slot in
+      optimizer.parts.contains { part in
+        part.overlaps(slot.range) && !sumOfSquares(slot.range.clamped(to: part), ofSum: gradientSources).isFinite
+      }
+    }
+    let first = try communicator.allGather(own ?? slots.count).min() ?? slots.count
+    let name = first < slots.count ? slots[first].name : "all tensors together"
+    try refuse("the gradient of \(name) became \(named(norm)) at step \(step)")
   }
 
   /// A number that is not finite, without the sign that a NaN may have.
@@ -228,64 +335,10 @@ public final class Accelerator {
 }
 
 /// This rank's slice of `count` parameters; slices begin at multiples of 1,024, so that no two ranks write one cache line.
-private func slice(of count: Int, _ communicator: any Communicator) -> Range<Int> {
+private func slice(of count: Int, _ groups: RankGroups) -> Range<Int> {
   let blocks = (count + 1023) / 1024
-  let start = blocks * communicator.rank / communicator.size * 1024
-  let end = blocks * (communicator.rank + 1) / communicator.size * 1024
+  let ranks = groups.ranks[groups.own].count
+  let start = blocks * groups.place / ranks * 1024
+  let end = blocks * (groups.place + 1) / ranks * 1024
   return min(start, count)..<min(end, count)
-}
-
-extension BatchLimits {
-  /// The end of the longest batch from row `start` on that keeps to these limits, before `last` at the latest.
-  func end(ofBatchFrom start: Int, in dataset: TokenizedDataset, before last: Int) -> Int {
-    var end = start
-    while end < last, end - start < sequences, dataset.offsets[end + 1] - dataset.offsets[start] <= tokens { end += 1 }
-    precondition(end > start || start == last, "row \(start) has more tokens than a batch holds")
-    return end
-  }
-}
-
-extension Batch {
-  /// Calls `body` with this batch as the model takes it.
-  func withPackedInput(_ body: (PackedInput) -> Void) {
-    inputIDs.withUnsafeBufferPointer { tokenIDs in
-      tokenTypeIDs.withUnsafeBufferPointer { typeIDs in
-        offsets.withUnsafeBufferPointer { starts in
-          rows.withUnsafeBufferPointer { rows in
-            guard let tokens = tokenIDs.baseAddress, let types = typeIDs.baseAddress, let starts = starts.baseAddress,
-              let rows = rows.baseAddress
-            else { preconditionFailure("a batch without rows") }
-            body(
-              PackedInput(
-                tokens: tokenCount, sequences: count, tokenIDs: tokens, typeIDs: types, starts: starts, rows: rows))
-          }
-        }
-      }
-    }
-  }
-}
-
-extension BertClassifier {
-  /// The sum of the losses of the batch's rows, after forward: squared error where the model has one output.
-  func loss(of batch: Batch, gradientScale: Double) -> Double {
-    if configuration.labels == 1 {
-      batch.scores.withUnsafeBufferPointer { squaredErrorLoss(targets: $0.baseAddress!, gradientScale: gradientScale) }
-    } else {
-      batch.labels.withUnsafeBufferPointer { crossEntropyLoss(labels: $0.baseAddress!, gradientScale: gradientScale) }
-    }
-  }
-}
-
-extension ClassificationCounts {
-  /// Counts the rows of a batch; the prediction is the class with the largest logit, the first where several are.
-  mutating func add(_ batch: Batch, logits: UnsafeBufferPointer<Float>) {
-    let classes = batch.count == 0 ? 0 : logits.count / batch.count
-    for row in 0..<batch.count {
-      var prediction = 0
-      for j in 1..<max(classes, 1) where logits[row * classes + j] > logits[row * classes + prediction] {
-        prediction = j
-      }
-      add(label: Int(batch.labels[row]), prediction: prediction)
-    }
-  }
 }

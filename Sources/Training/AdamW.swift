@@ -27,78 +27,112 @@ public final class AdamW {
   public let options: Options
   /// Steps taken.
   public private(set) var step = 0
-  /// The parameters that this rank updates; moments exist for them only.
-  public let slice: Range<Int>
+  /// Runs of parameters that this rank updates; moments exist for them only.
+  public let parts: [Range<Int>]
   private let threads: ThreadPool
   /// The first moments, and behind them the second, some lines apart: streams at the same place of their large pages drive
   /// one another out of the caches, and AdamW's pass takes twice the time.
   private let moments: FloatBuffer
-  private var firstMoments: UnsafeMutablePointer<Float> { moments.pointer }
-  private var secondMoments: UnsafeMutablePointer<Float> { moments.pointer + secondMomentsOffset }
   private let secondMomentsOffset: Int
-  /// Runs of parameters that are treated alike, in order and without gaps.
-  private let runs: [(range: Range<Int>, decays: Bool)]
+  /// Of each part, what is treated alike, in order and without gaps.
+  private let runs: [[Run]]
+  /// The numbers of the present step, for what decays and for what is spared.
+  private var numbers: (decaying: AdamWStep, spared: AdamWStep)?
 
-  /// - Parameters:
-  ///   - threads: the threads that share out the slice.
-  ///   - slice: the parameters that this rank updates; nil for all.
-  public init(
-    _ layout: ParameterLayout, _ options: Options, threads: ThreadPool = ThreadPool(count: 1), slice: Range<Int>? = nil
-  ) {
-    let slice = slice ?? 0..<layout.count
-    self.options = options
-    self.threads = threads
-    self.slice = slice
-    secondMomentsOffset = (slice.count / 16 + 161) * 16
-    moments = FloatBuffer(count: secondMomentsOffset + slice.count)
-    var runs: [(range: Range<Int>, decays: Bool)] = []
-    for slot in layout.slots {
-      let range = slot.range.clamped(to: slice)
-      guard !range.isEmpty else { continue }
-      let decays = !(options.sparesBiasAndNorm && slot.kind.isBiasOrNorm)
-      if let last = runs.last, last.decays == decays {
-        runs[runs.count - 1].range = last.range.lowerBound..<range.upperBound
-      } else {
-        runs.append((range, decays))
-      }
-    }
-    self.runs = runs
+  private struct Run {
+    var range: Range<Int>
+    var decays: Bool
+    /// Where the moments of its first parameter are.
+    var moments: Int
   }
 
-  /// Takes one step for the slice: parameters and moments change in place, gradients are read only.
+  /// - Parameters:
+  ///   - threads: the threads that share out a part.
+  ///   - parts: the parameters that this rank updates; nil for all.
+  public init(
+    _ layout: ParameterLayout, _ options: Options, threads: ThreadPool = ThreadPool(count: 1),
+    parts: [Range<Int>]? = nil
+  ) {
+    let parts = parts ?? [0..<layout.count]
+    self.options = options
+    self.threads = threads
+    self.parts = parts
+    var count = 0
+    runs = parts.map { part in
+      var runs: [Run] = []
+      for slot in layout.slots where slot.range.overlaps(part) {
+        let range = slot.range.clamped(to: part)
+        let decays = !(options.sparesBiasAndNorm && slot.kind.isBiasOrNorm)
+        if let last = runs.last, last.decays == decays {
+          runs[runs.count - 1].range = last.range.lowerBound..<range.upperBound
+        } else {
+          runs.append(Run(range: range, decays: decays, moments: count + range.lowerBound - part.lowerBound))
+        }
+      }
+      count += part.count
+      return runs
+    }
+    secondMomentsOffset = (count / 16 + 161) * 16
+    moments = FloatBuffer(count: secondMomentsOffset + count)
+  }
+
+  /// Takes one step for all parts: parameters and moments change in place, gradients are read only.
   ///
   /// - Parameters:
   ///   - parameters: the whole flat buffer.
   ///   - gradients: whole buffers, whose sum is the gradient.
   ///   - gradientScale: factor of every gradient, below 1 where the norm is clipped.
-  /// - Returns: Σ g² over the slice, before scaling.
+  /// - Returns: Σ g² over the parts, before scaling.
   public func apply(
     parameters: UnsafeMutablePointer<Float>, gradients: [UnsafePointer<Float>], learningRate: Double,
     gradientScale: Double = 1
   ) -> Double {
+    beginStep(learningRate: learningRate, gradientScale: gradientScale)
+    return parts.indices.reduce(0) { $0 + apply(part: $1, parameters: parameters, gradients: gradients, on: threads) }
+  }
+
+  /// Begins a step that `apply(part:parameters:gradients:on:)` takes part by part.
+  func beginStep(learningRate: Double, gradientScale: Double = 1) {
     step += 1
+    func numbers(_ weightDecay: Double) -> AdamWStep {
+      AdamWStep(
+        step: step, learningRate: learningRate, weightDecay: weightDecay, beta1: options.beta1, beta2: options.beta2,
+        epsilon: options.epsilon, gradientScale: gradientScale)
+    }
+    self.numbers = (numbers(options.weightDecay), numbers(0))
+  }
+
+  /// Takes the present step for one part.
+  ///
+  /// - Parameter threads: nil for the calling thread alone.
+  /// - Returns: Σ g² over the part, before scaling.
+  func apply(
+    part: Int, parameters: UnsafeMutablePointer<Float>, gradients: [UnsafePointer<Float>], on threads: ThreadPool?
+  ) -> Double {
+    guard let numbers else { preconditionFailure("a part of no step") }
     var squares = 0.0
-    for decays in [true, false] {
-      let update = AdamWStep(
-        step: step, learningRate: learningRate, weightDecay: decays ? options.weightDecay : 0, beta1: options.beta1,
-        beta2: options.beta2, epsilon: options.epsilon, gradientScale: gradientScale)
-      for run in runs where run.decays == decays {
-        // Blocks of one size whatever the number of threads, so that the sum of their squares has the same bits.
-        let blockCount = 1 << 18
-        let blocks = (run.range.count + blockCount - 1) / blockCount
-        var blockSquares = [Double](repeating: 0, count: blocks)
-        blockSquares.withUnsafeMutableBufferPointer { blockSquares in
-          threads.forEachItem(of: blocks) { _, block in
-            let start = run.range.lowerBound + block * blockCount
-            let end = min(start + blockCount, run.range.upperBound)
-            blockSquares[block] = update.apply(
-              start..<end, parameters: parameters, gradients: gradients,
-              firstMoments: firstMoments + (start - slice.lowerBound),
-              secondMoments: secondMoments + (start - slice.lowerBound))
-          }
-        }
-        squares += blockSquares.reduce(0, +)
+    for run in runs[part] {
+      let update = run.decays ? numbers.decaying : numbers.spared
+      // Blocks of one size whatever the number of threads, so that the sum of their squares has the same bits.
+      let blockCount = 1 << 18
+      let blocks = (run.range.count + blockCount - 1) / blockCount
+      func apply(_ block: Int) -> Double {
+        let start = run.range.lowerBound + block * blockCount
+        let end = min(start + blockCount, run.range.upperBound)
+        let moments = run.moments + (start - run.range.lowerBound)
+        return update.apply(
+          start..<end, parameters: parameters, gradients: gradients, firstMoments: self.moments.pointer + moments,
+          secondMoments: self.moments.pointer + secondMomentsOffset + moments)
       }
+      guard let threads else {
+        squares += (0..<blocks).reduce(0) { $0 + apply($1) }
+        continue
+      }
+      var blockSquares = [Double](repeating: 0, count: blocks)
+      blockSquares.withUnsafeMutableBufferPointer { blockSquares in
+        threads.forEachItem(of: blocks) { _, block in blockSquares[block] = apply(block) }
+      }
+      squares += blockSquares.reduce(0, +)
     }
     return squares
   }

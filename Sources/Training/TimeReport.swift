@@ -102,7 +102,7 @@ public struct TimeReport: Sendable {
       ),
       (
         communication / 2,
-        "sums over hosts \(percent(communication)): more rows a step (--batch-size, --gradient-accumulation-steps)"
+        "sums over hosts \(percent(communication)): more rows a step (--batch-size, --gradient-accumulation-steps), or --ddp-comm-hook bf16"
       ),
       (optimizer / 2, "optimizer \(percent(optimizer)): more rows a step (--batch-size)"),
       (share(.data), "data \(percent(share(.data))): the rows are fetched slowly; see whether memory is short"),

@@ -37,7 +37,7 @@ public final class Timeline {
   ///   - microBatches: of an optimizer step.
   public init(_ communicator: any Communicator, layers: Int, microBatches: Int = 1) throws(Failure) {
     self.communicator = communicator
-    spansOfStep = microBatches * (2 * layers + 8) + 8
+    spansOfStep = microBatches * (2 * layers + 8) + 9
     // 6 MB a rank, and not more than 400 MB to be gathered.
     most = max(spansOfStep, min(1 << 18, (1 << 24) / communicator.size))
     spans.reserveCapacity(most)
@@ -90,6 +90,15 @@ public final class Timeline {
     if let stepStart { append(.step, layer: 0, stepStart) }
     stepStart = nil
     step += 1
+  }
+
+  /// Gradients on their way between hosts, beside whatever else the rank does.
+  func addTransfer(_ span: ClosedRange<Double>) {
+    guard !isFull, spans.count < most else { return }
+    spans.append(
+      Span(
+        name: Name.transfer.rawValue, layer: 0, step: step, start: span.lowerBound - origin,
+        end: span.upperBound - origin))
   }
 
   func addEvaluation(_ span: ClosedRange<Double>) {
@@ -153,7 +162,7 @@ public final class Timeline {
 /// Names of spans.
 private enum Name: UInt16 {
   case data, forward, backward, waiting, communication, optimizer
-  case step, evaluation
+  case step, evaluation, transfer
   case embeddingsForward, embeddingsBackward, layerForward, layerBackward, headForward, headBackward
 
   static func part(_ part: StepPart) -> Name {
@@ -186,9 +195,11 @@ extension Timeline.Span {
     let name = Name(rawValue: name)?.text(layer: layer) ?? "unknown"
     let start = microseconds(self.start)
     let duration = microseconds(end - self.start)
+    // Beside the rank's other spans, not inside one of them.
+    let thread = self.name == Name.transfer.rawValue ? 1 : 0
     return Array(
       """
-      {"ph":"X","name":"\(name)","pid":\(rank),"tid":0,"ts":\(start),"dur":\(duration),"args":{"step":\(step)}}
+      {"ph":"X","name":"\(name)","pid":\(rank),"tid":\(thread),"ts":\(start),"dur":\(duration),"args":{"step":\(step)}}
       """.utf8)
   }
 }

@@ -6,15 +6,17 @@ import TestSupport
 import Testing
 
 /// Runs `bench` on so many ranks.
-private func bench(ranks: Int = 1, _ arguments: [String]) throws -> Program.Outcome {
-  try Program.run(Program.command("bench", ranks: ranks, arguments))
+private func bench(
+  ranks: Int = 1, _ arguments: [String], variables: [String: String] = [:]
+) throws -> Program.Outcome {
+  try Program.run(Program.command("bench", ranks: ranks, arguments), variables: variables)
 }
 
 /// Runs `bench` and reads the one JSON object that it prints.
 private func results<Value: Decodable>(
-  ranks: Int = 1, _ arguments: [String], as type: Value.Type
+  ranks: Int = 1, _ arguments: [String], variables: [String: String] = [:], as type: Value.Type
 ) throws -> Value {
-  let outcome = try bench(ranks: ranks, arguments)
+  let outcome = try bench(ranks: ranks, arguments, variables: variables)
   #expect(outcome.status == 0 && outcome.errors == "" && outcome.left == [], "\(outcome.errors)")
   return try JSONDecoder().decode(Value.self, from: Data(outcome.output.utf8))
 }
@@ -112,6 +114,46 @@ extension Programs {
       #expect(result.verified.gradient_difference < 1e-3)
       let evaluation = try #require(result.evaluation)
       #expect(evaluation.examples == 30 && evaluation.examples_per_second > 0)
+    }
+
+    @Test(
+      "what travels between hosts is measured: all but the untouched rows of the word table", arguments: ["no", "bf16"])
+    func transfer(wire: String) throws {
+      struct Result: Decodable {
+        struct Transfer: Decodable {
+          var milliseconds: Spread
+          var hidden_fraction, megabytes_sent_per_rank: Double
+          var precision: String
+        }
+        var transfer: Transfer?
+        var first_loss, last_loss: Double
+      }
+      let command = ["step"] + tinyModel + ["--steps", "3", "--batch-size", "2", "--ddp_comm_hook", wire]
+      let hosts = ["LOCKSTEP_PRETEND_HOSTS": "1,1"]
+      let transfer = try #require(try results(ranks: 2, command, variables: hosts, as: Result.self).transfer)
+      #expect(transfer.milliseconds.median > 0 && (0...1).contains(transfer.hidden_fraction))
+      #expect(transfer.precision == (wire == "no" ? "fp32" : wire))
+      // Of two hosts each sends every gradient once, but of the table's 135 rows of 32 only those of 4 rows' tokens.
+      let numbers = transfer.megabytes_sent_per_rank * 1e6 / (wire == "no" ? 4 : 2)
+      #expect(numbers > 23_938 - 135 * 32 && numbers < 23_938 - 10 * 32, "\(numbers)")
+      #expect(try results(ranks: 2, command, as: Result.self).transfer == nil, "on one host nothing travels")
+    }
+
+    @Test("sums between hosts are verified and timed", arguments: ["no", "fp16"])
+    func exchange(wire: String) throws {
+      struct Sums: Decodable {
+        struct Entry: Decodable {
+          var method: String
+          var bytes: Int
+          var microseconds: Double
+        }
+        var results: [Entry]
+      }
+      let sums = try results(
+        ranks: 3, ["allreduce", "--max-megabytes", "1", "--repetitions", "2", "--ddp-comm-hook", wire],
+        variables: ["LOCKSTEP_PRETEND_HOSTS": "1,1,1"], as: Sums.self)
+      #expect(Set(sums.results.map(\.method)) == ["communicator", "exchange", "MPI_Allreduce"])
+      #expect(sums.results.count == 18 && sums.results.allSatisfy { $0.microseconds > 0 })
     }
 
     @Test("the roofline is the formula's")
@@ -217,7 +259,9 @@ extension Programs {
         (["step"] + tinyModel + ["--warmup=-1"], "--warmup: -1"), (["gemm", "--tokens", "0"], "--tokens: 0"),
         (["kernels", "--length", "0"], "--length: 0"), (["kernels", "--parameters", "x"], "--parameters"),
         (["allreduce", "--max-megabytes", "0"], "--max-megabytes: 0"),
-        (["allreduce", "--repetitions", "0"], "--repetitions: 0"), (["load", "--data", "x"], "--data: needs --model"),
+        (["allreduce", "--repetitions", "0"], "--repetitions: 0"),
+        (["allreduce", "--bucket-kilobytes", "0"], "--bucket-kilobytes: 0"),
+        (["step"] + tinyModel + ["--ddp-comm-hook", "fp8"], "fp8"), (["load", "--data", "x"], "--data: needs --model"),
         (["load", "--model", tinyModel[1], "--data", tinyModel[3], "--task", "x"], "unknown task"),
         (["frobnicate"], "frobnicate"),
       ])

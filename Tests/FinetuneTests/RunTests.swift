@@ -41,6 +41,14 @@ extension Programs {
       let expected = alone.filter { $0.kind == "step" }.map { ($0.loss, $0.learning_rate!, $0.grad_norm!) }
       var others = try (2...4).map { try lines("\($0)", ranks: $0) }
       others.append(try lines("private", ranks: 2, variables: ["LOCKSTEP_SHARED_MEMORY": "off"]))
+      // As if they were on several hosts, beside backward and after it, as processes and as threads.
+      for (ranks, hosts) in [(2, "1,1"), (3, "2,1"), (4, "1,1,2")] {
+        let spread = ["LOCKSTEP_PRETEND_HOSTS": hosts]
+        others.append(try lines("hosts", ranks: ranks, variables: spread))
+        others.append(try lines("after", ranks: ranks, variables: spread.merging(["LOCKSTEP_OVERLAP": "off"]) { $1 }))
+      }
+      let threads = ["LOCKSTEP_IN_PROCESS": "3", "LOCKSTEP_PRETEND_HOSTS": "1,2", "LOCKSTEP_BUCKET_BYTES": "2048"]
+      others.append(try lines("hosts of threads", ranks: 1, variables: threads))
       others.append(try lines("threads", ranks: 1, variables: ["LOCKSTEP_IN_PROCESS": "3"]))
       for other in others {
         #expect(differences(other, expected) == [])

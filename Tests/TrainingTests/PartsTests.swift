@@ -99,7 +99,7 @@ struct PartsTests {
     let gradients = FloatBuffer(count: count)
     let options = AdamW.Options(weightDecay: 0.5, sparesBiasAndNorm: true)
     let ends = (0...ranks).map { count * $0 / ranks }
-    let parts = (0..<ranks).map { AdamW(model.layout, options, slice: ends[$0]..<ends[$0 + 1]) }
+    let parts = (0..<ranks).map { AdamW(model.layout, options, parts: [ends[$0]..<ends[$0 + 1]]) }
     let all = AdamW(model.layout, options)
     var numbers = Numbers(4)
     for _ in 0..<3 {

@@ -23,6 +23,9 @@ struct Run: Sendable {
   var precision = ProductPrecision.high
   /// One copy of the weights for all ranks, each updating its slice; else a copy each.
   var sharesMemory = true
+  /// How many ranks each of several hosts has; nil puts all on one.
+  var hosts: [Int]?
+  var wire = WirePrecision.no
   /// Rows that are evaluated, and whose logits are kept, at the end; nil takes all.
   var evaluatedRows: Int?
   var evaluationBatchSize = 7
@@ -31,6 +34,7 @@ struct Run: Sendable {
     var steps: [StepReport] = []
     var counts = ClassificationCounts()
     var logits: [Float] = []
+    var weights: UInt64 = 0
   }
 
   init() {}
@@ -49,7 +53,9 @@ struct Run: Sendable {
   func callAsFunction(ranks: Int) throws -> [Result] {
     BLAS.setThreads(1)
     if ranks == 1 { return [try result(SoloCommunicator())] }
-    return try ThreadCommunicator.run(ranks: ranks) { (communicator) throws(Failure) in try result(communicator) }
+    return try ThreadCommunicator.run(ranks: ranks, hosts: hosts) { (communicator) throws(Failure) in
+      try result(communicator)
+    }
   }
 
   private func result(_ communicator: any Communicator) throws(Failure) -> Result {
@@ -74,7 +80,7 @@ struct Run: Sendable {
     let schedule = LinearSchedule(peakRate: peakRate, warmupSteps: warmupSteps, totalSteps: steps)
     let accelerator = try Accelerator(
       communicator, model: model, optimizer: optimizer, limits: loader.limits, precision: precision, seed: 42,
-      maxGradientNorm: maxGradientNorm)
+      maxGradientNorm: maxGradientNorm, wire: wire)
     var result = Result()
     var epoch = 0
     while result.steps.count < steps {
@@ -89,6 +95,9 @@ struct Run: Sendable {
     let validation = try dataset(.validation, first: evaluatedRows)
     result.counts = try accelerator.evaluate(validation, batchSize: evaluationBatchSize)
     result.logits = try model.evaluateOnce(validation, keepsGradients: false).logits
+    result.weights = model.parameters.digest
+    // Nobody frees shared weights while another reads them.
+    try communicator.barrier()
     return result
   }
 }

@@ -35,6 +35,8 @@ struct StepCommand: Measurement {
 
   @OptionGroup var precision: PrecisionOptions
 
+  @OptionGroup var wire: WireOptions
+
   @Flag(help: "Also time the evaluation of the validation rows.")
   var evaluation = false
 
@@ -56,7 +58,7 @@ struct StepCommand: Measurement {
     let verified = try Verification(model, inputs.sample, precision: inputs.precision, communicator)
     let accelerator = try Accelerator(
       communicator, model: model, optimizer: AdamW.Options(weightDecay: 0.01), limits: loader.limits,
-      precision: inputs.precision, seed: UInt64(bitPattern: Int64(seed)))
+      precision: inputs.precision, seed: UInt64(bitPattern: Int64(seed)), wire: wire.ddpCommHook)
 
     let timed = try takeSteps(accelerator, loader, profile: profile != nil)
     try Verification.check(firstLoss: timed.losses[0], model, communicator)
@@ -80,6 +82,7 @@ struct StepCommand: Measurement {
         tokens_per_second: timed.tokens.reduce(0, +) / total, milliseconds: milliseconds,
         gflops_per_second: operations / total * 1e-9, machine_figures: figures,
         roofline: RooflineResult(roofline, figures, operations: timed.operations, seconds: timed.wall),
+        transfer: TransferResult(timed.transfers, parts: timed.parts, wire: wire.ddpCommHook),
         memory: memory, verified: verified, evaluation: evaluated, steps: steps, batch_size: batchSize,
         parameters: roofline.parameters, precision: inputs.precision == .bf16 ? "bf16" : "fp32",
         products: Multiplier(inputs.precision).name, shares_memory: model.isShared, first_loss: timed.losses[0],
@@ -97,6 +100,8 @@ struct StepCommand: Measurement {
     var wall: [Double] = []
     /// [parts, steps]: means over the ranks, in seconds.
     var parts: [[Double]] = StepPart.allCases.map { _ in [] }
+    /// [steps]: seconds in which gradients travelled, and megabytes that a rank sent; means over the ranks that send.
+    var transfers: (seconds: [Double], megabytes: [Double]) = ([], [])
   }
 
   private func takeSteps(
@@ -124,6 +129,8 @@ struct StepCommand: Measurement {
         timed.examples += share.windowRows
         timed.tokens.append(Double(share.rows.reduce(0) { $0 + dataset.tokens($1).count }))
         timed.operations.append(roofline.operations(share.rows, of: dataset))
+        timed.transfers.seconds.append(accelerator.transferSeconds)
+        timed.transfers.megabytes.append(Double(accelerator.transferBytes) * 1e-6)
         for part in StepPart.allCases { timed.parts[part.rawValue].append(accelerator.stepSeconds[part]) }
       }
     }
@@ -134,6 +141,9 @@ struct StepCommand: Measurement {
     var timed = own
     timed.tokens = try communicator.sum(own.tokens)
     timed.operations = try communicator.sum(own.operations)
+    let senders = max(1, try communicator.sum(own.transfers.megabytes.allSatisfy { $0 > 0 } ? 1 : 0))
+    timed.transfers.seconds = try communicator.sum(own.transfers.seconds).map { $0 / senders }
+    timed.transfers.megabytes = try communicator.sum(own.transfers.megabytes).map { $0 / senders }
     for index in own.parts.indices {
       timed.parts[index] = try communicator.sum(own.parts[index]).map { $0 / Double(communicator.size) }
     }

@@ -1,3 +1,4 @@
+import Kernels
 import Training
 
 // swift-format-ignore: AlwaysUseLowerCamelCase
@@ -11,6 +12,8 @@ struct StepResult: Encodable {
   var gflops_per_second: Double
   var machine_figures: MachineFigures
   var roofline: RooflineResult
+  /// Nil where no gradients travel.
+  var transfer: TransferResult?
   /// In 10⁶ bytes.
   var memory: MemoryResult
   var verified: Verification
@@ -25,6 +28,28 @@ struct StepResult: Encodable {
   var first_loss: Double
   var last_loss: Double
   var machine: Machine
+}
+
+// swift-format-ignore: AlwaysUseLowerCamelCase
+/// Gradients on their way between hosts.
+struct TransferResult: Encodable {
+  /// From the first bucket to the last, hidden or not.
+  var milliseconds: Spread
+  /// Of it, what ran beside backward; the rest is `communication`.
+  var hidden_fraction: Double
+  var megabytes_sent_per_rank: Double
+  var precision: String
+
+  init?(
+    _ transfers: (seconds: [Double], megabytes: [Double]), parts: [[Double]], wire: WirePrecision
+  ) {
+    let total = transfers.seconds.reduce(0, +)
+    guard total > 0 else { return nil }
+    milliseconds = Spread(transfers.seconds.map { 1e3 * $0 })
+    hidden_fraction = max(0, 1 - parts[StepPart.communication.rawValue].reduce(0, +) / total)
+    megabytes_sent_per_rank = Spread(transfers.megabytes).median
+    precision = wire == .no ? "fp32" : wire.rawValue
+  }
 }
 
 /// The middle of several numbers and how far they lie apart.

@@ -30,7 +30,7 @@ func finetune(_ command: FinetuneCommand, _ communicator: any Communicator, _ re
   let accelerator = try Accelerator(
     communicator, model: model, optimizer: job.optimizer, limits: job.loader.limits,
     precision: job.precision, seed: UInt64(bitPattern: Int64(job.seed)),
-    maxGradientNorm: command.maxGradNorm ?? job.recipe.maxGradNorm)
+    maxGradientNorm: command.maxGradNorm ?? job.recipe.maxGradNorm, wire: command.wire.ddpCommHook)
   if command.profile != nil {
     accelerator.timeline = try Timeline(
       communicator, layers: job.configuration.layers, microBatches: job.loader.accumulationSteps)

@@ -64,6 +64,8 @@ struct FinetuneCommand: ParsableCommand {
 
   @OptionGroup var precision: PrecisionOptions
 
+  @OptionGroup var wire: WireOptions
+
   @Option(help: "Seed of the order, of dropout and of fresh weights. (default: 42)")
   var seed: Int?
 

@@ -25,8 +25,8 @@ struct MemoryEstimate {
 
   /// Ranks of the fullest host.
   private var ranksOnHost: Int { (ranks + hosts - 1) / hosts }
-  /// Whether the ranks share one copy of the weights and divide the optimizer's state: all are on one host.
-  private var isShared: Bool { hosts == 1 && ranks > 1 }
+  /// Whether ranks share one copy of the weights and divide the optimizer's state.
+  private var isShared: Bool { ranksOnHost > 1 }
 
   /// Bytes of each part: of one rank by itself, and of the fullest host.
   var parts: [(name: String, rank: Int, host: Int)] {
@@ -52,7 +52,7 @@ struct MemoryEstimate {
     ]
     for part in parts { lines.append(row(part.name, megabytes(part.rank), megabytes(part.host))) }
     lines.append(row("together", megabytes(rankBytes), megabytes(hostBytes)))
-    if isShared { lines.append("Ranks on one host share weights and divide the optimizer's state.") }
+    if isShared { lines.append("The ranks of a host share weights and divide the optimizer's state.") }
     if let measured { lines.append(comparison(measured)) }
     return lines.joined(separator: "\n")
   }

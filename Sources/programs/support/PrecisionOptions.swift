@@ -49,3 +49,15 @@ public struct PrecisionOptions: ParsableArguments {
     return precision
   }
 }
+
+extension WirePrecision: ExpressibleByArgument {}
+
+/// The option that says how gradients travel.
+public struct WireOptions: ParsableArguments {
+  @Option(
+    name: bothSpellings("ddp-comm-hook"),
+    help: "How gradients travel between hosts: no (fp32), fp16 or bf16; what rounding loses counts in the next step.")
+  public var ddpCommHook = WirePrecision.no
+
+  public init() {}
+}

@@ -1,0 +1,102 @@
+import FileSystem
+import Glibc
+import RankRecord
+
+/// Messages between ranks that travel while the ranks do other things.
+///
+/// Used by one thread at a time, which may be another than the communicator's. Messages of one sender, receiver and tag
+/// keep their order. A message's memory belongs to the link until the message is done.
+public protocol Link: AnyObject, Sendable {
+  /// Begins to send `bytes`; returns the message's number.
+  func send(_ bytes: UnsafeRawBufferPointer, to rank: Int, tag: Int) throws(Failure) -> Int
+  /// Begins to receive as many bytes as were sent; returns the message's number.
+  func receive(_ bytes: UnsafeMutableRawBufferPointer, from rank: Int, tag: Int) throws(Failure) -> Int
+  /// Moves what can be moved.
+  func poll() throws(Failure)
+  /// Whether a message is done, which it says once: the number is then another message's.
+  func isDone(_ message: Int) -> Bool
+}
+
+/// How the ranks are spread over groups that see one memory, as a rank sees it.
+public struct RankGroups: Sendable, Equatable {
+  /// The ranks of each group, in order; groups in the order of their first ranks.
+  public let ranks: [[Int]]
+  /// This rank's group.
+  public let own: Int
+  /// This rank's place in it.
+  public let place: Int
+
+  /// The ranks of each host. Called by all ranks.
+  public init(hostsOf communicator: any Communicator) throws(Failure) {
+    let leaders = try communicator.allGather(communicator.hostLeader)
+    self.init(leaders, rank: communicator.rank)
+  }
+
+  /// Every rank by itself.
+  public init(singlesOf communicator: any Communicator) {
+    self.init(Array(0..<communicator.size), rank: communicator.rank)
+  }
+
+  private init(_ leaders: [Int], rank: Int) {
+    var groups: [(leader: Int, ranks: [Int])] = []
+    for (rank, leader) in leaders.enumerated() {
+      if let index = groups.firstIndex(where: { $0.leader == leader }) {
+        groups[index].ranks.append(rank)
+      } else {
+        groups.append((leader, [rank]))
+      }
+    }
+    ranks = groups.map(\.ranks)
+    own = groups.firstIndex { $0.leader == leaders[rank] } ?? 0
+    place = ranks[own].firstIndex(of: rank) ?? 0
+  }
+
+  public var count: Int { ranks.count }
+
+  /// How many ranks of every group can speak with one of each other group: the size of the smallest.
+  public var lanes: Int { ranks.map(\.count).min() ?? 0 }
+
+  /// Whether this rank is one of them.
+  public var hasLane: Bool { place < lanes }
+}
+
+extension Communicator {
+  /// Gives memory that the ranks of each group share the bytes of rank 0's group. Called by all ranks, of which the first
+  /// of each group passes the bytes on to the next group's, piece by piece.
+  public func broadcast(
+    _ bytes: UnsafeMutableRawBufferPointer, over groups: RankGroups, _ link: any Link, file: StaticString = #fileID,
+    line: UInt32 = #line
+  ) throws(Failure) {
+    record?.enter(Call(.broadcast, count: bytes.count), at: CallSite(file: file, line: line))
+    if groups.place == 0 {
+      let pieceBytes = 1 << 22
+      func piece(_ start: Int) -> UnsafeMutableRawBufferPointer {
+        UnsafeMutableRawBufferPointer(rebasing: bytes[start..<min(start + pieceBytes, bytes.count)])
+      }
+      var sent: [Int] = []
+      for start in stride(from: 0, to: bytes.count, by: pieceBytes) {
+        if groups.own > 0 {
+          try link.wait(for: link.receive(piece(start), from: groups.ranks[groups.own - 1][0], tag: 0))
+        }
+        if groups.own + 1 < groups.count {
+          sent.append(try link.send(UnsafeRawBufferPointer(piece(start)), to: groups.ranks[groups.own + 1][0], tag: 0))
+        }
+        record?.touch()
+      }
+      for message in sent { try link.wait(for: message) }
+    }
+    record?.leave()
+    try barrier(file: file, line: line)
+  }
+}
+
+extension Link {
+  /// Returns when `message` is done.
+  func wait(for message: Int) throws(Failure) {
+    while !isDone(message) {
+      try poll()
+      // Somebody else may need the core more, such as who sends it.
+      sched_yield()
+    }
+  }
+}

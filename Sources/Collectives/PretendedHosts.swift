@@ -1,0 +1,36 @@
+import FileSystem
+
+/// Ranks of one machine that count as several hosts, for tests: they see only the memory of their own.
+struct PretendedHosts: Sendable {
+  /// How many ranks each host has, as `2,1`.
+  static let variable = "LOCKSTEP_PRETEND_HOSTS"
+
+  private let sizes: [Int]
+
+  /// By `sizes`, or else by the variable; nil where neither is given.
+  init?(_ sizes: [Int]? = nil, ranks: Int) throws(Failure) {
+    guard let text = sizes?.map({ "\($0)" }).joined(separator: ",") ?? processVariable(Self.variable) else {
+      return nil
+    }
+    let numbers = text.split(separator: ",", omittingEmptySubsequences: false).map { Int($0) ?? 0 }
+    guard numbers.allSatisfy({ $0 > 0 }), numbers.reduce(0, +) == ranks else {
+      throw Failure(.usage, at: Self.variable, "\"\(text)\", expected ranks of each host, \(ranks) together")
+    }
+    self.sizes = numbers
+  }
+
+  func ranks(beside rank: Int) -> Range<Int> {
+    let start = sizes.prefix(host(of: rank)).reduce(0, +)
+    return start..<start + sizes[host(of: rank)]
+  }
+
+  func host(of rank: Int) -> Int {
+    var end = 0
+    return sizes.firstIndex {
+      end += $0
+      return rank < end
+    } ?? 0
+  }
+
+  func name(of rank: Int, on machine: String) -> String { "\(machine)#\(host(of: rank))" }
+}

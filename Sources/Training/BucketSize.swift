@@ -1,0 +1,65 @@
+import BERT
+import Collectives
+import FileSystem
+import Kernels
+
+/// How many floats a rank sums over hosts at once.
+enum BucketSize {
+  /// Fixes the size of a rank's bucket on the wire, in bytes.
+  static let variable = "LOCKSTEP_BUCKET_BYTES"
+
+  /// What ranks take that have little to sum, without a measurement.
+  private static let usualBytes = 1 << 18
+  private static let measuredBytes = [1 << 17, 1 << 18, 1 << 19, 1 << 20, 1 << 22]
+  /// How much each size is measured with.
+  private static let sampleBytes = 1 << 24
+  /// Where the link is so slow that measuring takes long, the best so far will do.
+  private static let mostSeconds = 1.0
+
+  /// By the variable, or else by a short measurement. Called by all ranks; the same on all.
+  ///
+  /// - Parameter scratch: of `layout.count` floats that are 0; they are 0 again afterwards.
+  static func floats(
+    _ layout: ParameterLayout, _ groups: RankGroups, _ link: any Link, wire: WirePrecision,
+    scratch: UnsafeMutablePointer<Float>, _ communicator: any Communicator
+  ) throws(Failure) -> Int {
+    let fixed = try communicator.agree { () throws(Failure) -> Int in
+      guard communicator.isMain, let text = processVariable(variable) else { return 0 }
+      guard let bytes = Int(text), (1024...1 << 30).contains(bytes) else {
+        throw Failure(.usage, at: variable, "\"\(text)\", expected 1024 to \(1 << 30) bytes")
+      }
+      return bytes
+    }
+    let asked = try communicator.allGather(fixed)[0]
+    func floats(_ bytes: Int) -> Int { bytes / wire.byteCount / 16 * 16 }
+    if asked > 0 { return floats(asked) }
+    let own = layout.count / groups.lanes
+    guard own * wire.byteCount >= 4 * sampleBytes else { return floats(usualBytes) }
+    var best = (seconds: Double.infinity, bytes: usualBytes)
+    var total = 0.0
+    for bytes in measuredBytes where total < mostSeconds {
+      let seconds = try measure(floats(bytes), groups, link, wire: wire, scratch, communicator)
+      total += seconds
+      if seconds < best.seconds { best = (seconds, bytes) }
+    }
+    return floats(best.bytes)
+  }
+
+  /// Seconds of the slowest rank for the sample in buckets of so many floats.
+  private static func measure(
+    _ bucket: Int, _ groups: RankGroups, _ link: any Link, wire: WirePrecision, _ scratch: UnsafeMutablePointer<Float>,
+    _ communicator: any Communicator
+  ) throws(Failure) -> Double {
+    let count = sampleBytes / wire.byteCount
+    let residual = FloatBuffer(count: groups.hasLane && wire.rounds ? count : 0)
+    try communicator.barrier()
+    var clock = LapClock()
+    // Also the ranks without a lane: the launcher compares what ranks have called.
+    try communicator.waitingForExchange(count: count) { () throws(Failure) in
+      guard groups.hasLane else { return }
+      let sum = LaneSum(link, groups, wire: wire, mostFloats: bucket)
+      try sum(scratch, residual: wire.rounds ? residual.pointer : nil, count: count, bucket: bucket)
+    }
+    return try communicator.allGather(clock.lap()).max() ?? 0
+  }
+}

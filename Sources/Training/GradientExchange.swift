@@ -1,0 +1,258 @@
+import BERT
+import Collectives
+import FileSystem
+import Kernels
+import Synchronization
+
+/// The sum of a step's gradients over hosts, bucket by bucket as backward finishes them, and AdamW on each sum.
+///
+/// The ranks of a group see one memory. A rank that has a lane adds up its group's gradients of its part of a bucket, sums
+/// them with its lane, and updates the group's weights; see `ExchangePlan` and `LaneSum`. Of the word table only rows
+/// travel that a token of this step touches on any rank: which they are, and every rank's loss, the groups tell one
+/// another when the last forward of a step is through.
+///
+/// `pump` moves it on. One thread calls that, mostly one of its own; what the computing thread and it tell one another is
+/// in the boards and in atomics, and all else belongs to the pumping thread from `begin` until `isFinished`.
+final class GradientExchange: @unchecked Sendable {
+  private let groups: RankGroups
+  private let link: any Link
+  private let plan: ExchangePlan
+  private let parts: [Range<Int>]
+  private let optimizer: AdamW
+  private let parameters: UnsafeMutablePointer<Float>
+  /// Of every rank of the group; the sums overwrite this rank's own.
+  private let gradients: [UnsafeMutablePointer<Float>]
+  private let own: UnsafeMutablePointer<Float>
+  private let boards: [Board]
+  private let count: Int
+  private let bucketFloats: Int
+  private let sum: LaneSum
+  /// Of each part, one after the other; nil where nothing is rounded.
+  private let residuals: FloatBuffer?
+  private let residualOffsets: [Int]
+  /// Whether sums are left to be applied by somebody else, when the norm is known.
+  private let leavesUpdate: Bool
+
+  // MARK: What both threads see
+
+  /// The step whose weights may be updated.
+  private let permittedStep = Atomic<Int>(0)
+  private let summedStep = Atomic<Int>(0)
+  private let finishedStep = Atomic<Int>(0)
+  /// Grows when something moves.
+  private let moves = Atomic<Int>(0)
+
+  // MARK: What the pumping thread owns
+
+  private var step = 0
+  private let heads: HeadExchange
+  private var nextBucket = 0
+  private var words: TouchedRows
+  private var arePacked = false
+  private var nextWordPiece = 0
+  private var finishedWordPieces = 0
+  private var ready: [Int] = []
+  private var summedParts = 0
+  private var updatedParts = 0
+  /// Σ g² of each part.
+  private var squares: [Double]
+  private var lastPump = 0.0
+  private var bytesBefore = 0
+
+  /// Seconds of the last step in which buckets were on their way.
+  private(set) var transferSeconds = 0.0
+  /// From when to when it was, by `LapClock`.
+  private(set) var transferSpan = 0.0...0.0
+  /// Bytes that this rank sent in the last step.
+  var transferBytes: Int { sum.sentBytes - bytesBefore }
+
+  /// - Parameters:
+  ///   - gradients: of every rank of the group, by place.
+  ///   - boards: the same.
+  ///   - leavesUpdate: sums only, and updates nothing.
+  init(
+    _ groups: RankGroups, _ link: any Link, _ layout: ParameterLayout, plan: ExchangePlan, bucketFloats: Int,
+    wire: WirePrecision, optimizer: AdamW, parameters: UnsafeMutablePointer<Float>,
+    gradients: [UnsafeMutablePointer<Float>], boards: [Board], leavesUpdate: Bool
+  ) {
+    self.groups = groups
+    self.link = link
+    self.plan = plan
+    self.optimizer = optimizer
+    self.parameters = parameters
+    self.gradients = gradients
+    self.boards = boards
+    self.bucketFloats = bucketFloats
+    self.leavesUpdate = leavesUpdate
+    own = gradients[groups.place]
+    count = layout.count
+    var offset = 0
+    parts = plan.parts
+    residualOffsets = parts.map { part in
+      defer { offset += part.count }
+      return offset
+    }
+    residuals = wire.rounds && groups.hasLane ? FloatBuffer(count: offset) : nil
+    squares = Array(repeating: 0, count: parts.count)
+    words = TouchedRows(plan.words, columns: plan.columns, rounds: wire.rounds)
+    sum = LaneSum(
+      link, groups, wire: wire, mostFloats: plan.mostFloats(bucketFloats), slots: groups.hasLane ? 6 : 0)
+    heads = HeadExchange(groups, link, boards)
+    boards[groups.place].reset()
+  }
+
+  /// Whether this rank has a part in the sums.
+  var hasLane: Bool { groups.hasLane }
+
+  // MARK: The computing thread
+
+  /// Begins a step, when its last forward is through and the rank's board tells the touched rows; the step before is
+  /// finished.
+  func begin(step: Int, head: Board.Head) {
+    self.step = step
+    nextBucket = 0
+    arePacked = false
+    nextWordPiece = 0
+    finishedWordPieces = 0
+    ready.removeAll(keepingCapacity: true)
+    summedParts = 0
+    updatedParts = 0
+    transferSeconds = 0
+    lastPump = LapClock.now()
+    bytesBefore = sum.sentBytes
+    heads.begin()
+    boards[groups.place].head = head
+    boards[groups.place].headStep = step
+  }
+
+  /// All gradients of this rank from `offset` on are final.
+  func advance(to offset: Int) { boards[groups.place].finalMark = mark(offset) }
+
+  /// Every rank's loss and wish to stop, by rank; nil while they are not all there.
+  func heard(ranks: Int) -> [Board.Head]? {
+    guard boards[0].heardStep == step else { return nil }
+    return (0..<ranks).map { boards[0].heard[$0] }
+  }
+
+  /// From now on the weights change.
+  func permitUpdate() { permittedStep.store(step, ordering: .releasing) }
+
+  /// Whether all sums of this rank's parts are there.
+  var isSummed: Bool { summedStep.load(ordering: .acquiring) == step }
+
+  /// Whether all is done that this rank does in a step.
+  var isFinished: Bool { finishedStep.load(ordering: .acquiring) == step }
+
+  var moveCount: Int { moves.load(ordering: .relaxed) }
+
+  /// Σ g² over this rank's parts, when it is finished.
+  var sumOfSquares: Double { squares.reduce(0, +) }
+
+  // MARK: The pumping thread
+
+  /// Moves what can be moved; false where nothing could.
+  func pump() throws(Failure) -> Bool {
+    let now = LapClock.now()
+    if sum.isBusy {
+      if transferSeconds == 0 { transferSpan = lastPump...now }
+      transferSeconds += now - lastPump
+      transferSpan = transferSpan.lowerBound...now
+    }
+    lastPump = now
+    guard hasLane else {
+      // It hears of others that have failed.
+      try link.poll()
+      finishedStep.store(step, ordering: .releasing)
+      summedStep.store(step, ordering: .releasing)
+      return true
+    }
+    var moved = try heads.advance(step: step)
+    while nextBucket < plan.buckets.count, sum.hasRoom, isFinal(plan.buckets[nextBucket].finalOffset) {
+      try beginBucket(nextBucket)
+      nextBucket += 1
+      moved = true
+    }
+    if nextBucket == plan.buckets.count, heads.isDone, !arePacked, isFinal(0) {
+      packWords()
+      moved = true
+    }
+    while arePacked, nextWordPiece < wordPieces, sum.hasRoom {
+      try beginWordPiece(nextWordPiece)
+      nextWordPiece += 1
+      moved = true
+    }
+    if try sum.pump({ finished(bucket: $0) }) { moved = true }
+    if !ready.isEmpty, !leavesUpdate, permittedStep.load(ordering: .acquiring) == step {
+      // One at a time: what arrives meanwhile need not wait for all of them.
+      let part = ready.removeLast()
+      squares[part] = optimizer.apply(part: part, parameters: parameters, gradients: [UnsafePointer(own)], on: nil)
+      updatedParts += 1
+      moved = true
+    }
+    if summedParts == parts.count {
+      summedStep.store(step, ordering: .releasing)
+      if leavesUpdate || updatedParts == parts.count { finishedStep.store(step, ordering: .releasing) }
+    }
+    if moved { moves.add(1, ordering: .relaxed) }
+    return moved
+  }
+
+  private func mark(_ offset: Int) -> Int { step << 40 | (count - offset + 1) }
+
+  /// Whether the gradients from `offset` on are final on all ranks of the group.
+  private func isFinal(_ offset: Int) -> Bool {
+    let needed = mark(offset)
+    return boards.allSatisfy { $0.finalMark >= needed }
+  }
+
+  private func beginBucket(_ index: Int) throws(Failure) {
+    let range = plan.buckets[index].range
+    for source in gradients where source != own {
+      Kernels.add(count: range.count, source + range.lowerBound, to: own + range.lowerBound)
+    }
+    try sum.begin(
+      index, own + range.lowerBound, residual: residuals.map { $0.pointer + residualOffsets[index] },
+      count: range.count)
+  }
+
+  private func finished(bucket: Int) {
+    guard bucket >= plan.buckets.count else { return finished(part: bucket) }
+    finishedWordPieces += 1
+    if finishedWordPieces == wordPieces { finishWords() }
+  }
+
+  private func finished(part: Int) {
+    summedParts += 1
+    if leavesUpdate {
+      squares[part] = Kernels.sumOfSquares(count: parts[part].count, own + parts[part].lowerBound)
+    } else {
+      ready.append(part)
+    }
+  }
+
+  // MARK: Rows of the word table, the last part
+
+  private var wordResiduals: UnsafeMutablePointer<Float>? {
+    residuals.map { $0.pointer + residualOffsets[residualOffsets.count - 1] }
+  }
+
+  private var wordPieces: Int { (words.count + bucketFloats - 1) / bucketFloats }
+
+  private func packWords() {
+    words.pack(heads.touched, gradients, residuals: wordResiduals)
+    arePacked = true
+    if words.count == 0 { finishWords() }
+  }
+
+  private func beginWordPiece(_ piece: Int) throws(Failure) {
+    let start = piece * bucketFloats
+    try sum.begin(
+      plan.buckets.count + piece, words.values.pointer + start,
+      residual: words.residuals.map { $0.pointer + start }, count: min(bucketFloats, words.count - start))
+  }
+
+  private func finishWords() {
+    words.unpack(into: own, residuals: wordResiduals)
+    finished(part: parts.count - 1)
+  }
+}
