@@ -54,6 +54,7 @@ package struct RankTable: Sendable {
   func hasSilentRank(for seconds: Double, at now: ContinuousClock.Instant) -> Bool {
     ranks.contains { rank in !rank.hasEnded && rank.heard.map { now - $0 > .seconds(seconds) } ?? true }
   }
+
   var hasStopped: Bool { ranks.contains { $0.report.state.hasStopped != 0 } }
   /// The furthest step that a rank has finished.
   var step: Int64? { ranks.map(\.report.state.step).max().flatMap { $0 >= 0 ? $0 : nil } }

@@ -51,10 +51,12 @@ import Testing
       "SLURM_TASKS_PER_NODE": "1(x2)",
     ]
     let srun = try launch("check", "--launcher", "srun", environment: variables)
-    #expect(srun.text == "ok      ranks are started by srun: Slurm knows its hosts, test tries them\n", "\(srun.stderr)")
+    #expect(
+      srun.text == "ok      ranks are started by srun: Slurm knows its hosts, test tries them\n", "\(srun.stderr)")
     let mpirun = try launch("check", environment: variables)
     #expect(
-      mpirun.text.contains("ok      the hosts are Slurm's, which are reached through Slurm alone: only the all-reduces"),
+      mpirun.text.contains(
+        "ok      the hosts are Slurm's, which are reached through Slurm alone: only the all-reduces"),
       "\(mpirun.text) \(mpirun.stderr)")
   }
 

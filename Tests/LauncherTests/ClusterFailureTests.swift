@@ -97,7 +97,7 @@ struct ClusterFailureTests {
       Self.train + """
         STEPS=200; train a --network 10.77.0.0/24
         train b --network 10.77.0.0/24 & P=$!
-        until grep -q 'step  *10/' $CLUSTER_FOLDER/b.out; do sleep 0.02; done
+        until grep -q 'step  *1/' $CLUSTER_FOLDER/b.out; do sleep 0.02; done
         ip link set eth0 down; sleep \(seconds); grep -c 'step  *200/' $CLUSTER_FOLDER/b.out; ip link set eth0 up
         wait $P; echo $?; gone 30; sums
         """, hosts: Self.oneEach)

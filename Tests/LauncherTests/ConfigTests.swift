@@ -110,7 +110,8 @@ import Testing
   }
 
   @Test("Y7, Y12 what is legal: no, off and on, ~ and nothing for what is not set, a BOM, CRLF") func legal() throws {
-    let text = "\u{FEFF}mixed_precision: no\r\ndebug: off\r\nnum_processes: ~\r\nnum_machines:\r\nlockstep:\r\n  tee: on\r\n"
+    let text =
+      "\u{FEFF}mixed_precision: no\r\ndebug: off\r\nnum_processes: ~\r\nnum_machines:\r\nlockstep:\r\n  tee: on\r\n"
     #expect(
       try ConfigFile(Array(text.utf8), path: "c").plainValues == [
         "mixed_precision": .text("no"), "debug": .boolean(false), "tee": .boolean(true),

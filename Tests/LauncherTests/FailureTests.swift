@@ -49,11 +49,13 @@ import Testing
     #expect(running.remains(names) == [])
   }
 
-  @Test("P2: a rank that leaves in the middle, whatever its status", arguments: [0, 7]) func leaves(status: Int) throws {
+  @Test("P2: a rank that leaves in the middle, whatever its status", arguments: [0, 7]) func leaves(status: Int) throws
+  {
     let result = try fail("exits", "\(status)")
     result.expect(
       status == 0 ? 75 : 7, rank: 1,
-      says: status == 0 ? "ended with status 0 after step 3, before its work was done" : "ended with status 7 after step 3")
+      says: status == 0
+        ? "ended with status 0 after step 3, before its work was done" : "ended with status 7 after step 3")
     #expect(result.seconds < 12)
   }
 
@@ -61,7 +63,8 @@ import Testing
     try fail("finalizes").expect(75, rank: 1, says: "ended with status 0 after step 3, before its work was done")
   }
 
-  @Test("P2, P10: a rank that ends before MPI is there", arguments: ["0", "KILL", "5"]) func endsEarly(how: String) throws
+  @Test("P2, P10: a rank that ends before MPI is there", arguments: ["0", "KILL", "5"]) func endsEarly(how: String)
+    throws
   {
     let end = how == "KILL" ? "kill -KILL $$" : "exit \(how)"
     let result = try launch(
@@ -76,12 +79,13 @@ import Testing
 
   @Test(
     "P3: a trap is a mistake of the program; the message of a fatal error is there, others have none when optimized",
-    arguments: [(0, ""), (1, ""), (2, ""), (3, "Fatal error: a mistake of ours\n")]) func traps(kind: Int, says: String) throws
+    arguments: [(0, ""), (1, ""), (2, ""), (3, "Fatal error: a mistake of ours\n")]) func traps(kind: Int, says: String)
+    throws
   {
     let result = try fail("traps", "\(kind)", environment: ["SWIFT_BACKTRACE": "enable=no"])
     result.expect(70, rank: 1, says: "ended by signal 4 (SIGILL) after step 3")
     #expect(says.isEmpty || result.stderr.contains(says), "\(result.stderr)")
-    #expect(result.seconds < 8)
+    #expect(result.seconds < 12)
   }
 
   @Test("P3: other signals that mean a mistake", arguments: ["SEGV", "BUS", "FPE", "ABRT"]) func signals(name: String)
@@ -133,7 +137,7 @@ import Testing
       let result = try launch("-n", "2", "/usr/bin/python3", "-c", script)
       result.expect(status == 300 ? 44 : 75, says: status == 300 ? "rank 1 (host " : "MPI_Abort")
       #expect(result.error.hasPrefix("launch: error: rank 1 "), "\(result.stderr)")
-      #expect(result.seconds < 8)
+      #expect(result.seconds < 12)
     }
   }
 

@@ -30,7 +30,8 @@ import Testing
     #expect(result.status == 0)
   }
 
-  @Test("P1, P3: a program without the library", arguments: [("KILL", 75), ("SEGV", 70), ("ILL", 70)]) func rankEndedBySignal(_ signal: String, _ status: Int32)
+  @Test("P1, P3: a program without the library", arguments: [("KILL", 75), ("SEGV", 70), ("ILL", 70)])
+  func rankEndedBySignal(_ signal: String, _ status: Int32)
     throws
   {
     let result = try launch(
@@ -128,7 +129,8 @@ import Testing
     #expect(real.lines.contains("a 'b' # c"))
   }
 
-  @Test("L1, L3: a signal ends programs without the library", arguments: [SIGINT, SIGTERM, SIGHUP]) func signalEndsTheJob(_ signal: Int32) throws {
+  @Test("L1, L3: a signal ends programs without the library", arguments: [SIGINT, SIGTERM, SIGHUP])
+  func signalEndsTheJob(_ signal: Int32) throws {
     let running = try start()
     kill(running.child.pid, signal)
     let id = runID(running)
@@ -171,7 +173,9 @@ import Testing
     #expect(JobProcesses.find(runID: id).isEmpty)
   }
 
-  @Test("P9: helpers that hide are found", arguments: ["", ">/dev/null 2>&1"]) func helpersThatHideAreFound(_ output: String) throws {
+  @Test("P9: helpers that hide are found", arguments: ["", ">/dev/null 2>&1"]) func helpersThatHideAreFound(
+    _ output: String
+  ) throws {
     let result = try launch(
       "-n", "2", "sh", "-c", "setsid sh -c 'trap \"\" TERM; sleep 600' \(output) & echo $LOCKSTEP_RUN_ID")
     #expect(result.status == 0)

@@ -31,13 +31,13 @@ import Testing
   }
 
   @Test("P8: a pause, a slow rank and one that computes for long are no stall") func noFalseAlarm() throws {
-    let running = try start("steps", "60")
+    let running = try start("steps", "120")
     try #require(running.wait { running.job.programs.count == 2 })
     usleep(700_000)
     let pid = try #require(running.job.programs[1])
-    kill(pid, SIGSTOP)
+    #expect(kill(pid, SIGSTOP) == 0)
     usleep(2_000_000)
-    kill(pid, SIGCONT)
+    #expect(kill(pid, SIGCONT) == 0, "it had ended before")
     let result = running.finish(within: 60)
     #expect(result.status == 0)
     #expect(result.stderr.isEmpty, "\(result.stderr)")
@@ -107,7 +107,8 @@ import Testing
   }
 
   @Test(
-    "H1: a rank that skips a collective; the last 64 collectives of each are shown and kept", arguments: [(6, 6), (100, 64)])
+    "H1: a rank that skips a collective; the last 64 collectives of each are shown and kept",
+    arguments: [(6, 6), (100, 64)])
   func skips(rounds: Int, shown: Int) throws {
     let folder = try temporaryFolder()
     defer { for name in names(in: folder) { unlink("\(folder)/\(name)") }; rmdir(folder) }
@@ -118,7 +119,6 @@ import Testing
       says: "at call \(rounds), the end of the job at MPI_Finalize; the others at call \(rounds), barrier at")
     let kept = String(decoding: try readBytes("\(folder)/collectives.txt"), as: UTF8.self).split(separator: "\n")
     #expect(kept.count { $0.hasPrefix("  call ") } == 3 * shown, "\(kept)")
-    #expect(result.seconds < 12)
   }
 
   @Test("H1: a rank that stays away, asleep") func staysAway() throws {

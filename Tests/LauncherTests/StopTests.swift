@@ -182,11 +182,14 @@ import Testing
     names(in: "/proc").filter { systemFile("/proc/\($0)/cmdline")?.elementsEqual("sleep\06127\0".utf8) ?? false }
   }
 
-  @Test("L6: output that cannot be written ends the job with 74; it is in a file anyway", arguments: [
-    (">/dev/full", "standard output: the ranks' output cannot be written: No space left on device"),
-    ("2>&1 >&- | cat >&2", "standard output: the ranks' output cannot be written: Bad file descriptor"),
-    ("2>&-", ""), ("| head -1", ""),
-  ]) func unwritable(redirection: String, says: String) throws {
+  @Test(
+    "L6: output that cannot be written ends the job with 74; it is in a file anyway",
+    arguments: [
+      (">/dev/full", "standard output: the ranks' output cannot be written: No space left on device"),
+      ("2>&1 >&- | cat >&2", "standard output: the ranks' output cannot be written: Bad file descriptor"),
+      ("2>&-", ""), ("| head -1", ""),
+    ]) func unwritable(redirection: String, says: String) throws
+  {
     let folder = try temporaryFolder()
     defer { for name in names(in: folder) { unlink("\(folder)/\(name)") }; rmdir(folder) }
     let script = """
@@ -219,7 +222,8 @@ import Testing
     let script: String = "\(prefix) \(binaries)/launch -n 2 "
     let result = try run("/bin/bash", ["-c", script + Self.check + " steps 3"])
     #expect(result.status == 0, "\(result.stderr)")
-    let background = "sh -c 'echo up; sleep 600' & sleep 2; kill -TERM $(pgrep -P $$ -x launch || pgrep -P $! -x launch || echo $!); wait $!; echo $?"
+    let background =
+      "sh -c 'echo up; sleep 600' & sleep 2; kill -TERM $(pgrep -P $$ -x launch || pgrep -P $! -x launch || echo $!); wait $!; echo $?"
     let stopped = try run("/bin/bash", ["-c", script + background])
     #expect(stopped.lines.last == "143", "\(stopped.text) \(stopped.stderr)")
   }
