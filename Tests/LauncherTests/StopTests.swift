@@ -226,6 +226,8 @@ import Testing
       "sh -c 'echo up; sleep 600' & sleep 2; kill -TERM $(pgrep -P $$ -x launch || pgrep -P $! -x launch || echo $!); wait $!; echo $?"
     let stopped = try run("/bin/bash", ["-c", script + background])
     #expect(stopped.lines.last == "143", "\(stopped.text) \(stopped.stderr)")
+    // mpirun heard it.
+    #expect(!stopped.stderr.contains("killing the job"), "\(stopped.stderr)")
   }
 
   @Test("L12: several at once, and many in a row, leave nothing") func many() throws {
