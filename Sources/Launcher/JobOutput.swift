@@ -29,6 +29,8 @@ public struct JobOutput {
   package private(set) var failure: Failure?
   /// When output came last, of whatever rank.
   private var lastTaken = ContinuousClock.now
+  /// Whether a file of a rank could not be written.
+  private var isLogBroken = false
   /// Whose output came last.
   package private(set) var lastRank: Int?
 
@@ -195,19 +197,25 @@ public struct JobOutput {
   // MARK: Files.
 
   private mutating func log(_ bytes: [UInt8], _ stream: Stream) {
-    guard let folder = options.folder, failure == nil else { return }
+    // Also when the screen takes nothing any more: the ranks' last words are of interest.
+    guard let folder = options.folder, !isLogBroken else { return }
     let path = "\(folder)/rank-\(stream.rank).\(stream.isError ? "err" : "out")"
     if files[stream] == nil {
       let file = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o644)
       guard file >= 0 else {
-        failure = Failure(.cannotCreate, at: path, "cannot be written: \(lastSystemError())")
+        breakLog(Failure(.cannotCreate, at: path, "cannot be written: \(lastSystemError())"))
         return
       }
       files[stream] = file
     }
     if let file = files[stream], let reason = Self.writeAll(bytes, to: file) {
-      failure = Failure(.ioError, at: path, "writing failed: \(reason)")
+      breakLog(Failure(.ioError, at: path, "writing failed: \(reason)"))
     }
+  }
+
+  private mutating func breakLog(_ reason: Failure) {
+    isLogBroken = true
+    failure = failure ?? reason
   }
 
   /// Nil, or why it failed.

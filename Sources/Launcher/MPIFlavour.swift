@@ -35,9 +35,11 @@ public enum MPIFlavour: String, Sendable, Equatable, CaseIterable {
     }
   }
 
-  /// Asks the `mpirun` at `path`. Throws `.unavailable` where it does not answer or is of another kind.
+  /// Asks the `mpirun` at `path`. Throws `.unavailable` where it cannot be started, does not answer or
+  /// is of another kind.
   public init(mpirun path: String, environment: Environment) throws(Failure) {
-    guard let text = capturedOutput([path, "--version"], environment: environment, seconds: 10) else {
+    let inquiry = try Inquiry([path, "--version"], environment)
+    guard let text = inquiry.answer(until: .now + .seconds(10)) else {
       throw Failure(.unavailable, at: path, "does not say its version within 10 s, expected an mpirun")
     }
     guard let flavour = MPIFlavour(version: text) else {

@@ -62,6 +62,11 @@ package struct RankTable: Sendable {
   var isKept: Bool { ranks.contains { $0.heard != nil } }
   /// Whether every rank asks at each step whether it is to stop.
   var acceptsStop: Bool { ranks.allSatisfy { $0.report.state.acceptsStop != 0 && !$0.hasEnded } }
+  /// Whether nothing was heard of a rank for `seconds`.
+  func hasSilentRank(for seconds: Double, at now: ContinuousClock.Instant) -> Bool {
+    ranks.contains { rank in !rank.hasEnded && rank.heard.map { now - $0 > .seconds(seconds) } ?? true }
+  }
+
   var hasStopped: Bool { ranks.contains { $0.report.state.hasStopped != 0 } }
   /// The furthest step that a rank has finished.
   var step: Int64? { ranks.map(\.report.state.step).max().flatMap { $0 >= 0 ? $0 : nil } }

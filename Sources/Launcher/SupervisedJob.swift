@@ -155,7 +155,8 @@ struct SupervisedJob {
       let moved = max(since, table.ranks.compactMap(\.progressed).max() ?? since)
       if now - since > .seconds(supervisor.stopSeconds) || now - moved > .seconds(patience) {
         say("the ranks do not stop by themselves; ending them")
-        tell()
+        // Across a link that is cut mpirun would wait for them.
+        if table.hasSilentRank(for: 4, at: now) { killNow() } else { tell() }
       }
     case .told(let since):
       if now - since > .seconds(supervisor.graceSeconds) {
@@ -275,7 +276,8 @@ extension RankTable {
   func others(than rank: Int?) -> String {
     guard let rank else { return "" }
     let others = ranks.filter {
-      $0.rank != rank && $0.hasEnded && $0.report.wasTold == 0 && $0.outcome == .failed && $0.report.state.isAgreed == 0
+      // Also where mpirun told it to end: it had failed before.
+      $0.rank != rank && $0.hasEnded && $0.outcome == .failed && $0.report.state.isAgreed == 0
     }
     guard !others.isEmpty else { return "" }
     return "failed too: "

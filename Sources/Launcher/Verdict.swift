@@ -40,6 +40,9 @@ public struct Verdict: Sendable, Equatable {
     } else if starter == .launcher, case .status(let status) = end, status != 0, table.ranks[0].report.signal == 0 {
       // A process that leaves in order, with a status of its own, has said why on the same screen.
       self.init(status: status)
+    } else if fault == nil, end == .status(0), let rank = table.aborter {
+      self.init(.lost, "\(rank.label): ended with status 0, and mpirun ended the others for it, as after MPI_Abort(0)")
+      self.rank = rank.rank
     } else if let culprit = table.culprit,
       culprit.report.wasTold == 0 || culprit.outcome == .failed || (fault == nil && end.isStatus)
     {
@@ -150,6 +153,15 @@ extension RankTable {
   func hasLivedOn(seconds: Double, at now: ContinuousClock.Instant) -> Bool {
     guard ranks.contains(where: { !$0.hasEnded }), let ended = culprit?.ended else { return false }
     return now - ended > .seconds(seconds)
+  }
+
+  /// The rank that has called MPI_Abort with a status that is 0 to the system, where mpirun, which loses the message now
+  /// and then, ended the others and calls that a success.
+  var aborter: Rank? {
+    let isEnded = ranks.contains { $0.hasEnded && $0.report.wasTold != 0 && $0.report.signal != 0 }
+    let leavers = ranks.filter { $0.hasEnded && $0.report.wasTold == 0 && $0.outcome == .none }
+    guard isEnded, leavers.count == 1, leavers[0].report.status == 0, leavers[0].report.signal == 0 else { return nil }
+    return leavers[0]
   }
 
   /// The rank that the job failed by: the first that failed by itself, not one that was ended because of another.

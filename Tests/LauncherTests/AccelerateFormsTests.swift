@@ -182,6 +182,44 @@ import Testing
         "same_network", "tpu_use_cluster", "tpu_use_sudo", "use_cpu",
       ], precision: "no"),
     Form(
+      name: "0.1 to 0.4: no mixed_precision, no deepspeed_config",
+      text: """
+        compute_environment: LOCAL_MACHINE
+        distributed_type: 'NO'
+        fp16: false
+        machine_rank: 0
+        main_process_ip: null
+        main_process_port: null
+        main_training_function: main
+        num_machines: 1
+        num_processes: 1
+        """, ranks: [1], ignored: ["fp16", "machine_rank", "main_training_function"]),
+    Form(
+      name: "with all of the GPUs named, on a machine without",
+      text: """
+        compute_environment: LOCAL_MACHINE
+        debug: false
+        distributed_type: 'NO'
+        downcast_bf16: 'no'
+        enable_cpu_affinity: true
+        gpu_ids: all
+        machine_rank: 0
+        main_training_function: main
+        mixed_precision: 'no'
+        num_machines: 1
+        num_processes: 1
+        rdzv_backend: static
+        same_network: true
+        tpu_env: []
+        tpu_use_cluster: false
+        tpu_use_sudo: false
+        use_cpu: false
+        """, ranks: [1],
+      ignored: [
+        "downcast_bf16", "gpu_ids", "machine_rank", "main_training_function", "rdzv_backend", "same_network", "tpu_env",
+        "tpu_use_cluster", "tpu_use_sudo", "use_cpu",
+      ], precision: "no"),
+    Form(
       name: "several processes without mpirun_config: all of them, here",
       text: "compute_environment: LOCAL_MACHINE\ndistributed_type: MULTI_CPU\nnum_processes: 8\nuse_cpu: true\n",
       ranks: [8], ignored: ["use_cpu"]),
@@ -220,6 +258,18 @@ import Testing
         "distributed_type: MULTI_CPU\nmain_process_ip: 10.0.0.1\nmain_process_port: 29500\nnum_machines: 2\nnum_processes: 4\n",
       refusal: "c:4: 2 machines, but nothing says which, expected a hostfile"),
   ]
+
+  /// The kinds of job that Accelerate's files may ask for, besides those that are here.
+  @Test(arguments: [
+    "MULTI_GPU", "MULTI_NPU", "MULTI_MLU", "MULTI_SDAA", "MULTI_MUSA", "MULTI_XPU", "MULTI_HPU", "DEEPSPEED", "FSDP",
+    "XLA", "TPU", "MEGATRON_LM", "MPS", "multi_gpu", "other",
+  ]) func otherKinds(_ type: String) {
+    let failure = #expect(throws: Failure.self) {
+      try ConfigFile(Array("num_processes: 2\ndistributed_type: \(type)\n".utf8), path: "c")
+    }
+    #expect(failure?.status == .configuration)
+    #expect(failure?.description.hasPrefix("c:2:19: \"\(type)\", expected NO or MULTI_CPU") == true)
+  }
 
   @Test(arguments: forms) func form(_ form: Form) throws {
     let folder = try temporaryFolder()

@@ -7,10 +7,12 @@ import Testing
 /// started, nothing left.
 @Suite struct BadInputTests {
   /// Launches a program that leaves a mark, and says what is wrong with how it was refused; nil where all is well.
-  func problem(_ options: [String], status: Int32 = 78, places: [String], says: String, in folder: String) throws
-    -> String?
-  {
-    let result = try run("\(binaries)/launch", options + ["/usr/bin/touch", "\(folder)/mark"])
+  func problem(
+    _ options: [String], status: Int32 = 78, places: [String], says: String, in folder: String,
+    environment: [String: String?] = [:]
+  ) throws -> String? {
+    let result = try run(
+      "\(binaries)/launch", options + ["/usr/bin/touch", "\(folder)/mark"], environment: environment)
     if exists("\(folder)/mark") { return "started the program" }
     if result.status != status { return "status \(result.status): \(result.stderr)" }
     if !result.stdout.isEmpty { return "wrote \(result.text)" }
@@ -27,17 +29,16 @@ import Testing
   }
 
   @Test("K1 to K14, N10", arguments: HostfileTests.bad) func hostfile(_ bad: HostfileTests.Bad) throws {
-    // Of names that are this machine's, the test knows localhost.
-    if bad.row == "N10 twice this machine" { return }
-    let found = try withFile("h", Array(bad.text.utf8)) { folder, path in
+    let bytes = bad.row.hasSuffix("this machine") ? Array("localhost slots=1\n\(hostName) slots=1\n".utf8) : bad.bytes
+    let found = try withFile("h", bytes) { folder, path in
       try problem(
         ["--hostfile", path], places: ["launch: error: \(path)\(bad.place.dropFirst())"], says: bad.says, in: folder)
     }
     #expect(found == nil)
   }
 
-  @Test("Y1 to Y14", arguments: ConfigFileTests.bad) func configuration(_ bad: ConfigFileTests.Bad) throws {
-    let found = try withFile("c.yaml", Array(bad.text.utf8)) { folder, path in
+  @Test("Y1 to Y14, Y16", arguments: ConfigFileTests.bad) func configuration(_ bad: ConfigFileTests.Bad) throws {
+    let found = try withFile("c.yaml", bad.bytes) { folder, path in
       try problem(
         ["--config_file", path], places: ["launch: error: \(path)\(bad.place)"], says: bad.says, in: folder)
     }
@@ -67,14 +68,19 @@ import Testing
     try withFile("h", Array("a slots=1\n".utf8)) { folder, path in
       chmod(folder, 0o755)
       chmod(path, 0)
-      let words = ["--hostfile", path, "true"]
-      // Where the user may not reach the binaries, they cannot be run as nobody.
-      let result =
-        geteuid() != 0
-        ? try run("\(binaries)/launch", words)
-        : try run("/usr/bin/setpriv", ["--bounding-set=-all", "--inh-caps=-all", "\(binaries)/launch"] + words)
-      #expect(result.status == 78)
-      #expect(result.stderr.contains("\(path): the hostfile cannot be opened: Permission denied"), "\(result.stderr)")
+      for (flag, what) in [("--hostfile", "hostfile"), ("--config_file", "configuration file")] {
+        let words = [flag, path, "/usr/bin/touch", "\(folder)/mark"]
+        // Where the user may not reach the binaries, they cannot be run as nobody.
+        let result =
+          geteuid() != 0
+          ? try run("\(binaries)/launch", words)
+          : try run("/usr/bin/setpriv", ["--bounding-set=-all", "--inh-caps=-all", "\(binaries)/launch"] + words)
+        #expect(result.status == 78)
+        #expect(
+          result.stderr == "launch: error: \(path): the \(what) cannot be opened: Permission denied\n",
+          "\(result.stderr)")
+        #expect(!exists("\(folder)/mark"))
+      }
     }
   }
 
@@ -123,6 +129,19 @@ import Testing
     #expect(found == nil)
   }
 
+  @Test("L10, Y17 more ranks than slots, said by flag, variable and file") func tooManyRanks() throws {
+    try withFile("h", Array("localhost slots=2\n".utf8)) { folder, path in
+      let says = "3 ranks, but \(path) has 2 slots on 1 host"
+      let found = try problem(
+        ["-n", "3", "--hostfile", path], status: 64, places: ["raise slots="], says: says, in: folder)
+      #expect(found == nil)
+      let variable = try problem(
+        ["--hostfile", path], status: 64, places: ["raise slots="], says: says, in: folder,
+        environment: ["LOCKSTEP_NUM_PROCESSES": "3"])
+      #expect(variable == nil)
+    }
+  }
+
   @Test("Y17 processes and slots, Y18 flag and file") func disagreements() throws {
     try withFile("h", Array("localhost slots=2\n".utf8)) { folder, path in
       try writeAtomically(
@@ -163,7 +182,14 @@ import Testing
     }
   }
 
-  @Test("L8 an mpirun of another kind, one that does not answer") func unknownMPI() throws {
+  @Test("L8 an mpirun of another kind, one that does not answer, one that cannot be started") func unknownMPI() throws {
+    try withMPIRun("") { path in
+      try writeAtomically(Array("no program\n".utf8), to: path)
+      chmod(path, 0o755)
+      let result = try launch("-n", "2", "--mpirun", path, "true")
+      #expect(result.status == 69)
+      #expect(result.stderr == "launch: error: \(path): cannot be started: Exec format error\n")
+    }
     try withMPIRun("echo LAM 7.1") { path in
       let result = try launch("-n", "2", "--mpirun", path, "true")
       #expect(result.status == 69)
@@ -187,6 +213,22 @@ import Testing
     let result = try run(RealMPI.found[.mpich]!, ["-n", "2", "\(binaries)/selftest"])
     #expect(result.status != 0)
     #expect(result.stderr.contains("MPI found 1 rank, the launcher started 2"), "\(result.stderr)")
+  }
+
+  /// A stand-in, for one version is here: an mpirun whose ranks do not find one another, as those of another version do.
+  @Test("L8 mpirun and MPI's library are of different versions") func otherVersion() throws {
+    let script = """
+      [ "$1" = --version ] && echo 'mpirun (Open MPI) 5.0.3' && exit
+      while [ "${1##*/}" != launch ]; do shift; done
+      for rank in 0 1; do OMPI_COMM_WORLD_SIZE=2 OMPI_COMM_WORLD_RANK=$rank "$@" & done; wait $!
+      """
+    try withMPIRun(script) { path in
+      let result = try launch("-n", "2", "--mpirun", path, "selftest")
+      result.expect(69, says: "ended with status 69")
+      #expect(
+        result.stderr.contains(
+          "MPI found 1 rank, the launcher started 2 (the launcher must belong to this Open MPI;"), "\(result.stderr)")
+    }
   }
 
   @Test("L8 variables of Open MPI that would change what a job means") func foreignVariables() throws {

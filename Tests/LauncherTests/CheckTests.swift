@@ -12,8 +12,8 @@ import Testing
   ///   - shell: the remote shell's script, where it is not one that runs the question.
   func check(
     _ standIns: [String: String] = [:], shell: String? = nil, hosts: String = "fake1 slots=1\nfake2 slots=2\n",
-    flags: [String] = [], program: [String] = [], meminfo: String = "/proc/meminfo",
-    setUp: (String) throws -> Void = { _ in }
+    flags: [String] = [], command: [String] = ["check"], program: [String] = [], meminfo: String = "/proc/meminfo",
+    afterwards: (String) throws -> Void = { _ in }
   ) throws -> RunResult {
     let folder = try temporaryFolder()
     defer { _ = try? run("/bin/rm", ["-rf", folder]) }
@@ -35,9 +35,11 @@ import Testing
         """)
     if meminfo != "/proc/meminfo" { try writeAtomically(Array(meminfo.utf8), to: "\(folder)/meminfo") }
     try writeAtomically(Array(hosts.utf8), to: "\(folder)/hosts")
-    try setUp(folder)
-    let words = ["check", "--hostfile", "\(folder)/hosts", "--remote_shell", "\(folder)/shell"]
-    return try run("\(binaries)/launch", words + flags + program.map { $0 == "FOLDER" ? folder : $0 })
+    let words = command + ["--hostfile", "\(folder)/hosts", "--remote_shell", "\(folder)/shell"]
+    let result = try run(
+      "\(binaries)/launch", words + flags + program.map { $0.replacing("FOLDER", with: folder) })
+    try afterwards(folder)
+    return result
   }
 
   struct Fault: Sendable, CustomTestStringConvertible {
@@ -48,6 +50,10 @@ import Testing
     var status: Int32?
     var says: String
     var testDescription: String { name }
+    /// Whether hosts say it that are asked before any job, of whatever program.
+    var isOfHosts: Bool {
+      (name.hasPrefix("N") && status != nil || name.hasPrefix("L8")) && !name.contains("another build")
+    }
   }
 
   static let faults = [
@@ -79,6 +85,12 @@ import Testing
     Fault(
       name: "N7 black hole", shell: "echo 'ssh: connect to host fake1 port 22: Connection timed out' >&2; exit 255",
       status: 69, says: "error   host fake1: is not reached: ssh: connect"),
+    Fault(
+      name: "N7 no network", shell: "echo 'ssh: connect to host fake1 port 22: Network is unreachable' >&2; exit 255",
+      status: 69,
+      says:
+        "error   host fake1: is not reached: ssh: connect to host fake1 port 22: Network is unreachable (is this machine on"
+    ),
     Fault(name: "N7 anything else", shell: "echo odd; exit 3", status: 69, says: "cannot be reached: odd (try: "),
     Fault(name: "N7 agent hangs", shell: "exec sleep 600", status: 69, says: "no answer within 15 s (try: "),
     Fault(
@@ -105,6 +117,9 @@ import Testing
       name: "N8 clock", standIns: ["date": "echo $(($(/bin/date +%s) + 86400))"],
       says: "warning host fake2: its clock is 864"),
     Fault(
+      name: "N8 clock behind", standIns: ["date": "echo $(($(/bin/date +%s) - 86400))"],
+      says: " s behind (set it by NTP; times in logs will not fit together)"),
+    Fault(
       name: "N8 no room for temporary files",
       standIns: ["df": "case \"$*\" in */tmp*) echo; echo d 9 9 1024 1% /tmp;; *) exec /bin/df \"$@\";; esac"],
       says: "warning host fake2: the folder for temporary files has 1 MB free, MPI needs about 50 MB (make room"),
@@ -114,7 +129,8 @@ import Testing
       says: "warning host fake2: /dev/shm has 2 MB free, MPI needs about 16 MB (docker run --shm-size"),
     Fault(
       name: "oversubscription", standIns: ["nproc": "echo 1"],
-      says: "warning host fake2: 2 ranks of "),
+      flags: ["--num_cpu_threads_per_process", "3"],
+      says: "warning host fake2: 2 ranks of 3 threads want 6 cores, it has 1 (fewer slots= there, or --num_cpu_threads"),
     // N9: an interface that leads nowhere.
     Fault(
       name: "N9 docker0",
@@ -129,20 +145,55 @@ import Testing
         "error   host fake2: has no interface in 10.9.0.0/16, it has eth0 10.0.0.0/24 (give --network one that all hosts have)"
     ),
     Fault(
-      name: "the all-reduce cannot start", says: "error   all-reduce: "),
+      name: "N9 no network but the host's own", standIns: ["ip": #"printf '1: lo inet 127.0.0.1/8 x\n'"#],
+      flags: ["--network", "10.9.0.0/16"], status: 78,
+      says: "error   host fake2: has no interface in 10.9.0.0/16, it has none but lo"),
+    Fault(
+      name: "the all-reduce cannot start", status: 69,
+      says:
+        "error   all-reduce: ended with status 1 (a firewall, or a network that does not join the hosts: --network names"
+    ),
+    Fault(
+      name: "L8 the remote shell is not on the PATH", flags: ["--remote_shell", "no-such-shell"], status: 69,
+      says: "launch: error: no-such-shell: is not on the PATH (apt-get install openssh-client)"),
+    Fault(
+      name: "L8 the remote shell is missing", flags: ["--remote_shell", "/nonexistent/agent"], status: 69,
+      says: "launch: error: /nonexistent/agent: cannot be started: No such file or directory"),
+    Fault(
+      name: "what is ignored is said", flags: ["--machine_rank", "0"],
+      says: "warning --machine_rank is ignored: MPI numbers the hosts"),
+    Fault(name: "an unknown option", flags: ["--no-such-option"], status: 64, says: "--no-such-option: unknown option"),
   ]
 
-  @Test(arguments: faults) func isSaid(_ fault: Fault) throws {
+  @Test("N7, N8, N9, L8: what check says of every fault", arguments: faults) func isSaid(_ fault: Fault) throws {
     let result = try check(fault.standIns, shell: fault.shell, flags: fault.flags)
-    #expect(result.text.contains(fault.says), "got: \(result.text) \(result.stderr)")
+    #expect((result.text + result.stderr).contains(fault.says), "got: \(result.text) \(result.stderr)")
     if let status = fault.status { #expect(result.status == status) }
     #expect(result.seconds < 25)
+    #expect(result.left == [])
+  }
+
+  /// The same hosts before a job: an error is one line, and nothing starts.
+  @Test("N7, N8, N9: the same ends a job before it starts", arguments: faults.filter { $0.isOfHosts })
+  func endsTheJob(_ fault: Fault) throws {
+    let result = try check(
+      fault.standIns, shell: fault.shell, flags: fault.flags, command: [], program: ["/usr/bin/touch", "FOLDER/mark"]
+    ) {
+      #expect(!exists("\($0)/mark"))
+    }
+    // The first error alone: of this machine's networks, too.
+    let says =
+      fault.name.hasPrefix("N9")
+      ? "launch: error: host fake1: has no interface in 10.9.0.0/16, it has "
+      : fault.says.hasPrefix("error   ") ? "launch: error: \(fault.says.dropFirst(8))" : fault.says
+    #expect(result.stderr.contains(says), "got: \(result.stderr)")
+    #expect(result.stderr.utf8.count { $0 == 10 } == 1 && result.stdout.isEmpty, "\(result.text) \(result.stderr)")
+    #expect(result.status == fault.status)
+    #expect(result.left == [])
   }
 
   @Test("N8 no program") func missingProgram() throws {
-    let result = try check(
-      program: ["FOLDER/p"].map { $0 }, setUp: { _ in })
-    #expect(result.status == 66, "a program that is not even here")
+    #expect(try check(program: ["FOLDER/p"]).status == 66, "a program that is not even here")
     let there = try check(
       shell: "shift; exec sh -c \"$(printf '%s\\n' \"$*\" | sed 's,-x /bin/true,-x /nonexistent,')\"",
       program: ["/bin/true"])
@@ -163,6 +214,12 @@ import Testing
     let fewer = try check(
       ["cksum": "[ $# = 0 ] && exec /usr/bin/cksum; /usr/bin/cksum \"$@\" | grep -v dev.tsv"], program: program)
     #expect(fewer.text.contains("error   host fake2: has no \(data)/dev.tsv"), "\(fewer.text)")
+    let more = try check(
+      ["cksum": "[ $# = 0 ] && exec /usr/bin/cksum; /usr/bin/cksum \"$@\"; echo 1 2 \(data)/extra.tsv"],
+      program: program)
+    #expect(
+      more.text.contains("error   host fake2: has \(data)/extra.tsv, which is not here (copy the"), "\(more.text)")
+    #expect(more.status == 76)
     let none = try check(
       shell: "shift; exec sh -c \"$(printf '%s\\n' \"$*\" | sed 's,-e \(data) ,-e /nonexistent ,')\"", program: program)
     #expect(none.text.contains("error   host fake1: has no \(data) (copy it to the same path there)"), "\(none.text)")
@@ -192,6 +249,9 @@ import Testing
       meminfo: "MemTotal: 9 kB\nMemAvailable:       1024 kB\n")
     #expect(result.text.contains("warning host fake2: 2 ranks need about "), "\(result.text)")
     #expect(result.text.contains(" MB of memory, 1 MB are free (fewer slots= there"))
+    // Of the host that is well, all that is known.
+    #expect(result.text.contains("ok      host fake1: 1 rank, ") && result.text.contains(" MB of memory free\n"))
+    #expect(result.text.contains("/hosts: 3 ranks: fake1 1 (line 1), fake2 2 (line 2)\n"), "\(result.text)")
   }
 
   @Test func hostfileAndSlots() throws {
@@ -199,61 +259,5 @@ import Testing
     #expect(bad.stderr.contains("/hosts:2:7: unknown key \"slotz\"") && bad.status == 78)
     let many = try check(flags: ["-n", "4"])
     #expect(many.stderr.contains("4 ranks, but") && many.stderr.contains("raise slots=") && many.status == 64)
-  }
-
-  @Test func oneProcess() throws {
-    let result = try launch("check", "-n", "1")
-    #expect(result.text == "ok      one process, started without MPI: nothing to check between hosts\n")
-  }
-
-  @Test func thisMachine() throws {
-    // The variable for OpenMP is no number of cores.
-    let result = try launch("check", "-n", "2", environment: ["OMP_NUM_THREADS": "1"])
-    #expect(!result.text.contains("want") || Cores.ofThisProcess().allowedCPUs < 2, "\(result.text)")
-    #expect(result.status == 0, "\(result.text) \(result.stderr)")
-    #expect(result.text.contains("all-reduce of 1 kB over 2 ranks on 1 host: "))
-    #expect(result.text.contains("all-reduce of 64 MB over 2 ranks on 1 host: "))
-    #expect(result.text.contains("ok      Open MPI"))
-  }
-}
-
-@Suite struct NetworkJudgementTests {
-  func addresses(_ text: String) -> [HostReport.Address] {
-    text.split(separator: " ").map {
-      let parts = $0.split(separator: "=").map(String.init)
-      return HostReport.Address(interface: parts[0], parts[1])!
-    }
-  }
-
-  @Test func whereEachHostStands() {
-    let lo = "lo=127.0.0.1/8 "
-    let clean = [("a", addresses(lo + "eth0=10.0.0.1/24")), ("b", addresses(lo + "eth0=10.0.0.2/24"))]
-    #expect(NetworkJudgement(clean, networks: []).findings.isEmpty)
-    // A bridge with one address on every host leads nowhere.
-    let docker = [
-      ("a", addresses("eth0=10.0.0.1/24 docker0=172.17.0.1/16")),
-      ("b", addresses("eth0=10.0.0.2/24 docker0=172.17.0.1/16")),
-    ]
-    let judged = NetworkJudgement(docker, networks: [])
-    #expect(judged.advised == "10.0.0.0/24")
-    #expect(judged.findings.count == 2)
-    #expect(
-      judged.findings.first?.failure.description
-        == "a: docker0 (172.17.0.1/16) leads to no other host, MPI may try it and hang (--network 10.0.0.0/24)")
-    #expect(NetworkJudgement(docker, networks: ["10.0.0.0/8"]).findings.isEmpty)
-    #expect(NetworkJudgement(docker, networks: ["eth0"]).findings.isEmpty)
-    #expect(NetworkJudgement(docker, networks: ["10.1.0.0/16"]).findings.count == 2)
-    // One host alone has a further network.
-    let one = [("a", addresses("eth0=10.0.0.1/24")), ("b", addresses("eth0=10.0.0.2/24 ib0=192.168.1.2/24"))]
-    #expect(NetworkJudgement(one, networks: []).findings.map(\.failure.place) == ["b"])
-    // Nothing is known without `ip`.
-    #expect(NetworkJudgement([("a", []), ("b", addresses("eth0=10.0.0.2/24"))], networks: []).findings.isEmpty)
-  }
-
-  @Test func badAddresses() {
-    for text in ["", "/", "/8", "1.2.3/8", "1.2.3.4/33", "1.2.3.256/8", "a.b.c.d/8", "fe80::1/64"] {
-      #expect(HostReport.Address(interface: "e", text) == nil, "\(text)")
-    }
-    #expect(HostReport.Address(interface: "tun0", "1.2.3.4")?.prefix == 32, "the end of a tunnel")
   }
 }

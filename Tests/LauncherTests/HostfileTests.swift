@@ -13,6 +13,15 @@ import Testing
     init(_ row: String, _ text: String, _ place: String, _ says: String) {
       (self.row, self.text, self.place, self.says) = (row, text, place, says)
     }
+
+    /// Two rows are bytes that no text has.
+    var bytes: [UInt8] {
+      switch row {
+      case "K1 UTF-16": [0xFF, 0xFE, 0x61, 0x00, 0x0A, 0x00]
+      case "K1 not UTF-8": [0x61, 0x20, 0x62, 0xFF, 0x0A]
+      default: Array(text.utf8)
+      }
+    }
   }
 
   static let bad = [
@@ -31,12 +40,16 @@ import Testing
     Bad("K8", "node:2\n", "h:1:1", "has a colon"),
     Bad("K9 option", "-oProxyCommand=x\n", "h:1:1", "starts with a dash"),
     Bad("K9 short", "-v\n", "h:1:1", "starts with a dash"),
+    Bad("K9 option of ssh", "-Fevil\n", "h:1:1", "starts with a dash"),
+    Bad("K9 behind a user", "u@-oProxyCommand=x\n", "h:1:1", "starts with a dash"),
     Bad("K10 semicolon", "a;id\n", "h:1:1", "\";\""),
     Bad("K10 dollar", "$(id)\n", "h:1:1", "\"$\""),
     Bad("K10 quotes", "\"a b\"\n", "h:1:1", "\"\"\""),
     Bad("K11 plus", "+n0\n", "h:1:1", "relative"),
     Bad("K11 caret", "^host\n", "h:1:1", "relative"),
     Bad("K13 user with a dash", "-l@a\n", "h:1:1", "user name"),
+    Bad("K13 user with shell text", "a username=$(id)\n", "h:1:12", "user name"),
+    Bad("K13 user twice", "u@a username=v\n", "h:1:5", "the user is given twice"),
     Bad("K14", String(repeating: "a", count: 256) + "\n", "h:1:1", "256 characters"),
     Bad("N10 underscore", "node_x\n", "h:1:1", "_, which Open MPI does not take"),
     Bad("N10 IPv6", "fd00::2\n", "h:1:1", "IPv6"),
@@ -44,13 +57,20 @@ import Testing
     Bad("two words", "a b\n", "h:1:3", "\"b\" has no value"),
     Bad("slots twice", "a slots=1 slots=2\n", "h:1:11", "slots is given twice"),
     Bad("port", "a port=99999\n", "h:1:8", "port=99999"),
+    Bad("K1 UTF-16", "\u{FFFD}", "h:1:1", "is UTF-16"),
+    Bad("K1 not UTF-8", "\u{FFFE}", "h:1:3", "not UTF-8"),
+    Bad("K3 port zero", "a port=0\n", "h:1:8", "port=0, expected 1 to 65535"),
+    Bad("K3 no value", "a slots=\n", "h:1:3", "\"slots\" has no value"),
+    Bad("K10 backtick", "a`id`\n", "h:1:1", "\"`\""),
+    Bad("K10 dot at the end", "a.\n", "h:1:1", "begins or ends with a dot or dash"),
+    Bad("K10 empty behind a user", "u@\n", "h:1:1", "is empty"),
     Bad("control character", "a\u{1}b\n", "h:1:2", "control character 1"),
     Bad("open comment", "a slots=1\n/* b\n", "h:2:1", "ends inside a comment"),
   ]
 
-  @Test(arguments: bad) func refused(_ bad: Bad) {
+  @Test("K1 to K14, N10", arguments: bad) func refused(_ bad: Bad) {
     do throws(Failure) {
-      let file = try Hostfile(Array(bad.text.utf8), path: "h", ownName: "me")
+      let file = try Hostfile(bad.bytes, path: "h", ownName: "me")
       Issue.record("accepted: \(file.entries)")
     } catch {
       #expect(error.status == .configuration)
@@ -77,6 +97,13 @@ import Testing
     #expect(entries.map(\.line) == [2, 3, 4, 6])
   }
 
+  @Test("N10 domains, capitals and addresses are kept as they are") func namesAreKept() throws {
+    let text = "a.x.org slots=1\na.y.org slots=1\nNode-3.X.org slots=1\n10.0.0.1 slots=1\n"
+    let hosts = try Hostfile(Array(text.utf8), path: "h", ownName: "a").entries
+    #expect(hosts.map(\.name.description) == ["a.x.org", "a.y.org", "Node-3.X.org", "10.0.0.1"])
+    #expect(try Placement(hosts, ranks: nil, path: "h").hostfile == text)
+  }
+
   @Test("K14 a hundred thousand lines") func manyLines() throws {
     let text = (0..<100_000).map { "n\($0) slots=1\n" }.joined()
     let start = ContinuousClock.now
@@ -85,10 +112,12 @@ import Testing
   }
 
   @Test("K12, K15, K16 no newline at the end, writable for all, missing") func missingAndUnwise() throws {
-    #expect(throws: Failure.self) { try Hostfile(path: "/nonexistent/h") }
-    do throws(Failure) { _ = try Hostfile(path: "/tmp") } catch {
-      #expect(error.status == .configuration)
-      #expect(error.description.contains("/tmp: the hostfile is a directory"))
+    for (path, says) in [
+      ("/nonexistent/h", "the hostfile cannot be opened: No such file"), ("/tmp", "the hostfile is a directory"),
+    ] {
+      let failure = #expect(throws: Failure.self) { try Hostfile(path: path) }
+      #expect(failure?.status == .configuration)
+      #expect(failure?.description.contains("\(path): \(says)") == true)
     }
     let folder = try temporaryFolder()
     defer {

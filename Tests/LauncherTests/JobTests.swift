@@ -16,7 +16,7 @@ import Testing
     #expect(lines.allSatisfy { $0.hasPrefix("launch: error: rank ") && $0.contains("ended with status \(status);") })
   }
 
-  @Test func oneRankFailsAndOneLives() throws {
+  @Test("P4: one rank fails and one lives") func oneRankFailsAndOneLives() throws {
     let result = try launch(
       "-n", "2", "sh", "-c", "if [ $OMPI_COMM_WORLD_RANK = 1 ]; then echo mine >&2; exit 9; fi; sleep 600")
     #expect(result.status == 9)
@@ -30,7 +30,8 @@ import Testing
     #expect(result.status == 0)
   }
 
-  @Test(arguments: [("KILL", 75), ("SEGV", 70), ("ILL", 70)]) func rankEndedBySignal(_ signal: String, _ status: Int32)
+  @Test("P1, P3: a program without the library", arguments: [("KILL", 75), ("SEGV", 70), ("ILL", 70)])
+  func rankEndedBySignal(_ signal: String, _ status: Int32)
     throws
   {
     let result = try launch(
@@ -128,7 +129,8 @@ import Testing
     #expect(real.lines.contains("a 'b' # c"))
   }
 
-  @Test(arguments: [SIGINT, SIGTERM, SIGHUP]) func signalEndsTheJob(_ signal: Int32) throws {
+  @Test("L1, L3: a signal ends programs without the library", arguments: [SIGINT, SIGTERM, SIGHUP])
+  func signalEndsTheJob(_ signal: Int32) throws {
     let running = try start()
     kill(running.child.pid, signal)
     let id = runID(running)
@@ -137,7 +139,7 @@ import Testing
     #expect(JobProcesses.find(runID: id).isEmpty)
   }
 
-  @Test func secondSignalEndsItAtOnce() throws {
+  @Test("L2: a second signal ends what hears none, at once") func secondSignalEndsItAtOnce() throws {
     let running = try start("trap '' TERM INT; \(Self.sleeper)")
     let id = runID(running)
     kill(running.child.pid, SIGINT)
@@ -150,7 +152,7 @@ import Testing
     #expect(JobProcesses.find(runID: id).isEmpty)
   }
 
-  @Test func killedLauncherLeavesNothing() throws {
+  @Test("L4: a killed launcher leaves nothing") func killedLauncherLeavesNothing() throws {
     let running = try start()
     let id = runID(running)
     #expect(JobProcesses.find(runID: id).count >= 3)
@@ -159,7 +161,7 @@ import Testing
     _ = running.finish()
   }
 
-  @Test func killedMPIRunIsALoss() throws {
+  @Test("L5: a killed mpirun is a loss") func killedMPIRunIsALoss() throws {
     let running = try start()
     let id = runID(running)
     let mpirun = JobProcesses.find(runID: id).first { pid in
@@ -171,7 +173,9 @@ import Testing
     #expect(JobProcesses.find(runID: id).isEmpty)
   }
 
-  @Test(arguments: ["", ">/dev/null 2>&1"]) func helpersThatHideAreFound(_ output: String) throws {
+  @Test("P9: helpers that hide are found", arguments: ["", ">/dev/null 2>&1"]) func helpersThatHideAreFound(
+    _ output: String
+  ) throws {
     let result = try launch(
       "-n", "2", "sh", "-c", "setsid sh -c 'trap \"\" TERM; sleep 600' \(output) & echo $LOCKSTEP_RUN_ID")
     #expect(result.status == 0)

@@ -16,7 +16,7 @@ import Testing
     return running
   }
 
-  @Test("L1: ranks that look stop together, after a step", arguments: [SIGINT, SIGTERM, SIGHUP]) func graceful(
+  @Test("L1, L3: ranks that look stop together, after a step", arguments: [SIGINT, SIGTERM, SIGHUP]) func graceful(
     signal: Int32
   ) throws {
     let running = try start([Self.check, "works", "20"])
@@ -27,7 +27,7 @@ import Testing
     let lines = result.lines.filter { $0.hasPrefix("stopped after step ") }
     #expect(lines.count == 2 && lines[0] == lines[1], "\(result.text)")
     #expect(result.stderr.contains("the ranks stop after the step that they are in"))
-    #expect(running.job.all.isEmpty)
+    #expect(result.left == [])
   }
 
   @Test("L1: finetune says where it stopped") func finetune() throws {
@@ -43,19 +43,20 @@ import Testing
       "\(result.text)")
   }
 
-  @Test("L2: once more ends them at once") func twice() throws {
+  @Test("L2: once more, or twice more, ends them at once", arguments: [2, 3]) func again(times: Int) throws {
     // In its second step, which takes long: after the first it has told that it looks.
     let running = try start([Self.check, "works", "3000"])
     usleep(4_500_000)
-    kill(running.child.pid, SIGINT)
-    usleep(300_000)
-    kill(running.child.pid, SIGINT)
     let clock = ContinuousClock.now
+    for _ in 0..<times {
+      kill(running.child.pid, SIGINT)
+      usleep(300_000)
+    }
     let result = running.finish(within: 20)
     #expect(ContinuousClock.now - clock < .seconds(5))
     #expect(result.status == 130)
     #expect(!result.text.contains("stopped after"))
-    #expect(running.job.all.isEmpty)
+    #expect(result.left == [])
   }
 
   @Test("L1: ranks that do not get to their next step are ended") func stuck() throws {
@@ -86,6 +87,35 @@ import Testing
     let result = running.finish(within: 20)
     #expect(result.status == 130)
     #expect(!result.stderr.contains("stands still"), "\(result.stderr)")
+  }
+
+  @Test("L3: the terminal is closed", .enabled(if: access("/usr/bin/python3", X_OK) == 0, "python3 opens the terminal"))
+  func closedTerminal() throws {
+    let script = """
+      import os, pty, sys, time
+      pid, terminal = pty.fork()
+      if pid == 0: os.execv(sys.argv[1], sys.argv[1:])
+      text = b""
+      while text.count(b"works") < 2: text += os.read(terminal, 4096)
+      time.sleep(1.5)
+      os.close(terminal)
+      start = time.time()
+      status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+      print(pid, status, time.time() - start < 10)
+      """
+    let result = try run(
+      "/usr/bin/python3", ["-c", script, "\(binaries)/launch", "-n", "2", Self.check, "works", "20"])
+    let words = result.text.split { $0 == " " || $0 == "\n" }.map(String.init)
+    try #require(words.count == 3, "\(result.text) \(result.stderr)")
+    // 74: what the ranks say as they stop cannot be written any more.
+    #expect(["129", "74"].contains(words[1]) && words[2] == "True", "\(result.text) \(result.stderr)")
+    let mark = Array("-\(words[0])".utf8)
+    let left = names(in: "/proc").filter { name in
+      (systemFile("/proc/\(name)/environ") ?? []).split(separator: 0).contains { entry in
+        entry.starts(with: "LOCKSTEP_RUN_ID=".utf8) && entry.suffix(mark.count).elementsEqual(mark)
+      }
+    }
+    #expect(left == [])
   }
 
   @Test("L4: kill -9 of the launcher leaves nothing, helpers in sessions of their own included") func killedLauncher()
@@ -129,50 +159,89 @@ import Testing
     #expect(running.remains(names) == [])
   }
 
-  @Test("P9: helpers that ignore SIGTERM or hide in a session end with their rank") func helpers() throws {
-    let running = try Running(
-      "\(binaries)/launch",
-      ["-n", "2", "env", "-i", "sh", "-c", "setsid sh -c 'trap \"\" TERM; sleep 612' & echo up"].map { Array($0.utf8) })
-    let result = running.finish(within: 20)
-    #expect(result.status == 0)
-    #expect(result.seconds < 8)
+  /// What a rank leaves behind: by a name that nothing else has.
+  static let helpers = [
+    ("ignores SIGTERM", "sh -c 'trap \"\" TERM; sleep 6127' &"),
+    ("has a session of its own", "setsid sh -c 'sleep 6127' &"),
+    ("both, and has lost its environment", "env -i setsid sh -c 'trap \"\" TERM; sleep 6127' &"),
+    ("is the child of a child that has ended", "(env -i setsid sh -c 'sleep 6127' & exit 0) &"),
+    ("holds no output", "setsid sh -c 'trap \"\" TERM; sleep 6127' >/dev/null 2>&1 </dev/null &"),
+  ]
+
+  @Test("P9: a helper that outlives its rank is ended", arguments: helpers, ["sleep 1", "sleep 1; kill -9 $$"])
+  func helper(_ helper: (String, String), end: String) throws {
+    let result = try launch("-n", "2", "sh", "-c", "\(helper.1) \(end)")
+    #expect(result.status == (end == "sleep 1" ? 0 : 75))
+    #expect(result.seconds < 9)
     // Without their environment they could be found by nothing but their descent.
-    let left = names(in: "/proc").filter { name in
-      systemFile("/proc/\(name)/cmdline")?.elementsEqual("sleep\0612\0".utf8) ?? false
+    #expect(Self.sleepers == [])
+    #expect(result.left == [])
+  }
+
+  static var sleepers: [String] {
+    names(in: "/proc").filter { systemFile("/proc/\($0)/cmdline")?.elementsEqual("sleep\06127\0".utf8) ?? false }
+  }
+
+  @Test(
+    "L6: output that cannot be written ends the job with 74; it is in a file anyway",
+    arguments: [
+      (">/dev/full", "No space left on device"), ("2>&1 | head -1", ""), ("| head -1", "Broken pipe"),
+    ]) func unwritable(redirection: String, says: String) throws
+  {
+    let folder = try temporaryFolder()
+    defer { for name in names(in: folder) { unlink("\(folder)/\(name)") }; rmdir(folder) }
+    let script = """
+      \(binaries)/launch -n 2 --log_dir \(folder) sh -c 'while :; do echo line; sleep 0.05; done' \(redirection)
+      echo ${PIPESTATUS[0]}
+      """
+    let result = try run("/bin/bash", ["-c", script])
+    #expect(result.lines.last == "74", "\(result.text) \(result.stderr)")
+    if !says.isEmpty {
+      #expect(
+        result.error.hasPrefix("launch: error: standard output: the ranks' output cannot be written: \(says);"),
+        "\(result.stderr)")
     }
-    #expect(left == [])
+    #expect(result.seconds < 8)
+    for rank in 0..<2 { #expect(try readBytes("\(folder)/rank-\(rank).out").starts(with: Array("line\n".utf8))) }
   }
 
-  @Test("L6: output that cannot be written ends the job with 74") func fullDevice() throws {
-    let script = "exec \(binaries)/launch -n 2 sh -c 'while :; do echo line; sleep 0.05; done' "
-    let full = try run("/bin/sh", ["-c", script + ">/dev/full"])
-    #expect(full.status == 74)
-    #expect(
-      full.error.contains("standard output: the ranks' output cannot be written: No space left on device"),
-      "\(full.stderr)")
-    #expect(full.seconds < 8)
-    let closed = try run(
-      "/bin/bash",
-      [
-        "-c",
-        "set -o pipefail; \(binaries)/launch -n 2 sh -c 'while :; do echo line; sleep 0.05; done' | head -1; echo ${PIPESTATUS[0]}",
-      ])
-    #expect(closed.lines.last == "74", "\(closed.text) \(closed.stderr)")
-    #expect(try run("/bin/sh", ["-c", script + ">&-"]).status == 74)
-    #expect(try run("/bin/sh", ["-c", script + "2>&-"]).status == 74)
+  @Test("L6: with an output closed nothing starts", arguments: [">&-", "2>&-"]) func closedOutput(redirection: String)
+    throws
+  {
+    let folder = try temporaryFolder()
+    defer { for name in names(in: folder) { unlink("\(folder)/\(name)") }; rmdir(folder) }
+    let result = try run("/bin/sh", ["-c", "exec \(binaries)/launch -n 2 touch \(folder)/mark \(redirection)"])
+    #expect(result.status == 74)
+    if redirection == ">&-" {
+      #expect(result.stderr == "launch: error: stdout or stderr is closed, expected both open\n")
+    }
+    #expect(names(in: folder) == [])
   }
 
-  @Test("L7: an odd start makes no difference", arguments: [0, 1, 2, 3]) func oddStart(which: Int) throws {
-    let prefix = [
-      "trap '' INT CHLD;", "ulimit -n 4096; for i in $(seq 10 900); do eval \"exec $i</dev/null\"; done;", "exec <&-;",
-      "nohup",
-    ][which]
+  static let starts: [(String, String)] = [
+    ("SIGINT and SIGCHLD ignored", "trap '' INT CHLD;"), ("nohup", "nohup"),
+    ("a thousand open files", "ulimit -n 4096; for i in $(seq 10 1010); do eval \"exec $i</dev/null\"; done;"),
+    ("standard input closed", "exec <&-;"),
+    (
+      "SIGTERM blocked",
+      "blocked() { python3 -c 'import os, signal, sys; signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM]); os.execv(sys.argv[1], sys.argv[1:])' \"$@\"; }; blocked"
+    ),
+    (
+      "standard input a terminal that is gone, in the background",
+      "gone() { python3 -c 'import os, pty, sys; m, s = pty.openpty(); os.dup2(s, 0); os.close(s); os.close(m); os.setpgid(0, 0); os.execv(sys.argv[1], sys.argv[1:])' \"$@\"; }; gone"
+    ),
+  ]
+
+  @Test("L7: an odd start makes no difference", arguments: starts) func oddStart(name: String, prefix: String) throws {
     let script: String = "\(prefix) \(binaries)/launch -n 2 "
     let result = try run("/bin/bash", ["-c", script + Self.check + " steps 3"])
     #expect(result.status == 0, "\(result.stderr)")
-    let background = "sh -c 'echo up; sleep 600' & sleep 2; kill -TERM $!; wait $!; echo $?"
+    let background =
+      "sh -c 'echo up; sleep 600' & sleep 2; kill -TERM $(pgrep -P $$ -x launch || pgrep -P $! -x launch || echo $!); wait $!; echo $?"
     let stopped = try run("/bin/bash", ["-c", script + background])
     #expect(stopped.lines.last == "143", "\(stopped.text) \(stopped.stderr)")
+    // mpirun heard it.
+    #expect(!stopped.stderr.contains("killing the job"), "\(stopped.stderr)")
   }
 
   @Test("L12: several at once, and many in a row, leave nothing") func many() throws {

@@ -1,6 +1,7 @@
 import FileSystem
 import Glibc
 import Launcher
+import Testing
 
 /// What a program wrote and how it ended; a signal counts as 128 + its number, as in a shell.
 struct RunResult {
@@ -8,6 +9,8 @@ struct RunResult {
   var stdout: [UInt8]
   var stderr: String
   var seconds: Double
+  /// Of a launcher: processes of its job and things of Open MPI's that were there 3 s after its end.
+  var left: [String] = []
   var text: String { String(decoding: stdout, as: UTF8.self) }
   var lines: [String] { text.split(separator: "\n").map(String.init) }
 }
@@ -25,10 +28,12 @@ struct Running {
   let child: ChildProcess
   let folder: String
   let start = ContinuousClock.now
+  private let isLauncher: Bool
 
   init(_ path: String, _ arguments: [[UInt8]], environment changes: [String: String?] = [:]) throws {
     let folder = try temporaryFolder()
     self.folder = folder
+    isLauncher = path.hasSuffix("/launch")
     var environment = Environment.ofThisProcess()
     for (name, value) in changes { environment[name] = value }
     let outputs = ["stdout", "stderr"].map { open("\(folder)/\($0)", O_WRONLY | O_CREAT | O_CLOEXEC, 0o600) }
@@ -56,12 +61,17 @@ struct Running {
   /// Waits for the end; a program that takes more than `seconds` is killed.
   func finish(within seconds: Double = 60) -> RunResult {
     var end: ChildProcess.End?
-    if !wait(
-      seconds: seconds,
-      until: {
-        end = child.end(); return end != nil
-      })
-    {
+    var names: JobNames?
+    var lookedAt = start
+    let hasEnded = wait(seconds: seconds) {
+      if isLauncher, names == nil, .now - lookedAt > .milliseconds(100) {
+        names = jobNames
+        lookedAt = .now
+      }
+      end = child.end()
+      return end != nil
+    }
+    if !hasEnded {
       kill(child.pid, SIGKILL)
       while end == nil { end = child.end() }
     }
@@ -70,10 +80,16 @@ struct Running {
       case .status(let status): status
       case .signal(let signal): 128 + signal
       }
-    let result = RunResult(
+    var result = RunResult(
       status: status, stdout: systemFile("\(folder)/stdout") ?? [], stderr: output("stderr"),
       seconds: (ContinuousClock.now - start) / .seconds(1))
-    for name in names(in: folder) { unlink("\(folder)/\(name)") }
+    if isLauncher {
+      _ = wait(seconds: 3) {
+        result.left = job.all.map { "process \($0)" } + (names.map(remains) ?? [])
+        return result.left.isEmpty
+      }
+    }
+    for name in Launcher.names(in: folder) { unlink("\(folder)/\(name)") }
     rmdir(folder)
     return result
   }
@@ -105,6 +121,17 @@ let packageFolder = parent(of: parent(of: parent(of: #filePath)))
 extension RunResult {
   /// The last line of stderr, which is the launcher's error.
   var error: String { stderr.split(separator: "\n").last.map(String.init) ?? "" }
+
+  /// What must hold after every fault: the status, a last line that names the rank and says what happened, and that
+  /// nothing of the job is left.
+  func expect(
+    _ status: Int32, rank: Int? = nil, says: String, at location: SourceLocation = #_sourceLocation
+  ) {
+    let start = "launch: error: " + (rank.map { "rank \($0) (host \(hostName), pid " } ?? "")
+    #expect(self.status == status, "\(stderr)", sourceLocation: location)
+    #expect(error.hasPrefix(start) && error.contains(says), "\(stderr)", sourceLocation: location)
+    #expect(left == [], sourceLocation: location)
+  }
 }
 
 extension Running {

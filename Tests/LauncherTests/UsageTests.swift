@@ -1,8 +1,9 @@
+import FileSystem
 import Glibc
+import Launcher
 import Testing
 
-/// What is refused: one line, the right status, before anything starts. Row L10: impossible numbers of ranks; more ranks
-/// than slots is in `CheckTests` and `PlacementTests`.
+/// What is refused: one line, the right status, before anything starts.
 @Suite struct UsageTests {
   struct Refusal: Sendable, CustomTestStringConvertible {
     var arguments: [String]
@@ -24,6 +25,15 @@ import Testing
     Refusal("--num_processes", "abc", "true", says: "\"abc\", expected"),
     Refusal("--num-processes", "1000000000", "true", says: "\"1000000000\", expected"),
     Refusal("--num_processes", "99999999999999999999", "true", says: "99999999999999999999"),
+    Refusal("-n", "", "true", says: "--num_processes: \"\", expected a whole number"),
+    Refusal("-n", "2.5", "true", says: "\"2.5\", expected"),
+    Refusal("--num_machines", "0", "true", says: "--num_machines: \"0\", expected a whole number from 1"),
+    Refusal("--num_machines", "-1", "true", says: "--num_machines"),
+    Refusal("--machine_rank", "2", "--num_machines", "2", "true", says: "--machine_rank"),
+    Refusal("--machine_rank=-1", "true", says: "--machine_rank"),
+    Refusal("--main_process_port", "99999", "true", says: "--main_process_port: \"99999\", expected"),
+    Refusal("--main_process_port", "0", "true", says: "--main_process_port: \"0\", expected"),
+    Refusal("--ssh_port", "99999", "true", says: "--ssh_port: \"99999\", expected a whole number from 1 to 65535"),
     Refusal("-n", "2", "--in_process", "2", "true", says: "contradict"),
     Refusal("--num_proceses", "2", "true", says: "did you mean --num_processes?"),
     Refusal("--wibble", says: "--wibble: unknown option"),
@@ -34,8 +44,14 @@ import Testing
     Refusal("-n", "2", "/etc/passwd", status: 66, says: "is not executable"),
   ]
 
-  @Test(arguments: refusals) func refused(_ refusal: Refusal) throws {
-    let result = try run("\(binaries)/launch", refusal.arguments)
+  @Test("L10: impossible numbers of ranks, and other words that cannot be meant", arguments: refusals)
+  func refused(_ refusal: Refusal) throws {
+    let folder = try temporaryFolder()
+    defer { _ = try? run("/bin/rm", ["-rf", folder]) }
+    // The program would leave a mark.
+    let words = refusal.arguments.flatMap { $0 == "true" ? ["/usr/bin/touch", "\(folder)/mark"] : [$0] }
+    let result = try run("\(binaries)/launch", words)
+    #expect(!exists("\(folder)/mark"))
     #expect(result.status == refusal.status)
     #expect(result.stderr.contains(refusal.says), "got: \(result.stderr)")
     #expect(result.stderr.utf8.filter { $0 == 10 }.count == 1, "got: \(result.stderr)")
@@ -51,7 +67,8 @@ import Testing
   @Test("L8 no mpirun") func withoutMPIRun() throws {
     let result = try launch("-n", "2", "/bin/sh", environment: ["PATH": "/nonexistent"])
     #expect(result.status == 69)
-    #expect(result.stderr.contains("mpirun is not on the PATH"))
+    #expect(result.stderr.hasPrefix("launch: error: mpirun is not on the PATH (") && result.stderr.contains("--mpirun"))
+    #expect(result.stderr.utf8.count { $0 == 10 } == 1)
   }
 
   @Test func affinityIsBindingToCores() throws {

@@ -56,7 +56,7 @@ private let collectiveChecks: [String: Check] = [
   "differ": { (communicator, which) throws(Failure) in
     // Calls that MPI answers with wrong data, or by waiting for ever.
     let isOdd = communicator.rank == 1
-    var floats = [Float](repeating: 1, count: 8)
+    var floats = [Float](repeating: 1, count: 100_000)
     func sum(_ count: Int) throws(Failure) {
       try floats.withUnsafeMutableBufferPointer { (buffer) throws(Failure) in
         try communicator.sum(UnsafeMutableBufferPointer(rebasing: buffer[..<count]))
@@ -64,7 +64,7 @@ private let collectiveChecks: [String: Check] = [
     }
     func broadcast(from root: Int) throws(Failure) {
       try floats.withUnsafeMutableBufferPointer { (buffer) throws(Failure) in
-        try communicator.broadcast(buffer, from: root)
+        try communicator.broadcast(UnsafeMutableBufferPointer(rebasing: buffer[..<8]), from: root)
       }
     }
     switch which {
@@ -81,6 +81,7 @@ private let collectiveChecks: [String: Check] = [
         var others: [Float] = [1, 1, 1, 1]
         try others.withUnsafeMutableBufferPointer { (buffer) throws(Failure) in try communicator.sum(buffer) }
       }
+    case 6: try sum(isOdd ? 50_000 : 100_000)
     default: try sum(4)
     }
     writeLine("rank \(communicator.rank): went on")

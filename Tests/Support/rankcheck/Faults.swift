@@ -4,8 +4,9 @@ import Glibc
 
 /// Ranks that go wrong, for the tests of what the launcher makes of it. The number is mostly the rank that does.
 let faults: [String: Check] = [
-  "skips": { (communicator, odd) throws(Failure) in
-    for round in 0..<6 where !(round == 3 && communicator.rank == odd) {
+  "skips": { (communicator, rounds) throws(Failure) in
+    // Rank 1 leaves out the last but two.
+    for round in 0..<rounds where !(round == rounds - 3 && communicator.rank == 1) {
       try communicator.barrier()
       communicator.noteStep(round + 1)
     }
@@ -21,21 +22,50 @@ let faults: [String: Check] = [
     writeLine("silent")
     while true { try takeStep(communicator, 4) }
   },
-  "leaves": { (communicator, odd) throws(Failure) in
+  "exits": { (communicator, status) throws(Failure) in
     for step in 1...3 { try takeStep(communicator, step) }
-    if communicator.rank == odd { exit(0) }
+    if communicator.rank == 1 { exit(Int32(status)) }
     try communicator.barrier()
   },
-  "traps": { (communicator, odd) throws(Failure) in
+  "finalizes": { (communicator, _) throws(Failure) in
+    // All say goodbye to MPI, but rank 1 does not say that its work is done.
     for step in 1...3 { try takeStep(communicator, step) }
-    let values = [1, 2, 3]
-    if communicator.rank == odd { writeLine("\(values[communicator.size + 3])") }
+    try (communicator as? MPICommunicator)?.finalize()
+    if communicator.rank == 1 { exit(0) }
+  },
+  "traps": { (communicator, kind) throws(Failure) in
+    for step in 1...3 { try takeStep(communicator, step) }
+    let size = communicator.size
+    if communicator.rank == 1 {
+      switch kind {
+      case 0: writeLine("\([1, 2, 3][size + 3])")
+      case 1: writeLine("\(Int.max + size)")
+      case 2: writeLine("\(Int("x" + "\(size)")!)")
+      default: fatalError("a mistake of ours")
+      }
+    }
     try communicator.barrier()
+  },
+  "saves": { (communicator, _) throws(Failure) in
+    for step in 1...3 { try takeStep(communicator, step) }
+    writeLine("rank \(communicator.rank) saves")
+    try communicator.agree { () throws(Failure) in
+      guard communicator.isMain, let folder = processVariable("FOLDER") else { return }
+      let bytes = [UInt8](repeating: 7, count: 1 << 24)
+      while true { try writeAtomically(bytes, to: "\(folder)/weights") }
+    }
+  },
+  "lingers": { (communicator, _) throws(Failure) in
+    // All steps are done; the end is not.
+    for step in 1...3 { try takeStep(communicator, step) }
+    communicator.noteResult(digest: 5)
+    writeLine("rank \(communicator.rank) lingers")
+    sleep(600)
   },
   "fails-twice": { (communicator, _) throws(Failure) in
     // Rank 1 first, rank 0 shortly after.
     try communicator.barrier()
-    if communicator.rank == 0 { usleep(50_000) }
+    if communicator.rank == 0 { usleep(5_000) }
     throw Failure(communicator.rank == 0 ? .cannotCreate : .badData, "of rank \(communicator.rank)")
   },
   "computes": { (communicator, seconds) throws(Failure) in
@@ -81,13 +111,16 @@ let faults: [String: Check] = [
     }
     communicator.noteResult(digest: 5)
   },
-  "saves": { (communicator, seconds) throws(Failure) in
+  "seems-to-save": { (communicator, seconds) throws(Failure) in
     // As after training: rank 0 writes, the others wait to hear how that went.
     for step in 1...3 { try takeStep(communicator, step) }
     writeLine("saves")
     try communicator.agree { () throws(Failure) in
       let end = ContinuousClock.now + .seconds(seconds)
-      while communicator.isMain && ContinuousClock.now < end { usleep(10_000) }
+      while communicator.isMain && ContinuousClock.now < end {
+        usleep(10_000)
+        communicator.record?.touch()
+      }
     }
   },
   "gathers": { (communicator, megabytes) throws(Failure) in
