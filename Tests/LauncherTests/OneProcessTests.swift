@@ -76,7 +76,7 @@ import Testing
   }
 
   @Test("P2, P3: status 0 without a record, and a trap", arguments: ways) func leaves(way: [String]) throws {
-    let left = try run("\(binaries)/launch", way + [Self.check, "leaves", "0"])
+    let left = try run("\(binaries)/launch", way + [Self.check, "exits", "0"])
     #expect(left.status == 75)
     #expect(left.error.contains("ended with status 0 after step 3, before its work was done"), "\(left.stderr)")
     let trap = try run(
