@@ -125,9 +125,13 @@ struct Job {
     if !isSrun, let path = settings.text("mpirun") { return try context.programs.path(of: path) }
     let name = isSrun ? "srun" : "mpirun"
     guard let starter = context.programs.find(name) else {
-      throw Failure(.unavailable, "\(name) is not on the PATH", hint: isSrun ? nil : "apt-get install openmpi-bin")
+      throw Failure(
+        .unavailable, "\(name) is not on the PATH",
+        hint: isSrun ? nil : "apt-get install openmpi-bin, or name one with --mpirun")
     }
-    return starter
+    // mpirun takes the folder above its own for Open MPI's, and refuses / where /bin is a link to /usr/bin. Its own name
+    // stays: what it links to may have another.
+    return "\(realPath(String(starter.dropLast(name.count))))/\(name)"
   }
 
   private static func complete(_ plan: inout LaunchPlan, _ settings: Settings) throws(Failure) {

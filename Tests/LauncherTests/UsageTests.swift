@@ -71,6 +71,12 @@ import Testing
     #expect(result.stderr.utf8.count { $0 == 10 } == 1)
   }
 
+  @Test("mpirun of a folder that is a link", .enabled(if: access("/bin/mpirun", X_OK) == 0, "there is no /bin/mpirun"))
+  func linkedFolder() throws {
+    let result = try launch("-n", "2", "/bin/true", environment: ["PATH": "/bin"])
+    #expect(result.status == 0, "\(result.stderr)")
+  }
+
   @Test func affinityIsBindingToCores() throws {
 
     let words = ["--dry_run", "-n", "2", "--num_cpu_threads_per_process", "1", "--enable-cpu-affinity", "true"]
