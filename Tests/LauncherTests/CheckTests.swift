@@ -192,6 +192,25 @@ import Testing
     #expect(result.left == [])
   }
 
+  @Test("no file numbers are left") func noFiles() throws {
+    let folder = try temporaryFolder()
+    defer { _ = try? run("/bin/rm", ["-rf", folder]) }
+    let hosts = "\(folder)/hosts"
+    try writeAtomically(Array("fake1 slots=1\nfake2 slots=1\n".utf8), to: hosts)
+    // How many it takes depends on what the tests have open.
+    let results = try (5...12).map { limit in
+      try run(
+        "/bin/sh",
+        [
+          "-c", "ulimit -n \(limit); exec \"$0\" check --hostfile \"$1\" --remote_shell /bin/false finetune",
+          "\(binaries)/launch", hosts,
+        ])
+    }
+    #expect(
+      results.contains { $0.status == 69 && $0.stderr == "launch: error: pipe failed: Too many open files\n" },
+      "\(results.map(\.stderr))")
+  }
+
   @Test("N8 no program") func missingProgram() throws {
     #expect(try check(program: ["FOLDER/p"]).status == 66, "a program that is not even here")
     let there = try check(
