@@ -95,7 +95,7 @@ public struct Verdict: Sendable, Equatable {
       self.init(
         status: status, message: report.state.isAgreed != 0 ? nil : "\(rank.label): ended with status \(status)\(step)")
     } else if report.status == 0 {
-      self.init(.lost, "\(rank.label): ended with status 0\(step), before its work was done")
+      self.init(.lost, "\(rank.label): \(rank.earlyEnd)")
     } else {
       let status = Int32(truncatingIfNeeded: report.status)
       self.init(status: status, message: "\(rank.label): ended with status \(status)\(step)")
@@ -145,6 +145,15 @@ public struct Verdict: Sendable, Equatable {
       }
     let status: ExitStatus = isTrap ? .internalError : signal == SIGPIPE ? .ioError : .lost
     self.init(status, "\(rank): ended by \(signalName(signal))\(step)\(guess)")
+  }
+}
+
+extension RankTable.Rank {
+  /// What is said of a rank that ended with status 0 and had not done its work.
+  var earlyEnd: String {
+    if phase == .unknown { return "ended with status 0 before it had joined the others" }
+    let step = report.state.step >= 0 ? " after step \(report.state.step)" : ""
+    return "ended with status 0\(step), before its work was done"
   }
 }
 

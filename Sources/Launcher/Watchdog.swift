@@ -50,9 +50,8 @@ public struct Watchdog: Sendable {
         && age($0.ended) > Self.endSeconds
     }
     if let gone {
-      let state = gone.phase == .unknown ? "before it had joined the others" : "before its work was done"
       return Finding(
-        status: .lost, message: "\(gone.label): ended with status 0 \(state)",
+        status: .lost, message: "\(gone.label): \(gone.earlyEnd)",
         details: details(table, now))
     }
     let text = "for \(Int(limit)) s"

@@ -24,6 +24,8 @@ let faults: [String: Check] = [
   },
   "exits": { (communicator, status) throws(Failure) in
     for step in 1...3 { try takeStep(communicator, step) }
+    // All have noted the step.
+    try communicator.barrier()
     if communicator.rank == odd(communicator) { exit(Int32(status)) }
     try communicator.barrier()
   },
@@ -35,6 +37,8 @@ let faults: [String: Check] = [
   },
   "traps": { (communicator, kind) throws(Failure) in
     for step in 1...3 { try takeStep(communicator, step) }
+    // All have noted the step.
+    try communicator.barrier()
     let size = communicator.size
     if communicator.rank == odd(communicator) {
       switch kind {
