@@ -5,7 +5,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define AVX512 __attribute__((target("avx512f"), always_inline)) static inline
+#define VECTORS __attribute__((target("avx512f"), always_inline)) static inline
+#define VECTORS_ENTRY __attribute__((target("avx512f")))
+#define BF16_VECTORS __attribute__((target("avx512f,avx512bf16"), always_inline)) static inline
 #define AMX __attribute__((target("amx-tile,amx-bf16,avx512f"), always_inline)) static inline
 #define AMX_ENTRY __attribute__((target("amx-tile,amx-bf16,avx512f")))
 #define BF16_ENTRY __attribute__((target("avx512f,avx512bf16")))
@@ -13,7 +15,7 @@
 // MARK: Output. A block is 32 × 32, in four tiles of 16 × 16: [left 0, right 0], [0, 1], [1, 0], [1, 1].
 
 // Writes row `row` of a finished block.
-AVX512 void finish_row(const lockstep_pending_t *pending, int row) {
+VECTORS void finish_row(const lockstep_pending_t *pending, int row) {
   const float *line = pending->block + row / 16 * 512 + row % 16 * 16;
   float *output = pending->output + row * pending->stride;
   __m512 first = _mm512_load_ps(line), second = _mm512_load_ps(line + 256);
@@ -32,7 +34,7 @@ AVX512 void finish_row(const lockstep_pending_t *pending, int row) {
   _mm512_mask_storeu_ps(output + 16, second_mask, second);
 }
 
-__attribute__((target("avx512f"))) static void finish(lockstep_pending_t *pending) {
+VECTORS_ENTRY static void finish(lockstep_pending_t *pending) {
   for (int row = 0; row < pending->height; row++) finish_row(pending, row);
   pending->output = 0;
 }
@@ -107,33 +109,104 @@ AMX_ENTRY static void amx_dispatch(
   }
 }
 
-// MARK: AVX512-BF16. The same tiles, 16 rows of accumulators at a time.
+// MARK: Vectors. The same block, eight of its rows at a time: 16 accumulators, and 10 loads for 16 products.
 
-BF16_ENTRY static void vector_multiply(
-    int parts, int tiles, const uint16_t *left, const uint16_t *right, float *output) {
-  __m512 sums[16];
-  for (int row = 0; row < 16; row++) sums[row] = _mm512_setzero_ps();
-  for (int k = 0; k < tiles; k++, left += 512 * parts, right += 512 * parts)
-    for (int a = 0; a < parts; a++)
-      // As many products as TDPBF16PS does above: (0,0); (0,0), (0,1), (1,0); or these and (1,1), (0,2), (2,0).
-      for (int b = 0; b + a < parts; b++)
-        for (int pair = 0; pair < 16; pair++) {
-          __m512bh columns = (__m512bh)_mm512_load_si512(right + 512 * b + 32 * pair);
-          const int32_t *words = (const int32_t *)(left + 512 * a) + pair;
-#pragma clang loop unroll(full)
-          for (int row = 0; row < 16; row++)
-            sums[row] = _mm512_dpbf16_ps(sums[row], (__m512bh)_mm512_set1_epi32(words[16 * row]), columns);
-        }
-  for (int row = 0; row < 16; row++) _mm512_store_ps(output + 16 * row, sums[row]);
+VECTORS __m512 times_fp32(__m512 sum, __m512 row, __m512 columns) { return _mm512_fmadd_ps(row, columns, sum); }
+
+BF16_VECTORS __m512 times_bf16(__m512 sum, __m512 row, __m512 columns) {
+  return _mm512_dpbf16_ps(sum, (__m512bh)row, (__m512bh)columns);
+}
+
+VECTORS void fetch_line(lockstep_ahead_t *ahead) {
+  if (ahead->rows == 0) return;
+  _mm_prefetch((const char *)(ahead->row + 16 * ahead->line), _MM_HINT_T1);
+  if (++ahead->line < ahead->lines) return;
+  ahead->line = 0;
+  ahead->row += ahead->stride;
+  ahead->rows--;
+}
+
+// Both kinds of tiles are 16 × 16 words: a word is a number in fp32, or two of bf16 along the depth.
+#define EIGHT_ROWS(name, TARGET, times)                                                                              \
+  TARGET void name(                                                                                                  \
+      const int parts, int tiles, const float *left, const float *right0, const float *right1, float *block,         \
+      lockstep_ahead_t *ahead) {                                                                                     \
+    lockstep_ahead_t fetched = *ahead;                                                                               \
+    __m512 first[8], second[8];                                                                                      \
+    for (int row = 0; row < 8; row++) first[row] = second[row] = _mm512_setzero_ps();                                \
+    for (int k = 0; k < tiles; k++, left += 256 * parts, right0 += 256 * parts, right1 += 256 * parts) {             \
+      fetch_line(&fetched);                                                                                          \
+      fetch_line(&fetched);                                                                                          \
+      for (int a = 0; a < parts; a++)                                                                                \
+        /* As many products as TDPBF16PS does above: (0,0); (0,0), (0,1), (1,0); or these and (1,1), (0,2), (2,0). */ \
+        for (int b = 0; b + a < parts; b++)                                                                          \
+          _Pragma("clang loop unroll_count(4)") for (int word = 0; word < 16; word++) {                              \
+            __m512 columns0 = _mm512_load_ps(right0 + 256 * b + 16 * word);                                          \
+            __m512 columns1 = _mm512_load_ps(right1 + 256 * b + 16 * word);                                          \
+            _Pragma("clang loop unroll(full)") for (int row = 0; row < 8; row++) {                                   \
+              __m512 number = _mm512_set1_ps(left[256 * a + 16 * row + word]);                                       \
+              first[row] = times(first[row], number, columns0);                                                      \
+              second[row] = times(second[row], number, columns1);                                                    \
+            }                                                                                                        \
+          }                                                                                                          \
+    }                                                                                                                \
+    for (int row = 0; row < 8; row++) {                                                                              \
+      _mm512_store_ps(block + 16 * row, first[row]);                                                                 \
+      _mm512_store_ps(block + 256 + 16 * row, second[row]);                                                          \
+    }                                                                                                                \
+    *ahead = fetched;                                                                                                \
+  }
+EIGHT_ROWS(eight_rows_fp32, VECTORS, times_fp32)
+EIGHT_ROWS(eight_rows_bf16, BF16_VECTORS, times_bf16)
+
+// Rows of the block before are written between those of this one, whose own lines are fetched meanwhile: all at once they
+// would wait for memory.
+#define VECTOR_MULTIPLY(name, TARGET, eight_rows)                                                                    \
+  TARGET void name(                                                                                            \
+      const int parts, int tiles, const float *left0, const float *left1, const float *right0, const float *right1,  \
+      const lockstep_pending_t *own, const lockstep_pending_t *before, lockstep_ahead_t *ahead) {                    \
+    int finished = before->output ? 0 : before->height;                                                              \
+    for (int row = 0; row < own->height; row += 8) {                                                                 \
+      if (own->way != lockstep_past_caches)                                                                          \
+        for (int i = row; i < row + 8 && i < own->height; i++) {                                                     \
+          __builtin_prefetch(own->output + i * own->stride, 1);                                                      \
+          __builtin_prefetch(own->output + i * own->stride + 16, 1);                                                 \
+        }                                                                                                            \
+      eight_rows(                                                                                                    \
+          parts, tiles, (row < 16 ? left0 : left1) + row % 16 * 16, right0, right1,                                  \
+          own->block + row / 16 * 512 + row % 16 * 16, ahead);                                                       \
+      for (int i = 0; i < 8 && finished < before->height; i++, finished++) finish_row(before, finished);             \
+    }                                                                                                                \
+    for (; finished < before->height; finished++) finish_row(before, finished);                                      \
+  }
+VECTOR_MULTIPLY(fp32_multiply, VECTORS, eight_rows_fp32)
+VECTOR_MULTIPLY(bf16_multiply, BF16_VECTORS, eight_rows_bf16)
+
+VECTORS_ENTRY static void fp32_dispatch(
+    int tiles, const float *left0, const float *left1, const float *right0, const float *right1,
+    const lockstep_pending_t *own, const lockstep_pending_t *before, lockstep_ahead_t *ahead) {
+  fp32_multiply(1, tiles, left0, left1, right0, right1, own, before, ahead);
+}
+
+BF16_ENTRY static void bf16_dispatch(
+    int parts, int tiles, const float *left0, const float *left1, const float *right0, const float *right1,
+    const lockstep_pending_t *own, const lockstep_pending_t *before, lockstep_ahead_t *ahead) {
+  switch (parts) {
+    case 1: bf16_multiply(1, tiles, left0, left1, right0, right1, own, before, ahead); break;
+    case 2: bf16_multiply(2, tiles, left0, left1, right0, right1, own, before, ahead); break;
+    case 3: bf16_multiply(3, tiles, left0, left1, right0, right1, own, before, ahead); break;
+    default: __builtin_trap();
+  }
 }
 
 // MARK: Doors
 
 lockstep_tile_kind_t lockstep_tile_kind(void) {
   __builtin_cpu_init();
+  if (!__builtin_cpu_supports("avx512f")) return lockstep_no_tiles;
   if (!__builtin_cpu_supports("avx512bf16") || !__builtin_cpu_supports("avx512bw") ||
       !__builtin_cpu_supports("avx512dq") || !__builtin_cpu_supports("avx512vl"))
-    return lockstep_no_tiles;
+    return lockstep_avx512;
   if (__builtin_cpu_supports("amx-bf16") && __builtin_cpu_supports("amx-tile")) {
     // arch_prctl(ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA): Linux gives tile registers to those who ask.
     if (syscall(SYS_arch_prctl, 0x1023, 18) == 0) return lockstep_amx;
@@ -164,18 +237,19 @@ AMX_ENTRY void lockstep_tiles_end(lockstep_tile_kind_t kind) {
 void lockstep_multiply(
     lockstep_tile_kind_t kind, int parts, int tiles, const uint16_t *left0, const uint16_t *left1,
     const uint16_t *right0, const uint16_t *right1, float *output, ptrdiff_t stride, int height, int width,
-    lockstep_way_t way, lockstep_pending_t *pending) {
+    lockstep_way_t way, lockstep_pending_t *pending, lockstep_ahead_t *ahead) {
   lockstep_pending_t own = {pending->other, pending->block, output, stride, height, width, way};
-  if (kind == lockstep_amx) {
+  if (kind == lockstep_amx && parts > 0) {
     amx_dispatch(parts, tiles, left0, left1, right0, right1, &own, pending);
-    *pending = own;
-    return;
+  } else {
+    const float *l0 = (const float *)left0, *l1 = (const float *)left1;
+    const float *r0 = (const float *)right0, *r1 = (const float *)right1;
+    if (parts == 0)
+      fp32_dispatch(tiles, l0, l1, r0, r1, &own, pending, ahead);
+    else
+      bf16_dispatch(parts, tiles, l0, l1, r0, r1, &own, pending, ahead);
   }
-  vector_multiply(parts, tiles, left0, right0, own.block);
-  if (width > 16) vector_multiply(parts, tiles, left0, right1, own.block + 256);
-  if (height > 16) vector_multiply(parts, tiles, left1, right0, own.block + 512);
-  if (height > 16 && width > 16) vector_multiply(parts, tiles, left1, right1, own.block + 768);
-  finish(&own);
+  *pending = own;
 }
 
 void lockstep_finish(lockstep_pending_t *pending) {
@@ -191,7 +265,7 @@ void lockstep_tiles_end(lockstep_tile_kind_t kind) {}
 void lockstep_multiply(
     lockstep_tile_kind_t kind, int parts, int tiles, const uint16_t *left0, const uint16_t *left1,
     const uint16_t *right0, const uint16_t *right1, float *output, ptrdiff_t stride, int height, int width,
-    lockstep_way_t way, lockstep_pending_t *pending) {
+    lockstep_way_t way, lockstep_pending_t *pending, lockstep_ahead_t *ahead) {
   __builtin_trap();
 }
 void lockstep_finish(lockstep_pending_t *pending) {}

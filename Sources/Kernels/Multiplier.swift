@@ -11,23 +11,26 @@ public enum ProductPrecision: String, Sendable, CaseIterable {
   case bf16
 
   /// Whether this machine can compute so.
-  public var isAvailable: Bool { self != .bf16 || TileMultiplier.Unit.ofThisCPU != nil }
+  public var isAvailable: Bool { self != .bf16 || TileMultiplier.Unit.ofThisCPU?.parts.contains(1) == true }
 }
 
-/// Multiplies the matrices of a model's linear layers: by the CPU's bf16 units where they are the faster way to
-/// `precision`, else by BLAS. The threads share out each product; the sums are the same for any number of them.
+/// Multiplies the matrices of a model's linear layers: in fp32 by the CPU's vectors or, where that is the faster way to
+/// `precision`, by its bf16 units; by BLAS on CPUs that have neither. The threads share out each product; the sums are
+/// the same for any number of them.
 public final class Multiplier {
   /// What a product is for. Gradients of weights are read after the whole backward only.
   public enum Purpose: Sendable { case forward, inputGradient, weightGradient }
 
-  /// Whether a product has many lines or a few, of which most of its time in tiles would be packing.
+  /// Whether a product has many lines or a few, of which most of its time in bf16 would be packing.
   public enum Lines: Sendable { case many, few }
 
   public let precision: ProductPrecision
   public let threads: ThreadPool
-  /// One for each thread; none where BLAS is faster.
+  /// One for each thread; none where BLAS computes everything.
   private let tiles: [TileMultiplier]
-  private let parts: (forward: Int, backward: Int)
+  /// Parts of numbers (0: fp32 itself) where there are many lines; nil for BLAS.
+  private let parts: (forward: Int, backward: Int)?
+  private let leavesFloatsToBLAS: Bool
 
   /// `LOCKSTEP_PRODUCTS=blas` leaves all fp32 products to BLAS, to find out who is to blame for a number.
   public static let variable = "LOCKSTEP_PRODUCTS"
@@ -46,23 +49,27 @@ public final class Multiplier {
     precondition(precision.isAvailable, "bf16 on a CPU without units for it")
     self.precision = precision
     self.threads = threads
-    parts =
-      switch precision {
-      case .highest: (3, 3)
-      case .high: (isForEvaluation ? 2 : 3, 2)
-      case .bf16: (1, 1)
-      }
     let unit = TileMultiplier.Unit.ofThisCPU
-    // Only tiles are so much faster in bf16 that several products of parts beat one in fp32.
-    let isFaster = precision == .bf16 || (unit == .amx && !leavesToBLAS)
-    tiles = isFaster ? (0..<threads.count).compactMap { _ in unit.map(TileMultiplier.init) } : []
+    tiles = (0..<threads.count).compactMap { _ in unit.map(TileMultiplier.init) }
+    leavesFloatsToBLAS = leavesToBLAS || tiles.isEmpty
+    parts =
+      switch (precision, unit) {
+      case (.bf16, _): (1, 1)
+      case _ where leavesFloatsToBLAS: nil
+      // Only tiles are so much faster in bf16 that several products of parts beat one in fp32.
+      case (.highest, .amx): (3, 3)
+      case (.high, .amx): (isForEvaluation ? 2 : 3, 2)
+      default: (0, 0)
+      }
   }
 
-  /// The precision and what computes it: `fp32 (OpenBLAS)`, `fp32 (AMX: 3 parts in bf16, backward 2)`, `bf16 (AMX)`.
+  /// The precision and what computes it: `fp32 (OpenBLAS)`, `fp32 (AVX-512)`, `fp32 (AMX: 3 parts in bf16, backward 2)`,
+  /// `bf16 (AMX)`.
   public var name: String {
-    guard let unit = tiles.first?.unit.rawValue else { return "fp32 (OpenBLAS)" }
-    if precision == .bf16 { return "bf16 (\(unit))" }
-    return "fp32 (\(unit): \(parts.forward) parts in bf16, backward \(parts.backward))"
+    guard let parts, let unit = tiles.first?.unit else { return "fp32 (OpenBLAS)" }
+    if precision == .bf16 { return "bf16 (\(unit.rawValue))" }
+    if parts.forward == 0 { return "fp32 (\(TileMultiplier.Unit.vectors.rawValue))" }
+    return "fp32 (\(unit.rawValue): \(parts.forward) parts in bf16, backward \(parts.backward))"
   }
 
   /// C = A · B, or C += A · B, as `matrixProduct`.
@@ -70,16 +77,19 @@ public final class Multiplier {
     _ purpose: Purpose, of lines: Lines, rows: Int, columns: Int, depth: Int, _ a: MatrixOperand, _ b: MatrixOperand,
     into output: UnsafeMutablePointer<Float>, outputStride: Int, _ mode: OutputMode = .overwrite
   ) {
-    let usesTiles = !tiles.isEmpty && lines == .many
-    let parts = purpose == .forward ? parts.forward : parts.backward
+    let parts: Int? =
+      switch lines {
+      case .many: purpose == .forward ? self.parts?.forward : self.parts?.backward
+      case .few: leavesFloatsToBLAS ? nil : 0
+      }
     func part(_ thread: Int, _ rowPart: Range<Int>, _ columnPart: Range<Int>) {
       let left = a.fromRow(rowPart.lowerBound)
       let right = b.fromColumn(columnPart.lowerBound)
       let place = output + rowPart.lowerBound * outputStride + columnPart.lowerBound
-      if usesTiles {
+      if let parts {
         tiles[thread].multiply(
           parts: parts, rows: rowPart.count, columns: columnPart.count, depth: depth, left, right, into: place,
-          outputStride: outputStride, mode, isReadLate: purpose == .weightGradient)
+          outputStride: outputStride, mode, wholeRows: rows, isReadLate: purpose == .weightGradient)
       } else {
         matrixProduct(
           rows: rowPart.count, columns: columnPart.count, depth: depth, left, right, into: place,
@@ -87,10 +97,19 @@ public final class Multiplier {
       }
     }
     // Each thread takes part of the longer side; the factor along the shorter one is packed by all, which costs less.
-    if rows > columns {
-      threads.forEachPart(of: rows, grain: 64) { thread, rowPart in part(thread, rowPart, 0..<columns) }
+    let isCutByRows = rows > columns
+    let length = isCutByRows ? rows : columns
+    func cut(_ thread: Int, _ range: Range<Int>) {
+      isCutByRows ? part(thread, range, 0..<columns) : part(thread, 0..<rows, range)
+    }
+    if parts != nil {
+      threads.forEachPart(of: length, grain: 64, cut)
     } else {
-      threads.forEachPart(of: columns, grain: 64) { thread, columnPart in part(thread, 0..<rows, columnPart) }
+      // BLAS adds up in an order that depends on the shape: the same blocks for any number of threads.
+      threads.forEachBlock(of: length, blockCount: Self.blasBlock, cut)
     }
   }
+
+  /// Rows or columns that BLAS gets at a time.
+  private static let blasBlock = 384
 }

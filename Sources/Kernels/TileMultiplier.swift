@@ -1,7 +1,7 @@
 import CTiles
 import Glibc
 
-/// Products of fp32 matrices by the CPU's bf16 units: AMX tiles, or AVX512-BF16.
+/// Products of fp32 matrices by the CPU's vectors, in fp32 (AVX-512), or by its bf16 units: AMX tiles, or AVX512-BF16.
 ///
 /// A bf16 number holds 8 of fp32's 24 bits, so each factor is cut into parts, x = x₀ + x₁ + x₂, each the bf16 nearest to
 /// what the parts before it left over; the products of parts are added up in fp32. With three parts x₀y₀, x₀y₁, x₁y₀,
@@ -14,21 +14,28 @@ import Glibc
 ///
 /// Holds the packed blocks, so it serves one product at a time.
 public final class TileMultiplier {
-  /// What multiplies bf16.
+  /// What multiplies; each has what those before it have.
   public enum Unit: String, Sendable, CaseIterable {
+    case vectors = "AVX-512"
+    case bf16Vectors = "AVX512-BF16"
     case amx = "AMX"
-    case vectors = "AVX512-BF16"
 
-    /// The better one of those that this CPU has.
-    public static var ofThisCPU: Unit? {
-      switch lockstep_tile_kind() {
-      case lockstep_amx: .amx
-      case lockstep_avx512_bf16: .vectors
-      default: nil
+    /// Those that this CPU has, the best one last.
+    public static let available = Array(allCases.prefix(Int(lockstep_tile_kind().rawValue)))
+
+    /// The best of those that this CPU has.
+    public static var ofThisCPU: Unit? { available.last }
+
+    /// Parts that it can cut numbers into: 0 leaves them whole, in fp32.
+    public var parts: ClosedRange<Int> { self == .vectors ? 0...0 : 0...3 }
+
+    fileprivate var kind: lockstep_tile_kind_t {
+      switch self {
+      case .amx: lockstep_amx
+      case .bf16Vectors: lockstep_avx512_bf16
+      case .vectors: lockstep_avx512
       }
     }
-
-    fileprivate var kind: lockstep_tile_kind_t { self == .amx ? lockstep_amx : lockstep_avx512_bf16 }
   }
 
   public let unit: Unit
@@ -36,6 +43,7 @@ public final class TileMultiplier {
   private let left = PackedBlock()
   private let right = PackedBlock()
   private var pending: lockstep_pending_t
+  private var ahead = lockstep_ahead_t()
 
   /// - Parameter unit: one that this CPU has.
   public init(_ unit: Unit) {
@@ -54,19 +62,22 @@ public final class TileMultiplier {
   /// C = A · B or C += A · B, as `matrixProduct`.
   ///
   /// - Parameters:
-  ///   - parts: into how many each factor is cut, 1 to 3.
+  ///   - parts: into how many each factor is cut, of those that the unit can; 0 computes in fp32.
+  ///   - wholeRows: of the product that this is a part of: they decide how the depth is cut, and with it the order of sums.
   ///   - isReadLate: whether the output leaves the caches before it is read, so that it may go past them. No bit changes.
   public func multiply(
     parts: Int, rows: Int, columns: Int, depth: Int, _ a: MatrixOperand, _ b: MatrixOperand,
-    into output: UnsafeMutablePointer<Float>, outputStride: Int, _ mode: OutputMode, isReadLate: Bool = false
+    into output: UnsafeMutablePointer<Float>, outputStride: Int, _ mode: OutputMode, wholeRows: Int? = nil,
+    isReadLate: Bool = false
   ) {
     lockstep_tiles_begin(kind)
     defer { lockstep_tiles_end(kind) }
     // As few and as even blocks as fit: of depth, for as many rows as there are; of rows, where they are many.
-    let most = max(32, Self.blockCount / (parts * (min(rows, Self.rowBlock) + 15) / 16 * 16))
+    let bytes = parts == 0 ? 4 : 2 * parts
+    let most = max(32, Self.blockBytes / (bytes * (min(wholeRows ?? rows, Self.rowBlock) + 15) / 16 * 16))
     let depthBlock = evenBlock(of: depth, atMost: most, multipleOf: 32)
     let rowBlock = evenBlock(
-      of: rows, atMost: max(Self.rowBlock, Self.wholeDepthBlockCount / (parts * depthBlock)), multipleOf: 32)
+      of: rows, atMost: max(Self.rowBlock, Self.wholeDepthBlockBytes / (bytes * depthBlock)), multipleOf: 32)
     let columnBlock = b.isTransposed ? Self.columnBlock : Self.stridedColumnBlock
     // With one block of rows, a strip of columns is used up at once; with several, all strips are kept for the next.
     let keepsStrips = rows > rowBlock
@@ -86,6 +97,8 @@ public final class TileMultiplier {
           let place = keepsStrips ? firstColumn : 0
           if firstRow == 0 {
             right.pack(b.transposed, lines: columnRange, depth: slice, parts: parts, isRight: true, at: place)
+            let next = columnRange.upperBound..<min(columnRange.upperBound + columnBlock, columns)
+            ahead = b.transposed.ahead(lines: next, depth: slice)
           }
           multiplyBlock(
             parts, rowRange, columnRange, rightPlace: place, output, outputStride,
@@ -107,21 +120,36 @@ public final class TileMultiplier {
         lockstep_multiply(
           kind, Int32(parts), Int32(left.tiles), left0, left0 + left.panelCount, right0, right0 + right.panelCount,
           output + row * outputStride + column, outputStride, Int32(min(32, rows.upperBound - row)),
-          Int32(min(32, columns.upperBound - column)), way, &pending)
+          Int32(min(32, columns.upperBound - column)), way, &pending, &ahead)
       }
     }
   }
 
-  // Sizes for a second cache of 2 MB: a block of the left factor takes up to 1.4 MB of it. Measured: half
-  // of it is as fast, twice as much is not.
+  // A block of the left factor takes up to 0.7 of the second cache. Measured: half of it is as fast, twice as much is not.
   private static let rowBlock = 512
   private static let columnBlock = 64
   /// Where columns are contiguous in memory: longer runs, which the processor fetches ahead by itself.
   private static let stridedColumnBlock = 128
-  /// bf16 numbers in a block of the left factor.
-  private static let blockCount = 640 << 10
+  /// 2 MB where the system does not say.
+  private static let secondCacheBytes =
+    switch sysconf(Int32(_SC_LEVEL2_CACHE_SIZE)) {
+    case let bytes where bytes > 0: max(bytes, 256 << 10)
+    default: 2 << 20
+    }
+  /// A block of the left factor.
+  private static let blockBytes = secondCacheBytes / 16 * 10
   /// The same where its rows are many and its depth is whole: bert-base's 768 rows by a batch's tokens.
-  private static let wholeDepthBlockCount = 700 << 10
+  private static let wholeDepthBlockBytes = secondCacheBytes / 1024 * 700
+}
+
+extension MatrixOperand {
+  /// What of memory `lines` (rows of this matrix) take of the depth.
+  fileprivate func ahead(lines: Range<Int>, depth: Range<Int>) -> lockstep_ahead_t {
+    let (rows, columns) = isTransposed ? (depth, lines) : (lines, depth)
+    return lockstep_ahead_t(
+      row: elements + rows.lowerBound * rowStride + columns.lowerBound, stride: rowStride,
+      rows: columns.isEmpty ? 0 : Int32(rows.count), lines: Int32((columns.count + 15) / 16), line: 0)
+  }
 }
 
 /// The size of blocks that cut `count` into as few as `most` allows, all nearly alike.
@@ -134,9 +162,10 @@ private func evenBlock(of count: Int, atMost most: Int, multipleOf unit: Int) ->
 private final class PackedBlock {
   private var memory = UnsafeMutablePointer<UInt16>.allocate(capacity: 0)
   private var capacity = 0
-  /// Tiles in a panel.
+  /// Tiles in a panel, and the numbers that each has of the depth.
   private(set) var tiles = 0
-  /// Numbers in a panel.
+  private var tileDepth = 32
+  /// A panel's size, in halves of words.
   private(set) var panelCount = 0
 
   deinit { free(memory) }
@@ -146,8 +175,9 @@ private final class PackedBlock {
 
   /// Begins a block of up to `lines` lines; what it held is lost.
   func begin(lines: Int, depth: Int, parts: Int) {
-    tiles = (depth + 31) / 32
-    panelCount = tiles * 512 * parts
+    tileDepth = parts == 0 ? 16 : 32
+    tiles = (depth + tileDepth - 1) / tileDepth
+    panelCount = tiles * 512 * max(1, parts)
     let needed = (lines + 31) / 32 * 2 * panelCount
     guard needed > capacity else { return }
     free(memory)
@@ -161,9 +191,9 @@ private final class PackedBlock {
   ) {
     let isRight: Int32 = isRight ? 1 : 0
     func packTile(_ tile: Int, ofPanelAt line: Int) {
-      let target = panel(place + line - lines.lowerBound) + tile * 512 * parts
-      let first = depth.lowerBound + 32 * tile
-      let depthCount = Int32(min(32, depth.upperBound - first))
+      let target = panel(place + line - lines.lowerBound) + tile * 512 * max(1, parts)
+      let first = depth.lowerBound + tileDepth * tile
+      let depthCount = Int32(min(tileDepth, depth.upperBound - first))
       let lineCount = Int32(min(16, lines.upperBound - line))
       let stride = operand.rowStride
       if operand.isTransposed {

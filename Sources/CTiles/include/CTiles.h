@@ -1,18 +1,25 @@
-// What Swift cannot say: products of small bf16 matrices in the CPU's tile registers (AMX) or by its dot products of bf16
-// pairs (AVX512-BF16), and the packing of fp32 matrices for them. Compiled for any x86-64; each function may be called
-// only where `lockstep_tile_kind` says that the CPU has what it needs.
+// What Swift cannot say: products of small matrices in the CPU's bf16 tile registers (AMX), by its dot products of bf16
+// pairs (AVX512-BF16) or in fp32 (AVX-512), and the packing of fp32 matrices for them. Compiled for any x86-64; each
+// function may be called only where `lockstep_tile_kind` says that the CPU has what it needs.
 //
-// A *tile* is 16 rows (or columns) by 32 of depth, 1 KiB of bf16. The left factor's tile is row by row; the right factor's has
-// two of depth side by side for each column, as TDPBF16PS wants it. A *panel* is 16 rows (or columns) through the whole
-// depth, rounded up to 32 with zeros: tile after tile. A tile has 1, 2 or 3 *parts* one after the other, whose sum is the
-// fp32 matrix: bf16 numbers hold 8 bits of a number's 24, and each part what the parts before it left over.
+// A *tile* is 16 rows (or columns) by 16 words of depth, 1 KiB: a word is one number in fp32, or two of bf16. The left
+// factor's tile is row by row, the right factor's word by word of the depth, 16 columns each, as TDPBF16PS wants it. A
+// *panel* is 16 rows (or columns) through the whole depth, rounded up to whole tiles with zeros: tile after tile. In bf16
+// a tile has 1, 2 or 3 *parts* one after the other, whose sum is the fp32 matrix: bf16 numbers hold 8 bits of a number's
+// 24, and each part what the parts before it left over. 0 parts: the numbers themselves, in fp32.
 #ifndef LOCKSTEP_CTILES_H
 #define LOCKSTEP_CTILES_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-typedef enum { lockstep_no_tiles = 0, lockstep_avx512_bf16 = 1, lockstep_amx = 2 } lockstep_tile_kind_t;
+/// Each kind has those before it: AVX-512 multiplies fp32, the other two bf16 besides.
+typedef enum {
+  lockstep_no_tiles = 0,
+  lockstep_avx512 = 1,
+  lockstep_avx512_bf16 = 2,
+  lockstep_amx = 3,
+} lockstep_tile_kind_t;
 
 /// The best that this CPU has; asks the kernel for the right to use AMX, once for the process.
 lockstep_tile_kind_t lockstep_tile_kind(void);
@@ -51,15 +58,25 @@ typedef struct {
   lockstep_way_t way;
 } lockstep_pending_t;
 
+/// What is needed after this product: fetched meanwhile, a few lines at a time. Rows of `lines` cache lines, `stride` floats
+/// apart.
+typedef struct {
+  const float *_Nullable row;
+  ptrdiff_t stride;
+  int rows, lines;
+  int line;  // of the first row: the next to be fetched
+} lockstep_ahead_t;
+
 /// The product of two left panels and two right ones, into `output`: `height` and `width` of 32 are written. Parts are
-/// multiplied such that what is left out is below fp32's own rounding (3 parts) or below 2^-16 of a product (2).
+/// multiplied such that what is left out is below fp32's own rounding (3 parts) or below 2^-16 of a product (2); 0 parts
+/// are fp32's own products.
 ///
-/// Each call may leave its block for the next one to write, and the last for `lockstep_finish`: memory is slow, and so has
-/// the time of a whole block.
+/// Each call leaves its block for the next one to write, and the last for `lockstep_finish`: memory is slow, and so has the
+/// time of a whole block. Tiles (AMX) leave `ahead` alone: they are so fast that memory is busy without it.
 void lockstep_multiply(
     lockstep_tile_kind_t kind, int parts, int tiles, const uint16_t *_Nonnull left0, const uint16_t *_Nonnull left1,
     const uint16_t *_Nonnull right0, const uint16_t *_Nonnull right1, float *_Nonnull output, ptrdiff_t stride, int height,
-    int width, lockstep_way_t way, lockstep_pending_t *_Nonnull pending);
+    int width, lockstep_way_t way, lockstep_pending_t *_Nonnull pending, lockstep_ahead_t *_Nonnull ahead);
 
 /// Writes what waits; after it other threads and processes may read all outputs.
 void lockstep_finish(lockstep_pending_t *_Nonnull pending);

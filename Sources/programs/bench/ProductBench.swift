@@ -12,21 +12,25 @@ enum ProductMethod: Sendable {
 
   /// Every way that this CPU has.
   static var available: [ProductMethod] {
-    TileMultiplier.Unit.ofThisCPU == nil ? [.blas] : [.blas, .tiles(parts: 3), .tiles(parts: 2), .tiles(parts: 1)]
+    [.blas] + (TileMultiplier.Unit.ofThisCPU.map { unit in [0, 3, 2, 1].filter(unit.parts.contains) } ?? []).map {
+      .tiles(parts: $0)
+    }
   }
 
   var name: String {
     switch self {
     case .blas: "fp32 BLAS"
     case .training(let precision): Multiplier(precision).name
-    case .tiles(let parts): parts == 1 ? "bf16" : "fp32 as \(parts) parts in bf16"
+    case .tiles(parts: 0): "fp32"
+    case .tiles(parts: 1): "bf16"
+    case .tiles(let parts): "fp32 as \(parts) parts in bf16"
     }
   }
 
   /// The most that a sum of products may be off, of the sum of their magnitudes.
   var bound: Double {
     switch self {
-    case .blas, .tiles(parts: 3), .training(.highest): 0x1p-18
+    case .blas, .tiles(parts: 0), .tiles(parts: 3), .training(.highest): 0x1p-18
     case .tiles(parts: 2), .training(.high): 0x1p-15
     default: 0x1p-7
     }
