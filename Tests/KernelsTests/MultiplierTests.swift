@@ -4,7 +4,7 @@ import Testing
 
 struct MultiplierTests {
   /// Longer than what BLAS gets at a time, and than what a block of a factor holds.
-  private static let shapes = [(40, 900, 300), (900, 40, 70), (300, 1100, 1700)]
+  private static let shapes = [(40, 900, 300), (900, 40, 70), (700, 100, 1700), (300, 1100, 1700)]
 
   @Test(
     "a product has the same bits for any number of threads",
@@ -25,7 +25,9 @@ struct MultiplierTests {
         }
         return output
       }
-      for (purpose, lines) in [(Multiplier.Purpose.forward, Multiplier.Lines.many), (.weightGradient, .many), (.forward, .few)] {
+      for (purpose, lines) in [
+        (Multiplier.Purpose.forward, Multiplier.Lines.many), (.weightGradient, .many), (.forward, .few),
+      ] {
         let alone = product(purpose, lines, threads: 1)
         for threads in 2...4 {
           let isSame = product(purpose, lines, threads: threads) == alone
