@@ -12,9 +12,10 @@ enum ProductMethod: Sendable {
 
   /// Every way that this CPU has.
   static var available: [ProductMethod] {
-    [.blas] + (TileMultiplier.Unit.ofThisCPU.map { unit in [0, 3, 2, 1].filter(unit.parts.contains) } ?? []).map {
-      .tiles(parts: $0)
-    }
+    [.blas]
+      + (TileMultiplier.Unit.ofThisCPU.map { unit in [0, 3, 2, 1].filter(unit.parts.contains) } ?? []).map {
+        .tiles(parts: $0)
+      }
   }
 
   var name: String {
