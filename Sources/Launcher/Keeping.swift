@@ -120,9 +120,10 @@ struct Keeping {
     }
   }
 
-  /// Whether mpirun is gone. A rank that lost its connection to it may have ended a moment before the system says so.
+  /// Whether mpirun is gone. A rank that lost its connection to it may have ended a moment before the system says so, and
+  /// the signal of its death comes with that of its first thread.
   private var isOrphaned: Bool {
-    if !wasTold, end != .status(0) {
+    if wasTold || end != .status(0) {
       for _ in 0..<20 where parent == getppid() { usleep(5_000) }
     }
     return parent != getppid()

@@ -108,10 +108,8 @@ public struct Supervisor: Sendable {
 
   /// Sees to it that no process of the job is left on this host.
   private func sweep(after end: ChildProcess.End, _ remains: JobRemains?) {
-    // Keepers whose mpirun was killed clean up by themselves, and are given the time.
-    if case .signal = end {
-      for _ in 0..<50 where !JobProcesses.find(runID: runID).isEmpty { usleep(50_000) }
-    }
+    // Keepers whose mpirun or daemon was killed clean up by themselves, and are given the time.
+    for _ in 0..<50 where !JobProcesses.find(runID: runID).isEmpty { usleep(50_000) }
     let left = JobProcesses.kill(runID: runID)
     if !left.isEmpty { say("processes \(left.map(String.init).joined(separator: ", ")) of the job cannot be killed") }
     // Keepers that were gone before it could not.
