@@ -151,16 +151,17 @@ public final class BertClassifier {
   /// - Parameters:
   ///   - parameters: as in forward.
   ///   - gradients: the flat buffer of gradients, overwritten or added to.
+  ///   - wordTableIsClear: whether the gradients of the word table are 0 already where they are to be overwritten.
   ///   - becameFinal: called with a falling offset: all gradients from it on are final.
   public func backward(
     parameters: UnsafePointer<Float>, gradients: UnsafeMutablePointer<Float>, _ mode: OutputMode,
-    becameFinal: (Int) -> Void = { _ in }
+    wordTableIsClear: Bool = false, becameFinal: (Int) -> Void = { _ in }
   ) {
     guard let (input, dropout) = current else { preconditionFailure("backward without forward") }
     precondition(memory.keepsForBackward, "backward on a model that keeps nothing for it")
     if mode == .overwrite {
       // Matrices are overwritten by their products; everything else is added to.
-      for slot in layout.slots where slot.kind != .weight {
+      for slot in layout.slots where slot.kind != .weight && !(wordTableIsClear && slot == layout.wordTable) {
         multiplier.threads.forEachPart(of: slot.count, grain: 1 << 16) { _, part in
           (gradients + slot.offset + part.lowerBound).update(repeating: 0, count: part.count)
         }

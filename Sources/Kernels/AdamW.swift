@@ -44,7 +44,7 @@ public struct AdamWStep: Sendable {
   ///
   /// - Parameters:
   ///   - range: the run's place in `parameters` and in each of `gradients`.
-  ///   - gradients: read only; added in order.
+  ///   - gradients: read only; added in order. None where the gradient is 0.
   ///   - firstMoments, secondMoments: of the run: element 0 belongs to `range.lowerBound`.
   /// - Returns: Σ g² of the summed gradients, before `gradientScale`.
   public func apply(
@@ -118,9 +118,12 @@ private func forEachBlock(
     var start = range.lowerBound
     while start < range.upperBound {
       let count = min(blockCount, range.upperBound - start)
-      if gradients.count == 1 {
-        body(start, count, gradients[0] + start)
-      } else {
+      switch gradients.count {
+      case 0:
+        sum.update(repeating: 0, count: count)
+        body(start, count, UnsafePointer(sum))
+      case 1: body(start, count, gradients[0] + start)
+      default:
         let first = gradients[0] + start
         let second = gradients[1] + start
         for i in 0..<count { sum[i] = first[i] + second[i] }

@@ -41,6 +41,9 @@ public final class Accelerator {
   private let exchange: ExchangeThread?
   private let groups: RankGroups
   private let board: OwnBoard
+  /// The rows that the ranks of this host touch in a step.
+  private var touched: WordRows
+  private var areWordGradientsClear = false
   private var windowLossSum = 0.0
   private var windowRows = 0
   private var windowSeconds = StepSeconds()
@@ -87,6 +90,7 @@ public final class Accelerator {
       ?? FloatBuffer(count: layout.count)
     let memory = model.store?.gradients.compactMap(\.baseAddress) ?? [gradients.pointer]
     board = OwnBoard(layout, ranks: communicator.size, in: model.store, communicator)
+    touched = WordRows(layout)
     guard groups.count > 1 else {
       gradientSources = memory.map { UnsafePointer($0) }
       self.optimizer = AdamW(layout, optimizer, threads: threads, parts: [slice(of: layout.count, groups)])
@@ -114,7 +118,7 @@ public final class Accelerator {
     precondition(!exchangeHasBegun, "backward after the last micro-batch of a window, without step")
     let mode: OutputMode = windowRows == 0 ? .overwrite : .add
     windowRows = share.windowRows
-    if mode == .overwrite { board.clear() }
+    if mode == .overwrite { clearWordGradients() }
     guard !share.rows.isEmpty else {
       if mode == .overwrite { gradients.pointer.update(repeating: 0, count: gradients.count) }
       return
@@ -127,14 +131,33 @@ public final class Accelerator {
       network.forward(input, parameters: model.parameters.pointer, dropout: plan)
       windowLossSum += network.loss(of: batch, gradientScale: 1 / Double(share.windowRows))
       finish(.forward, &clock)
-      var exchange = self.exchange
-      if exchange != nil { board.touch(input) }
-      if share.endsWindow { beginExchange() } else { exchange = nil }
-      network.backward(parameters: model.parameters.pointer, gradients: gradients.pointer, mode) { offset in
+      board.touch(input)
+      if share.endsWindow { beginExchange() }
+      let exchange = share.endsWindow ? self.exchange : nil
+      network.backward(
+        parameters: model.parameters.pointer, gradients: gradients.pointer, mode, wordTableIsClear: true
+      ) { offset in
         exchange?.exchange.advance(to: offset)
       }
       finish(.backward, &clock)
     }
+  }
+
+  /// Clears what the last window has left in the gradients of the word table; at first, all of it.
+  private func clearWordGradients() {
+    let table = model.layout.wordTable.range
+    if areWordGradientsClear {
+      touched.clear()
+      touched.formUnion(board.board.touched)
+      if let exchange, exchange.exchange.hasLane { touched.formUnion(exchange.exchange.touched.bits) }
+      touched.forEachRun(in: table) { rows, isTouched in
+        if isTouched { (gradients.pointer + rows.lowerBound).update(repeating: 0, count: rows.count) }
+      }
+    } else {
+      (gradients.pointer + table.lowerBound).update(repeating: 0, count: table.count)
+      areWordGradientsClear = true
+    }
+    board.clear()
   }
 
   private func beginExchange() {
@@ -182,15 +205,19 @@ public final class Accelerator {
       .map { Board.Head(lossSum: $0[0], stop: $0[1]) }
     try requireFinite(heads)
     finish(.waiting, &clock)
+    touched.clear()
+    for board in model.store?.boards ?? [board.board] { touched.formUnion(board.touched) }
     finish(.communication, &clock)
     let norm: Double
     if let maxGradientNorm {
       norm = try gradientNorm(
-        squares: optimizer.parts.reduce(0) { $0 + sumOfSquares($1, ofSum: gradientSources) })
+        squares: optimizer.parts.indices.reduce(0) {
+          $0 + optimizer.sumOfSquares(part: $1, gradients: gradientSources, touched: touched)
+        })
       try requireFinite(norm, step: optimizer.step + 1)
       try clip(norm, to: maxGradientNorm, learningRate, &clock)
     } else {
-      let squares = update(learningRate, scale: 1)
+      let squares = update(learningRate, touched, scale: 1)
       finish(.optimizer, &clock)
       norm = try gradientNorm(squares: squares)
       try requireFinite(norm, step: optimizer.step)
@@ -239,7 +266,7 @@ public final class Accelerator {
   private func clip(
     _ norm: Double, to most: Double, _ learningRate: Double, _ clock: inout LapClock
   ) throws(Failure) {
-    _ = update(learningRate, scale: min(1, most / (norm + 1e-6)))
+    _ = update(learningRate, exchange?.exchange.touched ?? touched, scale: min(1, most / (norm + 1e-6)))
     finish(.optimizer, &clock)
     // Nobody goes on before all parts of the shared weights are new.
     if model.isShared { try communicator.barrier() }
@@ -253,9 +280,9 @@ public final class Accelerator {
     timeline?.add(part, span)
   }
 
-  private func update(_ learningRate: Double, scale: Double) -> Double {
+  private func update(_ learningRate: Double, _ touched: WordRows, scale: Double) -> Double {
     optimizer.apply(
-      parameters: model.parameters.pointer, gradients: gradientSources, learningRate: learningRate,
+      parameters: model.parameters.pointer, gradients: gradientSources, touched: touched, learningRate: learningRate,
       gradientScale: scale)
   }
 

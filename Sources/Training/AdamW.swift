@@ -87,8 +87,29 @@ public final class AdamW {
     parameters: UnsafeMutablePointer<Float>, gradients: [UnsafePointer<Float>], learningRate: Double,
     gradientScale: Double = 1
   ) -> Double {
+    apply(
+      parameters: parameters, gradients: gradients, touched: nil, learningRate: learningRate,
+      gradientScale: gradientScale)
+  }
+
+  /// The same, with the rows of the word table that have gradients; nil where all may. No bit of the parameters changes.
+  package func apply(
+    parameters: UnsafeMutablePointer<Float>, gradients: [UnsafePointer<Float>], touched: WordRows?,
+    learningRate: Double, gradientScale: Double
+  ) -> Double {
     beginStep(learningRate: learningRate, gradientScale: gradientScale)
-    return parts.indices.reduce(0) { $0 + apply(part: $1, parameters: parameters, gradients: gradients, on: threads) }
+    return parts.indices.reduce(0) {
+      $0 + apply(part: $1, parameters: parameters, gradients: gradients, touched: touched, on: threads)
+    }
+  }
+
+  /// Σ g² over the part, where g is the sum of `gradients`.
+  package func sumOfSquares(part: Int, gradients: [UnsafePointer<Float>], touched: WordRows) -> Double {
+    var squares = 0.0
+    touched.forEachRun(in: parts[part]) { range, isTouched in
+      if isTouched { squares += Kernels.sumOfSquares(range, ofSum: gradients) }
+    }
+    return squares
   }
 
   /// Begins a step that `apply(part:parameters:gradients:on:)` takes part by part.
@@ -104,10 +125,13 @@ public final class AdamW {
 
   /// Takes the present step for one part.
   ///
-  /// - Parameter threads: nil for the calling thread alone.
+  /// - Parameters:
+  ///   - touched: as above.
+  ///   - threads: nil for the calling thread alone.
   /// - Returns: Σ g² over the part, before scaling.
   func apply(
-    part: Int, parameters: UnsafeMutablePointer<Float>, gradients: [UnsafePointer<Float>], on threads: ThreadPool?
+    part: Int, parameters: UnsafeMutablePointer<Float>, gradients: [UnsafePointer<Float>], touched: WordRows?,
+    on threads: ThreadPool?
   ) -> Double {
     guard let numbers else { preconditionFailure("a part of no step") }
     var squares = 0.0
@@ -119,10 +143,18 @@ public final class AdamW {
       func apply(_ block: Int) -> Double {
         let start = run.range.lowerBound + block * blockCount
         let end = min(start + blockCount, run.range.upperBound)
-        let moments = run.moments + (start - run.range.lowerBound)
-        return update.apply(
-          start..<end, parameters: parameters, gradients: gradients, firstMoments: self.moments.pointer + moments,
-          secondMoments: self.moments.pointer + secondMomentsOffset + moments)
+        func apply(_ range: Range<Int>, _ gradients: [UnsafePointer<Float>]) -> Double {
+          let moments = run.moments + (range.lowerBound - run.range.lowerBound)
+          return update.apply(
+            range, parameters: parameters, gradients: gradients, firstMoments: self.moments.pointer + moments,
+            secondMoments: self.moments.pointer + secondMomentsOffset + moments)
+        }
+        guard let touched else { return apply(start..<end, gradients) }
+        var squares = 0.0
+        touched.forEachRun(in: start..<end) { range, isTouched in
+          squares += apply(range, isTouched ? gradients : [])
+        }
+        return squares
       }
       guard let threads else {
         squares += (0..<blocks).reduce(0) { $0 + apply($1) }

@@ -97,7 +97,7 @@ final class GradientExchange: @unchecked Sendable {
     words = TouchedRows(plan.words, columns: plan.columns, rounds: wire.rounds)
     sum = LaneSum(
       link, groups, wire: wire, mostFloats: plan.mostFloats(bucketFloats), slots: groups.hasLane ? 6 : 0)
-    heads = HeadExchange(groups, link, boards)
+    heads = HeadExchange(groups, link, boards, layout)
     boards[groups.place].reset()
   }
 
@@ -145,6 +145,9 @@ final class GradientExchange: @unchecked Sendable {
 
   var moveCount: Int { moves.load(ordering: .relaxed) }
 
+  /// The rows whose sums this rank's gradients hold, when it is finished.
+  var touched: WordRows { heads.touched }
+
   /// Σ g² over this rank's parts, when it is finished.
   var sumOfSquares: Double { squares.reduce(0, +) }
 
@@ -185,7 +188,8 @@ final class GradientExchange: @unchecked Sendable {
     if !ready.isEmpty, !leavesUpdate, permittedStep.load(ordering: .acquiring) == step {
       // One at a time: what arrives meanwhile need not wait for all of them.
       let part = ready.removeLast()
-      squares[part] = optimizer.apply(part: part, parameters: parameters, gradients: [UnsafePointer(own)], on: nil)
+      squares[part] = optimizer.apply(
+        part: part, parameters: parameters, gradients: [UnsafePointer(own)], touched: heads.touched, on: nil)
       updatedParts += 1
       moved = true
     }
@@ -224,7 +228,7 @@ final class GradientExchange: @unchecked Sendable {
   private func finished(part: Int) {
     summedParts += 1
     if leavesUpdate {
-      squares[part] = Kernels.sumOfSquares(count: parts[part].count, own + parts[part].lowerBound)
+      squares[part] = optimizer.sumOfSquares(part: part, gradients: [UnsafePointer(own)], touched: heads.touched)
     } else {
       ready.append(part)
     }
@@ -239,7 +243,7 @@ final class GradientExchange: @unchecked Sendable {
   private var wordPieces: Int { (words.count + bucketFloats - 1) / bucketFloats }
 
   private func packWords() {
-    words.pack(heads.touched, gradients, residuals: wordResiduals)
+    words.pack(heads.touched.bits, gradients, residuals: wordResiduals)
     arePacked = true
     if words.count == 0 { finishWords() }
   }

@@ -1,3 +1,4 @@
+import BERT
 import Collectives
 import FileSystem
 
@@ -14,15 +15,15 @@ final class HeadExchange {
   private var messages: [Int] = []
   private var phase = Phase.done
 
-  /// A bit for each row of the word table that any rank touches, once it is done.
-  private(set) var touched: [UInt64]
+  /// What any rank touches, once it is done.
+  private(set) var touched: WordRows
 
-  init(_ groups: RankGroups, _ link: any Link, _ boards: [Board]) {
+  init(_ groups: RankGroups, _ link: any Link, _ boards: [Board], _ layout: ParameterLayout) {
     self.groups = groups
     self.link = link
     self.boards = boards
     let words = boards[0].touched.count
-    touched = Array(repeating: 0, count: words)
+    touched = WordRows(layout)
     texts = groups.ranks.map { ranks in
       .allocate(byteCount: ranks.count * MemoryLayout<Board.Head>.stride + 8 * words, alignment: 64)
     }
@@ -68,10 +69,9 @@ final class HeadExchange {
   }
 
   private func read(step: Int) {
-    for index in touched.indices { touched[index] = 0 }
+    touched.clear()
     for group in 0..<groups.count {
-      let bits = bits(of: group)
-      for index in touched.indices { touched[index] |= bits[index] }
+      touched.formUnion(bits(of: group))
       guard groups.place == 0 else { continue }
       for (place, rank) in groups.ranks[group].enumerated() {
         boards[0].heard[rank] = texts[group].load(

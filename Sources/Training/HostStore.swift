@@ -61,7 +61,7 @@ struct Board {
     touchedOffset + wordCount(layout) * 8 + ranks * MemoryLayout<Head>.stride
   }
 
-  private static func wordCount(_ layout: ParameterLayout) -> Int { (layout.wordTable.shape[0] + 63) / 64 }
+  static func wordCount(_ layout: ParameterLayout) -> Int { (layout.wordTable.shape[0] + 63) / 64 }
 
   /// What a rank says of a step when its last forward is through.
   struct Head: BitwiseCopyable {

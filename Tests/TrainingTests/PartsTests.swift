@@ -41,6 +41,71 @@ struct PartsTests {
     #expect(LinearSchedule(peakRate: 6, warmupSteps: 0, totalSteps: 2).rate(step: 9) == 0)
   }
 
+  @Test("runs of touched rows cover any range, and what lies behind the table")
+  func wordRows() throws {
+    let layout = ParameterLayout(try ModelFolder("\(Golden.folder)/tiny-bert").configuration)
+    let (count, columns) = (layout.wordTable.shape[0], layout.wordTable.shape[1])
+    var rows = WordRows(layout)
+    for row in [0, 1, 63, 64, count - 1] {
+      rows.formUnion((0..<rows.bits.count).map { $0 == row / 64 ? 1 << (row % 64) : 0 })
+    }
+    func runs(_ range: Range<Int>) -> [(range: Range<Int>, isTouched: Bool)] {
+      var runs: [(range: Range<Int>, isTouched: Bool)] = []
+      rows.forEachRun(in: range) { runs.append(($0, $1)) }
+      return runs
+    }
+    let all = runs(0..<layout.count)
+    #expect(all.map(\.isTouched) == [true, false, true, false, true])
+    #expect(
+      all.map(\.range.upperBound) == [2 * columns, 63 * columns, 65 * columns, (count - 1) * columns, layout.count])
+    for range in [
+      3..<4, 2 * columns - 1..<2 * columns + 1, 5..<5, columns..<66 * columns, layout.count - 1..<layout.count,
+    ] {
+      let cut = all.map { $0.range.clamped(to: range) }.filter { !$0.isEmpty }
+      #expect(runs(range).map(\.range) == cut)
+    }
+    rows.clear()
+    #expect(runs(0..<layout.count).map(\.range.upperBound) == [count * columns, layout.count])
+  }
+
+  @Test("rows of the word table without gradients get the bits that gradients of 0 give", arguments: [1, 3])
+  func touchedRows(threads: Int) throws {
+    let folder = try ModelFolder("\(Golden.folder)/tiny-bert")
+    var numbers = Numbers(5)
+    let models = (0..<2).map { _ in Model(folder.configuration) }
+    for model in models { model.initialize(seed: 1) }
+    let layout = models[0].layout
+    let columns = layout.wordTable.shape[1]
+    let options = AdamW.Options(weightDecay: 0.1)
+    let pool = ThreadPool(count: threads)
+    let (dense, sparse) = (AdamW(layout, options, threads: pool), AdamW(layout, options, threads: pool))
+    for step in 1...4 {
+      var touched = WordRows(layout)
+      touched.formUnion(touched.bits.map { _ in numbers.next() & numbers.next() })
+      let sources = (0..<2).map { _ in numbers.floats(layout.count) }.map { source in
+        source.enumerated().map { index, value in
+          let row = index / columns
+          return index < layout.wordTable.count && touched.bits[row / 64] >> UInt64(row % 64) & 1 == 0 ? 0 : value
+        }
+      }
+      sources[0].withUnsafeBufferPointer { first in
+        sources[1].withUnsafeBufferPointer { second in
+          let gradients = [first.baseAddress!, second.baseAddress!]
+          let squares = dense.apply(
+            parameters: models[0].parameters.pointer, gradients: gradients, learningRate: 0.1, gradientScale: 0.5)
+          let others = sparse.apply(
+            parameters: models[1].parameters.pointer, gradients: gradients, touched: touched, learningRate: 0.1,
+            gradientScale: 0.5)
+          // Of other pieces, each added up in fp32.
+          #expect(relativeError(others, squares) < 1e-6)
+          #expect(relativeError(sparse.sumOfSquares(part: 0, gradients: gradients, touched: touched), squares) < 1e-6)
+        }
+      }
+      let isSame = Array(models[0].parameters.buffer) == Array(models[1].parameters.buffer)
+      #expect(isSame, "step \(step)")
+    }
+  }
+
   @Test("without gradient only what decays moves", arguments: [false, true])
   func decay(spares: Bool) throws {
     let folder = try ModelFolder("\(Golden.folder)/tiny-bert")
