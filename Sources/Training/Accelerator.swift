@@ -30,7 +30,7 @@ public final class Accelerator {
   public let seed: UInt64
 
   private let network: BertClassifier
-  private var evaluationNetwork: BertClassifier?
+  private let evaluator: Evaluator
   private var batch = Batch()
   /// This rank's gradients.
   private let gradients: FloatBuffer
@@ -81,6 +81,7 @@ public final class Accelerator {
     self.maxGradientNorm = maxGradientNorm
     self.seed = seed
     network = BertClassifier(model.configuration, limits: limits, multiplier: Multiplier(precision, threads: threads))
+    evaluator = Evaluator(model.configuration, precision, threads: threads)
     batch.reserveCapacity(rows: limits.sequences, tokens: limits.tokens)
     let layout = model.layout
     groups =
@@ -305,30 +306,8 @@ public final class Accelerator {
     }
     let (rank, ranks) = (communicator.rank, communicator.size)
     let rows = dataset.count * rank / ranks..<dataset.count * (rank + 1) / ranks
-    var counts = ClassificationCounts()
-    let evaluator = evaluationNetwork(for: dataset, batchSize: batchSize)
-    var start = rows.lowerBound
-    while start < rows.upperBound {
-      let end = evaluator.limits.end(ofBatchFrom: start, in: dataset, before: rows.upperBound)
-      batch.fill(from: dataset, rows: Array(start..<end))
-      batch.withPackedInput { input in
-        evaluator.forward(input, parameters: model.parameters.pointer)
-        counts.lossSum += evaluator.loss(of: batch, gradientScale: 1)
-        counts.add(batch, logits: evaluator.logits)
-      }
-      start = end
-    }
+    let counts = evaluator(dataset, rows: rows, batchSize: batchSize, parameters: model.parameters.pointer)
     return ClassificationCounts(doubles: try communicator.sum(counts.asDoubles))
-  }
-
-  private func evaluationNetwork(for dataset: TokenizedDataset, batchSize: Int) -> BertClassifier {
-    let limits = BatchLimits(
-      tokens: dataset.mostTokens(inRows: batchSize), sequences: 4 * batchSize, length: dataset.longestRow)
-    if let known = evaluationNetwork, known.limits.holds(limits) { return known }
-    let multiplier = Multiplier(precision, isForEvaluation: true, threads: network.multiplier.threads)
-    let made = BertClassifier(model.configuration, limits: limits, keepsForBackward: false, multiplier: multiplier)
-    evaluationNetwork = made
-    return made
   }
 
   private func requireFinite(_ heads: [Board.Head]) throws(Failure) {
