@@ -1,4 +1,4 @@
-#include "CTiles.h"
+#include "avx2.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -117,15 +117,6 @@ BF16_VECTORS __m512 times_bf16(__m512 sum, __m512 row, __m512 columns) {
   return _mm512_dpbf16_ps(sum, (__m512bh)row, (__m512bh)columns);
 }
 
-VECTORS void fetch_line(lockstep_ahead_t *ahead) {
-  if (ahead->rows == 0) return;
-  _mm_prefetch((const char *)(ahead->row + 16 * ahead->line), _MM_HINT_T1);
-  if (++ahead->line < ahead->lines) return;
-  ahead->line = 0;
-  ahead->row += ahead->stride;
-  ahead->rows--;
-}
-
 // Both kinds of tiles are 16 × 16 words: a word is a number in fp32, or two of bf16 along the depth.
 #define EIGHT_ROWS(name, TARGET, times)                                                                              \
   TARGET void name(                                                                                                  \
@@ -135,8 +126,8 @@ VECTORS void fetch_line(lockstep_ahead_t *ahead) {
     __m512 first[8], second[8];                                                                                      \
     for (int row = 0; row < 8; row++) first[row] = second[row] = _mm512_setzero_ps();                                \
     for (int k = 0; k < tiles; k++, left += 256 * parts, right0 += 256 * parts, right1 += 256 * parts) {             \
-      fetch_line(&fetched);                                                                                          \
-      fetch_line(&fetched);                                                                                          \
+      lockstep_fetch_line(&fetched);                                                                                 \
+      lockstep_fetch_line(&fetched);                                                                                 \
       for (int a = 0; a < parts; a++)                                                                                \
         /* As many products as TDPBF16PS does above: (0,0); (0,0), (0,1), (1,0); or these and (1,1), (0,2), (2,0). */ \
         for (int b = 0; b + a < parts; b++)                                                                          \
@@ -203,7 +194,8 @@ BF16_ENTRY static void bf16_dispatch(
 
 lockstep_tile_kind_t lockstep_tile_kind(void) {
   __builtin_cpu_init();
-  if (!__builtin_cpu_supports("avx512f")) return lockstep_no_tiles;
+  if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return lockstep_no_tiles;
+  if (!__builtin_cpu_supports("avx512f")) return lockstep_avx2;
   if (!__builtin_cpu_supports("avx512bf16") || !__builtin_cpu_supports("avx512bw") ||
       !__builtin_cpu_supports("avx512dq") || !__builtin_cpu_supports("avx512vl"))
     return lockstep_avx512;
@@ -244,7 +236,9 @@ void lockstep_multiply(
   } else {
     const float *l0 = (const float *)left0, *l1 = (const float *)left1;
     const float *r0 = (const float *)right0, *r1 = (const float *)right1;
-    if (parts == 0)
+    if (kind == lockstep_avx2)
+      lockstep_avx2_multiply(tiles, l0, l1, r0, r1, &own, pending, ahead);
+    else if (parts <= 0)
       fp32_dispatch(tiles, l0, l1, r0, r1, &own, pending, ahead);
     else
       bf16_dispatch(parts, tiles, l0, l1, r0, r1, &own, pending, ahead);
@@ -252,8 +246,8 @@ void lockstep_multiply(
   *pending = own;
 }
 
-void lockstep_finish(lockstep_pending_t *pending) {
-  if (pending->output) finish(pending);
+void lockstep_finish(lockstep_tile_kind_t kind, lockstep_pending_t *pending) {
+  if (pending->output) kind == lockstep_avx2 ? lockstep_avx2_finish(pending) : finish(pending);
   // Writes past the caches have no order of their own, and other ranks may read them.
   if (pending->way == lockstep_past_caches) _mm_sfence();
 }
@@ -268,5 +262,5 @@ void lockstep_multiply(
     lockstep_way_t way, lockstep_pending_t *pending, lockstep_ahead_t *ahead) {
   __builtin_trap();
 }
-void lockstep_finish(lockstep_pending_t *pending) {}
+void lockstep_finish(lockstep_tile_kind_t kind, lockstep_pending_t *pending) {}
 #endif

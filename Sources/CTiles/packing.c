@@ -1,4 +1,4 @@
-#include "CTiles.h"
+#include "avx2.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -141,7 +141,7 @@ VECTOR void pack_strided(
   }
 }
 
-#define SPECIALISED(name)                                                                                           \
+#define SPECIALISED(name, isStrided)                                                                                \
   FP32_ENTRY static void name##_fp32_panel(                                                                         \
       int isRight, const float *source, ptrdiff_t stride, int lines, int depth, float *panel) {                     \
     if (isRight)                                                                                                    \
@@ -162,16 +162,25 @@ VECTOR void pack_strided(
     }                                                                                                               \
   }                                                                                                                 \
   void lockstep_##name(                                                                                             \
-      int parts, int isRight, const float *source, ptrdiff_t stride, int lines, int depth, uint16_t *panel) {       \
-    if (parts == 0)                                                                                                 \
+      lockstep_tile_kind_t kind, int parts, int isRight, const float *source, ptrdiff_t stride, int lines,          \
+      int depth, uint16_t *panel) {                                                                                 \
+    if (kind == lockstep_avx2 || parts < 0)                                                                         \
+      lockstep_avx2_pack(parts < 0, isRight, isStrided, source, stride, lines, depth, (float *)panel);              \
+    else if (parts == 0)                                                                                            \
       name##_fp32_panel(isRight, source, stride, lines, depth, (float *)panel);                                     \
     else                                                                                                            \
       name##_parts(parts, isRight, source, stride, lines, depth, panel);                                            \
   }
-SPECIALISED(pack_contiguous)
-SPECIALISED(pack_strided)
+SPECIALISED(pack_contiguous, 0)
+SPECIALISED(pack_strided, 1)
 
 #else
-void lockstep_pack_contiguous(int p, int r, const float *s, ptrdiff_t t, int l, int d, uint16_t *o) { __builtin_trap(); }
-void lockstep_pack_strided(int p, int r, const float *s, ptrdiff_t t, int l, int d, uint16_t *o) { __builtin_trap(); }
+void lockstep_pack_contiguous(
+    lockstep_tile_kind_t n, int p, int r, const float *s, ptrdiff_t t, int l, int d, uint16_t *o) {
+  __builtin_trap();
+}
+void lockstep_pack_strided(
+    lockstep_tile_kind_t n, int p, int r, const float *s, ptrdiff_t t, int l, int d, uint16_t *o) {
+  __builtin_trap();
+}
 #endif

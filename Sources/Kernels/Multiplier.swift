@@ -11,7 +11,7 @@ public enum ProductPrecision: String, Sendable, CaseIterable {
   case bf16
 
   /// Whether this machine can compute so.
-  public var isAvailable: Bool { self != .bf16 || TileMultiplier.Unit.ofThisCPU?.parts.contains(1) == true }
+  public var isAvailable: Bool { self != .bf16 || TileMultiplier.Unit.ofThisCPU != nil }
 }
 
 /// Multiplies the matrices of a model's linear layers: in fp32 by the CPU's vectors or, where that is the faster way to
@@ -67,8 +67,8 @@ public final class Multiplier {
   /// `bf16 (AMX)`.
   public var name: String {
     guard let parts, let unit = tiles.first?.unit else { return "fp32 (OpenBLAS)" }
-    if precision == .bf16 { return "bf16 (\(unit.rawValue))" }
-    if parts.forward == 0 { return "fp32 (\(TileMultiplier.Unit.vectors.rawValue))" }
+    if precision == .bf16 { return "bf16 (\(unit.rawValue)\(unit.multipliesBF16 ? "" : ", multiplied as fp32"))" }
+    if parts.forward == 0 { return "fp32 (\((unit == .shortVectors ? unit : .vectors).rawValue))" }
     return "fp32 (\(unit.rawValue): \(parts.forward) parts in bf16, backward \(parts.backward))"
   }
 

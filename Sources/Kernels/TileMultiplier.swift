@@ -1,7 +1,7 @@
 import CTiles
 import Glibc
 
-/// Products of fp32 matrices by the CPU's vectors, in fp32 (AVX-512), or by its bf16 units: AMX tiles, or AVX512-BF16.
+/// Products of fp32 matrices by the CPU's vectors, in fp32 (AVX2, AVX-512), or by its bf16 units: AMX tiles, or AVX512-BF16.
 ///
 /// A bf16 number holds 8 of fp32's 24 bits, so each factor is cut into parts, x = x₀ + x₁ + x₂, each the bf16 nearest to
 /// what the parts before it left over; the products of parts are added up in fp32. With three parts x₀y₀, x₀y₁, x₁y₀,
@@ -16,6 +16,7 @@ import Glibc
 public final class TileMultiplier {
   /// What multiplies; each has what those before it have.
   public enum Unit: String, Sendable, CaseIterable {
+    case shortVectors = "AVX2"
     case vectors = "AVX-512"
     case bf16Vectors = "AVX512-BF16"
     case amx = "AMX"
@@ -26,22 +27,27 @@ public final class TileMultiplier {
     /// The best of those that this CPU has.
     public static var ofThisCPU: Unit? { available.last }
 
+    /// Whether it multiplies bf16. The others round factors to bf16 and multiply them as fp32.
+    public var multipliesBF16: Bool { self == .bf16Vectors || self == .amx }
+
     /// Parts that it can cut numbers into: 0 leaves them whole, in fp32.
-    public var parts: ClosedRange<Int> { self == .vectors ? 0...0 : 0...3 }
+    public var parts: ClosedRange<Int> { multipliesBF16 ? 0...3 : 0...1 }
 
     fileprivate var kind: lockstep_tile_kind_t {
       switch self {
       case .amx: lockstep_amx
       case .bf16Vectors: lockstep_avx512_bf16
       case .vectors: lockstep_avx512
+      case .shortVectors: lockstep_avx2
       }
     }
   }
 
   public let unit: Unit
   private let kind: lockstep_tile_kind_t
-  private let left = PackedBlock()
-  private let right = PackedBlock()
+  private let blocks: BlockSizes
+  private let left: PackedBlock
+  private let right: PackedBlock
   private var pending: lockstep_pending_t
   private var ahead = lockstep_ahead_t()
 
@@ -49,6 +55,8 @@ public final class TileMultiplier {
   public init(_ unit: Unit) {
     self.unit = unit
     kind = unit.kind
+    blocks = BlockSizes(unit)
+    (left, right) = (PackedBlock(kind), PackedBlock(kind))
     pending = lockstep_pending_t(
       block: allocateFloats(32 * 32), other: allocateFloats(32 * 32), output: nil, stride: 0, height: 0, width: 0,
       way: lockstep_overwrite)
@@ -73,18 +81,19 @@ public final class TileMultiplier {
     lockstep_tiles_begin(kind)
     defer { lockstep_tiles_end(kind) }
     // As few and as even blocks as fit: of depth, for as many rows as there are; of rows, where they are many.
-    let bytes = parts == 0 ? 4 : 2 * parts
-    let most = max(32, Self.blockBytes / (bytes * (min(wholeRows ?? rows, Self.rowBlock) + 15) / 16 * 16))
+    let parts = parts == 1 && !unit.multipliesBF16 ? -1 : parts
+    let bytes = parts <= 0 ? 4 : 2 * parts
+    let most = max(32, blocks.leftBytes / (bytes * (min(wholeRows ?? rows, Self.rowBlock) + 15) / 16 * 16))
     let depthBlock = evenBlock(of: depth, atMost: most, multipleOf: 32)
     let rowBlock = evenBlock(
-      of: rows, atMost: max(Self.rowBlock, Self.wholeDepthBlockBytes / (bytes * depthBlock)), multipleOf: 32)
-    let columnBlock = b.isTransposed ? Self.columnBlock : Self.stridedColumnBlock
+      of: rows, atMost: max(Self.rowBlock, blocks.leftBytesOfWholeDepth / (bytes * depthBlock)), multipleOf: 32)
+    let columnBlock = b.isTransposed ? blocks.columns : blocks.stridedColumns
     // With one block of rows, a strip of columns is used up at once; with several, all strips are kept for the next.
     let keepsStrips = rows > rowBlock
     let goesPastCaches =
       isReadLate && mode == .overwrite && depthBlock >= depth && outputStride % 16 == 0
       && UInt(bitPattern: output) % 64 == 0
-    defer { lockstep_finish(&pending) }
+    defer { lockstep_finish(kind, &pending) }
     for firstDepth in stride(from: 0, to: depth, by: depthBlock) {
       let slice = firstDepth..<min(firstDepth + depthBlock, depth)
       right.begin(lines: keepsStrips ? columns : min(columns, columnBlock), depth: slice.count, parts: parts)
@@ -125,21 +134,38 @@ public final class TileMultiplier {
     }
   }
 
-  // A block of the left factor takes up to 0.7 of the second cache. Measured: half of it is as fast, twice as much is not.
   private static let rowBlock = 512
-  private static let columnBlock = 64
-  /// Where columns are contiguous in memory: longer runs, which the processor fetches ahead by itself.
-  private static let stridedColumnBlock = 128
-  /// 2 MB where the system does not say.
-  private static let secondCacheBytes =
-    switch sysconf(Int32(_SC_LEVEL2_CACHE_SIZE)) {
-    case let bytes where bytes > 0: max(bytes, 256 << 10)
-    default: 2 << 20
-    }
-  /// A block of the left factor.
-  private static let blockBytes = secondCacheBytes / 16 * 10
+}
+
+/// How large the packed blocks are, as measured.
+private struct BlockSizes {
+  /// Of the left factor.
+  var leftBytes: Int
   /// The same where its rows are many and its depth is whole: bert-base's 768 rows by a batch's tokens.
-  private static let wholeDepthBlockBytes = secondCacheBytes / 1024 * 700
+  var leftBytesOfWholeDepth: Int
+  /// Columns of the right factor's strips.
+  var columns: Int
+  /// The same where columns are contiguous in memory: longer runs, which the processor fetches ahead by itself.
+  var stridedColumns: Int
+
+  init(_ unit: TileMultiplier.Unit) {
+    if unit == .shortVectors {
+      // So slow that the left factor may come from the third cache: fewer passes over the output are worth more.
+      self.init(leftBytes: 3 << 19, leftBytesOfWholeDepth: 3 << 19, columns: 32, stridedColumns: 64)
+    } else {
+      // Up to 0.7 of the second cache (2 MB where the system does not say): half of it is as fast, twice as much is not.
+      let size = sysconf(Int32(_SC_LEVEL2_CACHE_SIZE))
+      let bytes = size > 0 ? max(size, 256 << 10) : 2 << 20
+      self.init(leftBytes: bytes / 16 * 10, leftBytesOfWholeDepth: bytes / 1024 * 700, columns: 64, stridedColumns: 128)
+    }
+  }
+
+  private init(leftBytes: Int, leftBytesOfWholeDepth: Int, columns: Int, stridedColumns: Int) {
+    self.leftBytes = leftBytes
+    self.leftBytesOfWholeDepth = leftBytesOfWholeDepth
+    self.columns = columns
+    self.stridedColumns = stridedColumns
+  }
 }
 
 extension MatrixOperand {
@@ -160,6 +186,7 @@ private func evenBlock(of count: Int, atMost most: Int, multipleOf unit: Int) ->
 
 /// A block of a factor, cut into parts and laid out in panels of 16 lines.
 private final class PackedBlock {
+  private let kind: lockstep_tile_kind_t
   private var memory = UnsafeMutablePointer<UInt16>.allocate(capacity: 0)
   private var capacity = 0
   /// Tiles in a panel, and the numbers that each has of the depth.
@@ -168,6 +195,8 @@ private final class PackedBlock {
   /// A panel's size, in halves of words.
   private(set) var panelCount = 0
 
+  init(_ kind: lockstep_tile_kind_t) { self.kind = kind }
+
   deinit { free(memory) }
 
   /// The panel that holds the block's line `line`, a multiple of 16; there is one after it, though it may hold nothing.
@@ -175,7 +204,7 @@ private final class PackedBlock {
 
   /// Begins a block of up to `lines` lines; what it held is lost.
   func begin(lines: Int, depth: Int, parts: Int) {
-    tileDepth = parts == 0 ? 16 : 32
+    tileDepth = parts <= 0 ? 16 : 32
     tiles = (depth + tileDepth - 1) / tileDepth
     panelCount = tiles * 512 * max(1, parts)
     let needed = (lines + 31) / 32 * 2 * panelCount
@@ -198,10 +227,10 @@ private final class PackedBlock {
       let stride = operand.rowStride
       if operand.isTransposed {
         lockstep_pack_strided(
-          Int32(parts), isRight, operand.elements + first * stride + line, stride, lineCount, depthCount, target)
+          kind, Int32(parts), isRight, operand.elements + first * stride + line, stride, lineCount, depthCount, target)
       } else {
         lockstep_pack_contiguous(
-          Int32(parts), isRight, operand.elements + line * stride + first, stride, lineCount, depthCount, target)
+          kind, Int32(parts), isRight, operand.elements + line * stride + first, stride, lineCount, depthCount, target)
       }
     }
     // In the order of memory: along the depth, or along the lines.

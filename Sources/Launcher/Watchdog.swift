@@ -68,6 +68,8 @@ public struct Watchdog: Sendable {
     let stopped = live.filter(\.report.isStopped)
     let waiting = live.filter(\.isWaiting)
     guard !stopped.isEmpty || !waiting.isEmpty else { return nil }
+    // Each must have said so after the limit: of whom nothing comes any more may be cut off, and is named as such above.
+    guard live.allSatisfy({ age($0.heard) <= age(progressed) - limit }) else { return nil }
     let (status, message) = judge(live, stopped: stopped, waiting: waiting)
     return Finding(status: status, message: "\(message); no progress \(text)", details: details(table, now))
   }
