@@ -12,6 +12,9 @@ public enum ProductPrecision: String, Sendable, CaseIterable {
 
   /// Whether this machine can compute so.
   public var isAvailable: Bool { self != .bf16 || TileMultiplier.Unit.ofThisCPU != nil }
+
+  /// Whether this machine is faster in bf16 than in fp32.
+  public static var isBF16Fast: Bool { TileMultiplier.Unit.ofThisCPU?.multipliesBF16 == true }
 }
 
 /// Multiplies the matrices of a model's linear layers: in fp32 by the CPU's vectors or, where that is the faster way to

@@ -111,7 +111,7 @@ public struct TimeReport: Sendable {
       ),
     ]
     // Measured with AMX: in bf16 bert-base's forward and backward take 0.65 times as long (docs/performance.md).
-    if precision != .bf16 && isLarge && ProductPrecision.bf16.isAvailable {
+    if precision != .bf16 && isLarge && ProductPrecision.isBF16Fast {
       choices.append((0.35 * products, "forward and backward \(percent(products)): bf16 (--mixed-precision bf16)"))
     }
     // Nothing else is left: the time is the work.

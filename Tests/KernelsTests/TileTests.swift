@@ -3,7 +3,6 @@ import Kernels
 import Testing
 
 private let units = TileMultiplier.Unit.available
-private let bf16Units = units.filter { $0.parts.contains(1) }
 
 private struct Shape: Sendable, CustomTestStringConvertible {
   var rows: Int
@@ -40,7 +39,7 @@ extension TileMultiplier {
   }
 }
 
-@Suite(.enabled(if: !units.isEmpty, "this CPU has no AVX-512"))
+@Suite(.enabled(if: !units.isEmpty, "this CPU has no AVX2"))
 struct TileTests {
   /// The most that a sum of products may be off, of the sum of their magnitudes: rounding of the parts, and of the
   /// sums in fp32.
@@ -123,37 +122,60 @@ struct TileTests {
 
   @Test(
     "all units take the same parts: their sums differ by rounding alone",
-    .enabled(if: bf16Units.count > 1, "this CPU multiplies bf16 in one way at most"))
+    .enabled(if: units.count > 1, "this CPU multiplies in one way only"))
   func unitsAgree() throws {
     let (rows, columns, depth) = (48, 48, 96)
     let a = (0..<rows * depth).map { Float(($0 * 7919) % 1013) / 1013 - 0.5 }
     let b = (0..<columns * depth).map { Float(($0 * 104_729) % 997) / 997 - 0.5 }
-    for parts in 1...3 {
-      let results = bf16Units.map { unit in
+    for parts in 0...3 {
+      let results = units.filter { $0.parts.contains(parts) }.map { unit in
         var output = [Float](repeating: 0, count: rows * columns)
         TileMultiplier(unit).multiply(
           parts: parts, Shape(rows: rows, columns: columns, depth: depth), Matrix(numbers: a, stride: depth),
           Matrix(numbers: b, stride: columns), into: &output, stride: columns)
         return output
       }
-      for (x, y) in zip(results[0], results[results.count - 1]) { #expect(abs(x - y) <= 4e-6) }
+      for other in results.dropFirst() {
+        for (x, y) in zip(results[0], other) { #expect(abs(x - y) <= 4e-6, "\(parts) parts") }
+      }
     }
   }
 
-  @Test("two parts keep 16 bits, three all 24: a product of two numbers shows it", arguments: bf16Units)
+  /// The product of two numbers.
+  private func product(_ unit: TileMultiplier.Unit, parts: Int, _ x: Float, _ y: Float) -> Float {
+    var output: [Float] = [0]
+    TileMultiplier(unit).multiply(
+      parts: parts, Shape(rows: 1, columns: 1, depth: 1), Matrix(numbers: [x], stride: 1),
+      Matrix(numbers: [y], stride: 1), into: &output, stride: 1)
+    return output[0]
+  }
+
+  @Test("two parts keep 16 bits, three all 24: a product of two numbers shows it", arguments: units)
   func partsKeepBits(unit: TileMultiplier.Unit) {
     // 1 + 2⁻¹⁵ needs two parts, the other number three.
     let long: Float = 1 + 0x1p-10 + 0x1p-20 + 0x1p-23
-    let x = [1 + Float(0x1p-15), long]
-    let expected: [[Float]] = [[1, 1], [1 + 0x1p-15, 1 + 0x1p-10], [1 + 0x1p-15, long]]
-    for parts in 1...3 {
-      for (value, product) in zip(x, expected[parts - 1]) {
-        var output: [Float] = [0]
-        TileMultiplier(unit).multiply(
-          parts: parts, Shape(rows: 1, columns: 1, depth: 1), Matrix(numbers: [value], stride: 1),
-          Matrix(numbers: [1], stride: 1), into: &output, stride: 1)
-        #expect(output[0] == product)
+    let expected: [[Float]] = [
+      [1 + 0x1p-15, long], [1, 1], [1 + 0x1p-15, 1 + 0x1p-10], [1 + 0x1p-15, long],
+    ]
+    for parts in unit.parts {
+      #expect(product(unit, parts: parts, 1 + 0x1p-15, 1) == expected[parts][0])
+      #expect(product(unit, parts: parts, long, 1) == expected[parts][1])
+    }
+  }
+
+  @Test("one part is the nearest bf16 number, of two as near the even one", arguments: units)
+  func nearest(unit: TileMultiplier.Unit) {
+    // Spacing at 1 is 2⁻⁷.
+    let cases: [(Float, Float)] = [
+      (1 + 0x1p-8, 1), (1 + 3 * 0x1p-8, 1 + 0x1p-6), (1 + 0x1p-8 + 0x1p-20, 1 + 0x1p-7), (1 + 0x1p-7, 1 + 0x1p-7),
+      (2 - 0x1p-9, 2), (0x1p-126, 0x1p-126), (0, 0),
+    ]
+    for (number, rounded) in cases {
+      for sign: Float in [1, -1] {
+        #expect(product(unit, parts: 1, sign * number, 1) == sign * rounded)
+        #expect(product(unit, parts: 1, 1, sign * number) == sign * rounded)
       }
     }
+    #expect(product(unit, parts: 1, .greatestFiniteMagnitude, 1) == .infinity)
   }
 }

@@ -43,7 +43,7 @@ public struct PrecisionOptions: ParsableArguments {
       }
     guard precision.isAvailable else {
       throw Failure(
-        .unavailable, at: "--mixed-precision", "bf16 on a CPU that has neither AMX nor AVX512-BF16",
+        .unavailable, at: "--mixed-precision", "bf16 on a CPU without AVX2",
         hint: "without it the run computes in fp32")
     }
     return precision
