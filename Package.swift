@@ -88,7 +88,7 @@ let package = Package(
       path: "Sources/programs/bench",
       linkerSettings: staticRuntime),
     .executableTarget(
-      name: "selftest", dependencies: ["Training", "Corpus", "ProgramSupport", argumentParser],
+      name: "selftest", dependencies: ["Training", "Corpus", "Kernels", "ProgramSupport", argumentParser],
       path: "Sources/programs/selftest",
       linkerSettings: staticRuntime),
     .executableTarget(

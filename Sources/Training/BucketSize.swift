@@ -16,6 +16,13 @@ enum BucketSize {
   /// Where the link is so slow that measuring takes long, the best so far will do.
   private static let mostSeconds = 1.0
 
+  private static func isMeasured(_ count: Int, _ wire: WirePrecision) -> Bool { count * wire.byteCount >= 4 * sampleBytes }
+
+  /// The most bytes of a bucket that are chosen for a rank that sums `count` floats.
+  static func mostBytes(summing count: Int, _ wire: WirePrecision) -> Int {
+    isMeasured(count, wire) ? measuredBytes.max() ?? usualBytes : usualBytes
+  }
+
   /// By the variable, or else by a short measurement. Called by all ranks; the same on all.
   ///
   /// - Parameter scratch: of `layout.count` floats that are 0; they are 0 again afterwards.
@@ -33,8 +40,7 @@ enum BucketSize {
     let asked = try communicator.allGather(fixed)[0]
     func floats(_ bytes: Int) -> Int { bytes / wire.byteCount / 16 * 16 }
     if asked > 0 { return floats(asked) }
-    let own = layout.count / groups.lanes
-    guard own * wire.byteCount >= 4 * sampleBytes else { return floats(usualBytes) }
+    guard isMeasured(layout.count / groups.lanes, wire) else { return floats(usualBytes) }
     var best = (seconds: Double.infinity, bytes: usualBytes)
     var total = 0.0
     for bytes in measuredBytes where total < mostSeconds {

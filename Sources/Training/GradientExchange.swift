@@ -96,7 +96,7 @@ final class GradientExchange: @unchecked Sendable {
     squares = Array(repeating: 0, count: parts.count)
     words = TouchedRows(plan.words, columns: plan.columns, rounds: wire.rounds)
     sum = LaneSum(
-      link, groups, wire: wire, mostFloats: plan.mostFloats(bucketFloats), slots: groups.hasLane ? 6 : 0)
+      link, groups, wire: wire, mostFloats: plan.mostFloats(bucketFloats), slots: groups.hasLane ? LaneSum.usualSlots : 0)
     heads = HeadExchange(groups, link, boards, layout)
     boards[groups.place].reset()
   }
@@ -259,4 +259,16 @@ final class GradientExchange: @unchecked Sendable {
     words.unpack(into: own, residuals: wordResiduals)
     finished(part: parts.count - 1)
   }
+}
+
+/// The most bytes that sums over hosts take on one of them besides the gradients: buckets on their way, ours and the
+/// others', and what rounding on the wire has lost of each gradient. Rows of the word table, in which a step's tokens
+/// count, are left out.
+///
+/// - Parameters:
+///   - parameters: of the model.
+///   - lanes: ranks of the smallest host, which share the sums.
+public func mostExchangeBytes(parameters: Int, lanes: Int, wire: WirePrecision) -> Int {
+  let buckets = lanes * LaneSum.usualSlots * 2 * BucketSize.mostBytes(summing: parameters / lanes, wire)
+  return buckets + (wire.rounds ? parameters * MemoryLayout<Float>.stride : 0)
 }

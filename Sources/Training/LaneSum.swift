@@ -46,12 +46,15 @@ package final class LaneSum {
     var missing = 0
   }
 
+  /// Buckets on their way at once: enough for the wire to be busy while sums are computed.
+  package static let usualSlots = 6
+
   /// - Parameters:
   ///   - groups: in which this rank has a lane.
   ///   - mostFloats: no bucket has more.
   ///   - slots: buckets on their way at once.
   package init(
-    _ link: any Link, _ groups: RankGroups, wire: WirePrecision, mostFloats: Int, slots: Int = 6
+    _ link: any Link, _ groups: RankGroups, wire: WirePrecision, mostFloats: Int, slots: Int = LaneSum.usualSlots
   ) {
     self.link = link
     peers = groups.ranks.map { $0[min(groups.place, $0.count - 1)] }

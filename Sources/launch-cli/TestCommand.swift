@@ -31,8 +31,8 @@ struct EstimateMemoryCommand: ParsableCommand {
     commandName: "estimate-memory",
     abstract: "Estimate the memory that training MODEL takes, per rank and per host.",
     discussion: """
-      Options: --batch-size, --max-length, --num_processes, --num_machines, --json, and --measure, which trains two steps \
-      and compares.
+      Options: --batch-size, --max-length, --num_processes, --num_machines, --ddp-comm-hook, --json, and --measure, which \
+      trains two steps and compares.
       """)
 
   @Argument(parsing: .captureForPassthrough, help: "MODEL, a checkpoint folder, and options.")

@@ -12,7 +12,7 @@ import Training
 struct MemoryCommand: RankCommand {
   static let configuration = CommandConfiguration(
     commandName: "memory",
-    abstract: "Estimates the memory of a training: weights, gradients, optimizer, activations.",
+    abstract: "Estimates the memory of a training: weights, gradients, optimizer, activations, sums over hosts.",
     discussion: "Without MODEL it is that of the embedded default.")
 
   @Argument(help: "A checkpoint folder; config.json, vocab.txt and tokenizer_config.json are read, no weights.")
@@ -29,6 +29,8 @@ struct MemoryCommand: RankCommand {
 
   @Option(name: bothSpellings("num-machines"), help: "Hosts; ranks on one host share weights.")
   var numMachines = 1
+
+  @OptionGroup var wire: WireOptions
 
   @Option(help: ArgumentHelp("A folder of the task's tables: rows are as long as its longest.", valueName: "dir"))
   var data: String?
@@ -88,7 +90,8 @@ struct MemoryCommand: RankCommand {
         tokens: rows.mostTokens(inRows: batchSize), sequences: batchSize, length: rows.longestRow)
     }
     return MemoryEstimate(
-      name: folder.path, configuration: folder.configuration, limits: limits, ranks: numProcesses, hosts: numMachines)
+      name: folder.path, configuration: folder.configuration, limits: limits, ranks: numProcesses, hosts: numMachines,
+      wire: wire.ddpCommHook)
   }
 
   /// What two steps on full batches take beyond what the process has already.

@@ -1,4 +1,5 @@
 import BERT
+import Kernels
 import Training
 
 /// The memory of a training, part by part, as the trainer allocates it.
@@ -8,16 +9,21 @@ struct MemoryEstimate {
   let limits: BatchLimits
   let ranks: Int
   let hosts: Int
+  /// How gradients travel between hosts.
+  let wire: WirePrecision
 
   private let parameters: Int
   private let activations: Int
 
-  init(name: String, configuration: BertConfiguration, limits: BatchLimits, ranks: Int, hosts: Int) {
+  init(
+    name: String, configuration: BertConfiguration, limits: BatchLimits, ranks: Int, hosts: Int, wire: WirePrecision
+  ) {
     self.name = name
     self.configuration = configuration
     self.limits = limits
     self.ranks = ranks
     self.hosts = hosts
+    self.wire = wire
     parameters = ParameterLayout(configuration).count
     // Allocated and given back: the sizes are said in one place, and pages that nobody writes take no memory.
     activations = BertClassifier(configuration, limits: limits).activationBytes
@@ -32,12 +38,15 @@ struct MemoryEstimate {
   var parts: [(name: String, rank: Int, host: Int)] {
     let bytes = parameters * MemoryLayout<Float>.stride
     let n = ranksOnHost
+    let lanes = ranks / hosts
+    let sums = hosts > 1 ? mostExchangeBytes(parameters: parameters, lanes: lanes, wire: wire) : 0
     // Shared memory counts for the rank that owns it: the weights are rank 0's, so each rank's part is a fraction.
     return [
       ("weights", isShared ? bytes / n : bytes, isShared ? bytes : n * bytes),
       ("gradients", bytes, n * bytes),
       ("optimizer", isShared ? 2 * bytes / n : 2 * bytes, isShared ? 2 * bytes : 2 * n * bytes),
       ("activations", activations, n * activations),
+      ("sums", sums / lanes, sums),
     ]
   }
 
@@ -50,7 +59,7 @@ struct MemoryEstimate {
         + "each of \(ranks) rank\(ranks == 1 ? "" : "s"), \(hosts) host\(hosts == 1 ? "" : "s")",
       row("part", "a rank", "a host"),
     ]
-    for part in parts { lines.append(row(part.name, megabytes(part.rank), megabytes(part.host))) }
+    for part in parts where part.host > 0 { lines.append(row(part.name, megabytes(part.rank), megabytes(part.host))) }
     lines.append(row("together", megabytes(rankBytes), megabytes(hostBytes)))
     if isShared { lines.append("The ranks of a host share weights and divide the optimizer's state.") }
     if let measured { lines.append(comparison(measured)) }
@@ -59,7 +68,9 @@ struct MemoryEstimate {
 
   /// Two steps alone against the estimate for one rank.
   private func comparison(_ measured: Int) -> String {
-    let alone = MemoryEstimate(name: name, configuration: configuration, limits: limits, ranks: 1, hosts: 1).rankBytes
+    let alone = MemoryEstimate(
+      name: name, configuration: configuration, limits: limits, ranks: 1, hosts: 1, wire: wire
+    ).rankBytes
     let difference = Double(measured - alone) / Double(alone) * 100
     return "Measured, two steps of one rank: \(megabytes(measured)); estimated \(megabytes(alone)): "
       + "\(difference < 0 ? "" : "+")\(fixed(difference, 1)) %"
