@@ -95,6 +95,12 @@ extension Programs {
       #expect(fresh.status == 0 && !fresh.output.contains("newly initialised"), "\(fresh.errors)")
     }
 
+    @Test("a run of the embedded default that is shorter than its warm-up is a run; the rate is told")
+    func shorterThanWarmup() throws {
+      let outcome = try finetune(["--max-steps", "2"])
+      #expect(outcome.status == 0 && outcome.output.contains("after 2 warm-up steps"), "\(outcome.errors)")
+    }
+
     @Test("the facts are said at the start: rows, steps, ranks and kernels")
     func facts() throws {
       let outcome = try finetune(ranks: 2, tinyModel + ["--epochs", "2", "--batch-size", "3", "--max-grad-norm", "1"])
