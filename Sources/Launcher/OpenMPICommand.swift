@@ -19,6 +19,7 @@ enum OpenMPI4Command {
     if let folder = plan.workingFolder { add("--wdir", folder, comment: "the folder that ranks start in") }
     add("--mca", "orte_abort_on_non_zero_status", "1", comment: "one rank failed: end them all")
     add("--mca", "orte_base_help_aggregate", "0", comment: "every rank's message, none folded")
+    options += OpenMPI.speaking(plan, memory: "vader")
     if plan.mustYield { add("--mca", "mpi_yield_when_idle", "1", comment: "a waiting rank gives its core away") }
     if plan.placement != nil {
       add("--mca", "orte_keep_fqdn_hostnames", "1", comment: "a.x.org and a.y.org are two hosts")
@@ -50,6 +51,7 @@ enum OpenMPI5Command {
       qualifier: plan.isOversubscribed ? ":OVERSUBSCRIBE" : "")
     add("--stdin", "none", comment: "no rank reads the terminal")
     if let folder = plan.workingFolder { add("--wdir", folder, comment: "the folder that ranks start in") }
+    options += OpenMPI.speaking(plan, memory: "sm")
     if plan.mustYield { add("--mca", "mpi_yield_when_idle", "1", comment: "a waiting rank gives its core away") }
     if plan.placement != nil {
       add("--prtemca", "prte_keep_fqdn_hostnames", "1", comment: "a.x.org and a.y.org are two hosts")
@@ -70,6 +72,17 @@ private enum OpenMPI {
       .init(
         ["--bind-to", binding],
         binding == "none" ? "the default would pin a rank and all its threads to one core" : "as asked"),
+    ]
+  }
+
+  /// How ranks speak with one another, where that is known.
+  ///
+  /// - Parameter memory: the component for ranks of one host.
+  static func speaking(_ plan: LaunchPlan, memory: String) -> [MPIRunCommand.Option] {
+    guard plan.choosesMemory else { return [] }
+    return [
+      .init(["--mca", "pml", "ob1"], "all ranks are on this host: no search for networks, which takes 0.2 s"),
+      .init(["--mca", "btl", "self,\(memory)"], "they speak through memory"),
     ]
   }
 

@@ -16,7 +16,9 @@ enum BucketSize {
   /// Where the link is so slow that measuring takes long, the best so far will do.
   private static let mostSeconds = 1.0
 
-  private static func isMeasured(_ count: Int, _ wire: WirePrecision) -> Bool { count * wire.byteCount >= 4 * sampleBytes }
+  private static func isMeasured(_ count: Int, _ wire: WirePrecision) -> Bool {
+    count * wire.byteCount >= 4 * sampleBytes
+  }
 
   /// The most bytes of a bucket that are chosen for a rank that sums `count` floats.
   static func mostBytes(summing count: Int, _ wire: WirePrecision) -> Int {

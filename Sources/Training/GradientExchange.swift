@@ -96,7 +96,8 @@ final class GradientExchange: @unchecked Sendable {
     squares = Array(repeating: 0, count: parts.count)
     words = TouchedRows(plan.words, columns: plan.columns, rounds: wire.rounds)
     sum = LaneSum(
-      link, groups, wire: wire, mostFloats: plan.mostFloats(bucketFloats), slots: groups.hasLane ? LaneSum.usualSlots : 0)
+      link, groups, wire: wire, mostFloats: plan.mostFloats(bucketFloats),
+      slots: groups.hasLane ? LaneSum.usualSlots : 0)
     heads = HeadExchange(groups, link, boards, layout)
     boards[groups.place].reset()
   }

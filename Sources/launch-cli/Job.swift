@@ -89,6 +89,7 @@ struct Job {
       isRoot: geteuid() == 0, exportedVariables: [JobProcesses.variable] + variables.map(\.0) + settings.list("export"),
       placement: cluster.placement)
     try Self.complete(&plan, settings)
+    plan.isTransportGiven = LaunchPlan.transportParameters.contains { context.environment["OMPI_MCA_\($0)"] != nil }
     if isSrun && debugger != nil {
       throw Failure(.usage, at: "--debugger", "with srun, expected mpirun or one process", hint: "--num_processes 1")
     }

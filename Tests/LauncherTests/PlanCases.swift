@@ -31,6 +31,8 @@ struct PlanCase: Sendable, CustomTestStringConvertible {
   static let all = openMPI4 + openMPI5 + mpich + intel
 
   static let unbound = ["--map-by", "slot", "--bind-to", "none", "--stdin", "none"]
+  static let memory4 = ["--mca", "pml", "ob1", "--mca", "btl", "self,vader"]
+  static let memory5 = ["--mca", "pml", "ob1", "--mca", "btl", "self,sm"]
   static let ends = ["--mca", "orte_abort_on_non_zero_status", "1", "--mca", "orte_base_help_aggregate", "0"]
   static let yields = ["--mca", "mpi_yield_when_idle", "1"]
   static let own = ["-x", "OPAL_OUTPUT_STDERR_FD=2"]
@@ -55,39 +57,44 @@ struct PlanCase: Sendable, CustomTestStringConvertible {
   }
 
   static let openMPI4 = [
-    PlanCase("a rank a core", expected: ["--np", "2"] + unbound + ends + own),
-    PlanCase("one rank", ranks: 1, expected: ["--np", "1"] + unbound + ends + own),
+    PlanCase("a rank a core", expected: ["--np", "2"] + unbound + ends + memory4 + own),
+    PlanCase("one rank", ranks: 1, expected: ["--np", "1"] + unbound + ends + memory4 + own),
     PlanCase(
-      "more ranks than cores", ranks: 3, expected: ["--np", "3", "--oversubscribe"] + unbound + ends + yields + own),
+      "more ranks than cores", ranks: 3,
+      expected: ["--np", "3", "--oversubscribe"] + unbound + ends + memory4 + yields + own),
     PlanCase(
-      "more threads than cores", threads: 2, cores: 3, expected: ["--np", "2"] + unbound + ends + yields + own),
+      "more threads than cores", threads: 2, cores: 3,
+      expected: ["--np", "2"] + unbound + ends + memory4 + yields + own),
     PlanCase(
       "as root", threads: 2, cores: 8, isRoot: true,
-      expected: ["--np", "2", "--allow-run-as-root"] + unbound + ends + own),
+      expected: ["--np", "2", "--allow-run-as-root"] + unbound + ends + memory4 + own),
     PlanCase(
       "variables by name", exported: ["A", "B"],
-      expected: ["--np", "2"] + unbound + ends + own + ["-x", "A", "-x", "B"]),
+      expected: ["--np", "2"] + unbound + ends + memory4 + own + ["-x", "A", "-x", "B"]),
     PlanCase(
       "odd arguments", arguments: ["--np", "7", "it's", "$(x)", "a\nb", "-", "", "ÄÖ"],
-      expected: ["--np", "2"] + unbound + ends + own),
+      expected: ["--np", "2"] + unbound + ends + memory4 + own),
     PlanCase(
       "bound to cores", .openMPI4, { $0.binding = "core" },
-      expected: ["--np", "2", "--map-by", "slot", "--bind-to", "core", "--stdin", "none"] + ends + own),
+      expected: ["--np", "2", "--map-by", "slot", "--bind-to", "core", "--stdin", "none"] + ends + memory4 + own),
     PlanCase(
       "a core for each thread", ranks: 1, threads: 2, { $0.binding = "core" },
-      expected: ["--np", "1", "--map-by", "slot:PE=2", "--bind-to", "core", "--stdin", "none"] + ends + own),
+      expected: ["--np", "1", "--map-by", "slot:PE=2", "--bind-to", "core", "--stdin", "none"] + ends + memory4 + own),
     PlanCase(
       "bound to sockets", .openMPI4, { $0.binding = "socket" },
-      expected: ["--np", "2", "--map-by", "slot", "--bind-to", "socket", "--stdin", "none"] + ends + own),
+      expected: ["--np", "2", "--map-by", "slot", "--bind-to", "socket", "--stdin", "none"] + ends + memory4 + own),
     PlanCase(
       "bound to NUMA nodes", .openMPI4, { $0.binding = "numa" },
-      expected: ["--np", "2", "--map-by", "slot", "--bind-to", "numa", "--stdin", "none"] + ends + own),
+      expected: ["--np", "2", "--map-by", "slot", "--bind-to", "numa", "--stdin", "none"] + ends + memory4 + own),
     PlanCase(
       "a folder", .openMPI4, { $0.workingFolder = "/tmp" },
-      expected: ["--np", "2"] + unbound + ["--wdir", "/tmp"] + ends + own),
+      expected: ["--np", "2"] + unbound + ["--wdir", "/tmp"] + ends + memory4 + own),
     PlanCase(
       "further arguments", .openMPI4, { $0.extraArguments = ["--mca", "btl", "self,tcp"] },
       expected: ["--np", "2"] + unbound + ends + own + ["--mca", "btl", "self,tcp"]),
+    PlanCase(
+      "a transport of the user's", .openMPI4, { $0.isTransportGiven = true },
+      expected: ["--np", "2"] + unbound + ends + own),
     PlanCase(
       "two hosts", hosts: two,
       expected: ["--hostfile", "/h", "--np", "3"] + unbound + ends + alive4 + reach4("ssh", ssh) + own),
@@ -131,23 +138,23 @@ struct PlanCase: Sendable, CustomTestStringConvertible {
   }
 
   static let openMPI5 = [
-    PlanCase("a rank a core", .openMPI5, expected: ["--np", "2"] + unbound + own),
+    PlanCase("a rank a core", .openMPI5, expected: ["--np", "2"] + unbound + memory5 + own),
     PlanCase(
       "more ranks than cores", .openMPI5, ranks: 3, isRoot: true,
       expected: ["--np", "3", "--allow-run-as-root", "--map-by", "slot:OVERSUBSCRIBE", "--bind-to", "none"]
-        + ["--stdin", "none"] + yields + own),
+        + ["--stdin", "none"] + memory5 + yields + own),
     PlanCase(
       "a core for each thread", .openMPI5, ranks: 1, threads: 2, { $0.binding = "core" },
-      expected: ["--np", "1", "--map-by", "slot:PE=2", "--bind-to", "core", "--stdin", "none"] + own),
+      expected: ["--np", "1", "--map-by", "slot:PE=2", "--bind-to", "core", "--stdin", "none"] + memory5 + own),
     PlanCase(
       "bound to sockets", .openMPI5, { $0.binding = "socket" },
-      expected: ["--np", "2", "--map-by", "slot", "--bind-to", "package", "--stdin", "none"] + own),
+      expected: ["--np", "2", "--map-by", "slot", "--bind-to", "package", "--stdin", "none"] + memory5 + own),
     PlanCase(
       "bound to NUMA nodes", .openMPI5, { $0.binding = "numa" },
-      expected: ["--np", "2", "--map-by", "slot", "--bind-to", "numa", "--stdin", "none"] + own),
+      expected: ["--np", "2", "--map-by", "slot", "--bind-to", "numa", "--stdin", "none"] + memory5 + own),
     PlanCase(
       "a folder", .openMPI5, exported: ["A"], { $0.workingFolder = "/tmp" },
-      expected: ["--np", "2"] + unbound + ["--wdir", "/tmp"] + own + ["-x", "A"]),
+      expected: ["--np", "2"] + unbound + ["--wdir", "/tmp"] + memory5 + own + ["-x", "A"]),
     PlanCase(
       "two hosts", .openMPI5, hosts: two,
       expected: ["--hostfile", "/h", "--np", "3"] + unbound + alive5 + reach5("ssh", ssh) + own),

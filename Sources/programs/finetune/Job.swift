@@ -62,7 +62,8 @@ struct Job {
     let totalSteps = command.maxSteps ?? byEpochs
     epochs = (totalSteps + loader.stepsPerEpoch - 1) / loader.stepsPerEpoch
     schedule = LinearSchedule(
-      peakRate: command.learningRate ?? recipe.learningRate, warmupSteps: command.warmupSteps ?? min(recipe.warmupSteps, totalSteps),
+      peakRate: command.learningRate ?? recipe.learningRate,
+      warmupSteps: command.warmupSteps ?? min(recipe.warmupSteps, totalSteps),
       totalSteps: totalSteps)
     guard schedule.warmupSteps <= totalSteps else {
       throw Failure(
