@@ -58,20 +58,21 @@ let package = Package(
 
     // The worker's parts, bottom up.
     .target(name: "FileSystem"),
+    .target(name: "JSON", dependencies: ["FileSystem"]),
     .target(name: "CPU", dependencies: ["CCPU"]),
     .target(name: "Kernels", dependencies: ["COpenBLAS", "CCPU", "CTiles"], swiftSettings: hotLoops),
-    .target(name: "BERT", dependencies: ["Kernels", "FileSystem"]),
-    .target(name: "Tokenization", dependencies: ["FileSystem"]),
-    .target(name: "Datasets", dependencies: ["Tokenization", "FileSystem"]),
+    .target(name: "BERT", dependencies: ["Kernels", "JSON", "FileSystem"]),
+    .target(name: "Tokenization", dependencies: ["JSON", "FileSystem"]),
+    .target(name: "Datasets", dependencies: ["Tokenization", "JSON", "FileSystem"]),
     .target(name: "Corpus", dependencies: ["FileSystem"]),
-    .target(name: "Safetensors", dependencies: ["FileSystem"]),
+    .target(name: "Safetensors", dependencies: ["JSON", "FileSystem"]),
     // What a rank and the launcher's process beside it share.
     .target(name: "RankRecord", dependencies: ["CProcess"]),
     .target(name: "Collectives", dependencies: ["CMPI", "CProcess", "RankRecord", "FileSystem"]),
     .target(
       name: "Training",
       dependencies: [
-        "BERT", "Kernels", "CPU", "Collectives", "Datasets", "Tokenization", "Safetensors", "FileSystem",
+        "BERT", "Kernels", "CPU", "Collectives", "Datasets", "Tokenization", "Safetensors", "JSON", "FileSystem",
       ]),
     .target(
       name: "ProgramSupport", dependencies: ["Training", "Kernels", "Collectives", argumentParser],
@@ -107,6 +108,7 @@ let package = Package(
       name: "TestSupport", dependencies: ["BERT", "Kernels", "Datasets", "Safetensors", "Tokenization", "FileSystem"],
       path: "Tests/Support/TestSupport"),
     .testTarget(name: "FileSystemTests", dependencies: ["FileSystem", "TestSupport"]),
+    .testTarget(name: "JSONTests", dependencies: ["JSON", "FileSystem"]),
     .testTarget(
       name: "KernelsTests", dependencies: ["Kernels", "CPU", "TestSupport"], exclude: ["fit_polynomials.py"]),
     .testTarget(name: "BERTTests", dependencies: ["BERT", "Kernels", "Safetensors", "TestSupport"]),
