@@ -27,20 +27,28 @@ public struct BertTokenizer: Sendable {
   public let configuration: TokenizerConfiguration
   private let reader: WordReader
 
-  /// Reads `vocab.txt` and, where it is there, `tokenizer_config.json` of `folder`.
+  /// Reads the tokenizer files of `folder`.
   public init(folder: String) throws(Failure) {
-    guard isDirectory(folder) else { throw Failure(.missingInput, at: folder, "is not a folder that can be read") }
-    let vocabularyPath = "\(folder)/vocab.txt"
-    if !exists(vocabularyPath) && exists("\(folder)/tokenizer.json") {
+    try self.init(files: TokenizerFiles(folder: folder))
+  }
+
+  /// The tokenizer that `files` describe.
+  public init(files: TokenizerFiles) throws(Failure) {
+    guard let vocabulary = files.bytes("vocab.txt") else {
       throw Failure(
-        .missingInput, at: vocabularyPath, "is missing; tokenizer.json is there but is not read",
+        .missingInput, at: files.path("vocab.txt"),
+        files.bytes("tokenizer.json") == nil ? "is missing" : "is missing; tokenizer.json is there but is not read",
         hint: "save_vocabulary of the transformers tokenizer writes vocab.txt")
     }
-    let configurationPath = "\(folder)/tokenizer_config.json"
+    let configurationPath = files.path("tokenizer_config.json")
     let configuration =
-      exists(configurationPath) ? try TokenizerConfiguration(contentsOf: configurationPath) : TokenizerConfiguration()
-    let vocabulary = try Vocabulary(contentsOf: vocabularyPath, specialTokens: configuration.specialTokens)
-    self.init(vocabulary: vocabulary, configuration: configuration)
+      if let bytes = files.bytes("tokenizer_config.json") {
+        try TokenizerConfiguration(json: bytes, path: configurationPath)
+      } else { TokenizerConfiguration() }
+    self.init(
+      vocabulary: try Vocabulary(
+        text: vocabulary, path: files.path("vocab.txt"), specialTokens: configuration.specialTokens),
+      configuration: configuration)
   }
 
   /// A tokenizer over `vocabulary`, whose special tokens it uses.

@@ -21,8 +21,12 @@ public struct Vocabulary: Sendable {
   /// Throws `.missingInput` where the file cannot be opened, and `.badData` with the line where it is empty, is not
   /// UTF-8, holds a blank line or a token twice, or lacks a special token.
   public init(contentsOf path: String, specialTokens: SpecialTokens = SpecialTokens()) throws(Failure) {
-    let bytes = try readBytes(path)
-    try self.init(tokens: Self.lines(of: bytes, path: path), path: path, specialTokens: specialTokens)
+    try self.init(text: readBytes(path), path: path, specialTokens: specialTokens)
+  }
+
+  /// Reads the text of a `vocab.txt`; `path` names it in messages.
+  init(text: [UInt8], path: String, specialTokens: SpecialTokens = SpecialTokens()) throws(Failure) {
+    try self.init(tokens: Self.lines(of: text, path: path), path: path, specialTokens: specialTokens)
   }
 
   /// A vocabulary of `tokens`; `path` names it in messages, where token `n` is on line `n + 1`.

@@ -12,8 +12,7 @@ public struct ModelFolder: Sendable {
   public let tokenizer: BertTokenizer
   /// The text files as they were read, to be saved beside trained weights.
   private let configurationText: [UInt8]
-  private let vocabularyText: [UInt8]
-  private let tokenizerText: [UInt8]?
+  private let tokenizerFiles: TokenizerFiles
 
   /// Reads a folder.
   ///
@@ -24,13 +23,11 @@ public struct ModelFolder: Sendable {
         .missingInput, at: path, exists(path) ? "is not a folder" : "there is no such folder",
         hint: "expected a checkpoint in the Hugging Face layout: config.json, vocab.txt, model.safetensors")
     }
-    let tokenizerPath = "\(path)/tokenizer_config.json"
     self.path = path
     configurationText = try readBytes("\(path)/config.json", limitBytes: 1 << 24)
     configuration = try BertConfiguration(json: configurationText, path: "\(path)/config.json", labels: labels)
-    tokenizer = try BertTokenizer(folder: path)
-    vocabularyText = try readBytes("\(path)/vocab.txt")
-    tokenizerText = exists(tokenizerPath) ? try readBytes(tokenizerPath, limitBytes: 1 << 24) : nil
+    tokenizerFiles = try TokenizerFiles(folder: path, modelConfiguration: configurationText)
+    tokenizer = try BertTokenizer(files: tokenizerFiles)
     try checkVocabulary()
   }
 
@@ -41,13 +38,11 @@ public struct ModelFolder: Sendable {
   ) throws(Failure) {
     path = name
     configurationText = configuration
-    vocabularyText = vocabulary
-    self.tokenizerText = tokenizerText
     self.configuration = try BertConfiguration(json: configuration, path: "\(name)/config.json", labels: labels)
-    let tokens = vocabulary.split(separator: UInt8(ascii: "\n")).map { Array($0) }
-    tokenizer = BertTokenizer(
-      vocabulary: try Vocabulary(tokens: tokens, path: "\(name)/vocab.txt"),
-      configuration: try TokenizerConfiguration(json: tokenizerText, path: "\(name)/tokenizer_config.json"))
+    tokenizerFiles = TokenizerFiles(
+      folder: name, contents: [("tokenizer_config.json", tokenizerText), ("vocab.txt", vocabulary)],
+      modelConfiguration: configuration)
+    tokenizer = try BertTokenizer(files: tokenizerFiles)
     try checkVocabulary()
   }
 
@@ -73,8 +68,7 @@ public struct ModelFolder: Sendable {
   public func save(_ model: Model, to folder: String, labelNames: [String]) throws(Failure) {
     try makeDirectory(folder)
     try model.saveWeights("\(folder)/model.safetensors")
-    try writeAtomically(vocabularyText, to: "\(folder)/vocab.txt")
-    if let tokenizerText { try writeAtomically(tokenizerText, to: "\(folder)/tokenizer_config.json") }
+    for file in tokenizerFiles.contents { try writeAtomically(file.bytes, to: "\(folder)/\(file.name)") }
     try writeAtomically(try savedConfiguration(model, labelNames), to: "\(folder)/config.json")
   }
 
