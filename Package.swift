@@ -103,7 +103,7 @@ let package = Package(
       name: "launch-cli", dependencies: ["Launcher", "FileSystem", argumentParser],
       linkerSettings: staticRuntimeWithFoundation),
 
-    // Goldens, comparisons that name the worst element, processes: shared by test targets.
+    // Goldens, comparisons that name the worst element, processes, what a machine must have: shared by test targets.
     .target(
       name: "TestSupport", dependencies: ["BERT", "Kernels", "Datasets", "Safetensors", "Tokenization", "FileSystem"],
       path: "Tests/Support/TestSupport"),
@@ -127,7 +127,7 @@ let package = Package(
     .testTarget(name: "TrainingTests", dependencies: ["Training", "Kernels", "TestSupport"]),
     // The real programs, as a user starts them.
     .testTarget(name: "FinetuneTests", dependencies: ["TestSupport", "Safetensors", "FileSystem"]),
-    .testTarget(name: "LauncherTests", dependencies: ["Launcher", "FileSystem"]),
+    .testTarget(name: "LauncherTests", dependencies: ["Launcher", "FileSystem", "TestSupport"]),
   ],
   swiftLanguageModes: [.v6]
 )

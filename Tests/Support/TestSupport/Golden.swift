@@ -5,7 +5,9 @@ import Glibc
 /// Where reference values lie.
 package enum Golden {
   /// The folder of the small goldens, which `make_goldens.py` makes.
-  package static var folder: String { parent(of: parent(of: parent(of: #filePath))) + "/Golden" }
+  package static var folder: String { "\(testsFolder)/Golden" }
+
+  package static var testsFolder: String { parent(of: parent(of: parent(of: #filePath))) }
 
   /// The folder with golden/ and data/ that is too large, or not free, to be checked in; nil where it is not there.
   package static var reference: String? { variable("LOCKSTEP_REFERENCE") }

@@ -55,8 +55,9 @@ package final class Program {
     var envp: [UnsafeMutablePointer<CChar>?] = environment.map { strdup($0) } + [nil]
     defer { for text in argv + envp { free(text) } }
     var process = pid_t()
-    let error = posix_spawnp(&process, arguments[0], &actions, &attributes, &argv, &envp)
-    guard error == 0 else { throw Failure(.unavailable, "\(arguments[0]): \(String(cString: strerror(error)))") }
+    let name = arguments.first ?? ""
+    let error = posix_spawnp(&process, name, &actions, &attributes, &argv, &envp)
+    guard error == 0 else { throw Failure(.unavailable, "\(name): \(String(cString: strerror(error)))") }
     self.process = process
   }
 
@@ -134,7 +135,7 @@ package final class Program {
   }
 
   /// A file of /proc, which has no size to go by.
-  private static func contents(_ path: String) -> [UInt8] {
+  static func contents(_ path: String) -> [UInt8] {
     let file = open(path, O_RDONLY | O_CLOEXEC)
     guard file >= 0 else { return [] }
     defer { close(file) }
