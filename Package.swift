@@ -113,13 +113,13 @@ let package = Package(
       name: "KernelsTests", dependencies: ["Kernels", "CPU", "TestSupport"], exclude: ["fit_polynomials.py"]),
     .testTarget(name: "BERTTests", dependencies: ["BERT", "Kernels", "Safetensors", "TestSupport"]),
     .testTarget(
-      name: "TokenizationTests", dependencies: ["Tokenization"],
+      name: "TokenizationTests", dependencies: ["Tokenization", "TestSupport"],
       exclude: ["fuzz.py", "make_goldens.py", "make_unicode_tables.py", "Goldens"]),
-    .testTarget(name: "DatasetsTests", dependencies: ["Datasets"]),
+    .testTarget(name: "DatasetsTests", dependencies: ["Datasets", "TestSupport"]),
     .testTarget(
       name: "CorpusTests", dependencies: ["Corpus", "Datasets", "Tokenization"], exclude: ["train_in_torch.py"]),
     .testTarget(
-      name: "SafetensorsTests", dependencies: ["Safetensors", "FileSystem"], exclude: ["differential.py"]),
+      name: "SafetensorsTests", dependencies: ["Safetensors", "FileSystem", "TestSupport"], exclude: ["differential.py"]),
     .testTarget(name: "CollectivesTests", dependencies: ["Collectives", "FileSystem", "rankcheck", "TestSupport"]),
     // What the tests of Collectives run under mpirun.
     .executableTarget(

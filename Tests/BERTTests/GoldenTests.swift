@@ -23,7 +23,7 @@ struct GoldenModel: Sendable {
     let folder = "\(Golden.folder)/\(name)"
     let golden = try #require(ForwardGolden.all()[name], "no golden \(name)")
     configuration = try BertConfiguration(
-      json: readBytes("\(folder)/config.json"), path: name, labels: golden.logits[0].count)
+      json: readBytes("\(folder)/config.json"), path: name, labels: (try #require(golden.logits.first)).count)
     layout = ParameterLayout(configuration)
     weights = try layout.values(from: "\(folder)/model.safetensors")
     rows = try PackedRows(table: "\(Golden.folder)/mrpc/dev.tsv", first: 8, tokenizer: BertTokenizer(folder: folder))

@@ -89,7 +89,8 @@ struct ThreadTests {
       try communicator.barrier()
     }
     #expect(failures.thrown == Failure(.badData, at: "rank 1 (host \(failures.host)): a.tsv:3", "wrong"))
-    let lost = Failure(.lost, "rank 1 (host \(failures.host)) has failed: \(failures.thrown!)")
+    let thrown = try #require(failures.thrown)
+    let lost = Failure(.lost, "rank 1 (host \(failures.host)) has failed: \(thrown)")
     #expect(failures.caught == [lost, Failure(.badData, at: "a.tsv:3", "wrong"), lost])
   }
 
@@ -101,6 +102,7 @@ struct ThreadTests {
     let message =
       "ranks on host \(failures.host) disagree: rank \(early) has ended, rank \(1 - early) calls barrier"
     #expect(failures.thrown == Failure(.disagreement, message))
+    try #require(failures.caught.count == 2)
     #expect(failures.caught[1 - early] == failures.thrown && failures.caught[early] == nil)
   }
 

@@ -1,5 +1,6 @@
 import Datasets
 import FileSystem
+import TestSupport
 import Testing
 import Tokenization
 
@@ -87,10 +88,10 @@ import Tokenization
     #expect(try dataset(relabelled).fingerprint != whole)
   }
 
-  @Test(.enabled(if: reference != nil, "LOCKSTEP_REFERENCE is not set"))
+  @Test(.needs(.reference))
   func allOfMRPC() throws {
-    let tokenizer = try BertTokenizer(folder: "\(reference!)/data/bert-base-uncased")
-    let pairs = try loadSplit(.mrpc, folder: "\(reference!)/data/glue/MRPC", split: .train)
+    let tokenizer = try BertTokenizer(folder: Golden.inReference("data/bert-base-uncased"))
+    let pairs = try loadSplit(.mrpc, folder: Golden.inReference("data/glue/MRPC"), split: .train)
     var tokenized: TokenizedDataset?
     let duration = try ContinuousClock().measure {
       tokenized = try TokenizedDataset(pairs, tokenizer: tokenizer, maxLength: 512)

@@ -1,5 +1,6 @@
 import Datasets
 import FileSystem
+import TestSupport
 import Testing
 
 @Suite struct LoadSplitTests {
@@ -66,9 +67,9 @@ import Testing
     #expect(failure { () throws(Failure) in try GLUETask.named("MRPC") }?.status == .usage)
   }
 
-  @Test(.enabled(if: reference != nil, "LOCKSTEP_REFERENCE is not set"))
+  @Test(.needs(.reference))
   func theOriginalFilesGiveGLUEsRows() throws {
-    let folder = "\(reference!)/data/glue/MRPC"
+    let folder = try Golden.inReference("data/glue/MRPC")
     let originals = try TemporaryFolder()
     for name in ["msr_paraphrase_train.txt", "msr_paraphrase_test.txt", "dev_ids.tsv"] {
       try writeAtomically(readBytes("\(folder)/\(name)"), to: "\(originals.path)/\(name)")

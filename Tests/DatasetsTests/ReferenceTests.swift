@@ -1,8 +1,9 @@
 import Datasets
+import TestSupport
 import Testing
 
 /// Everything that Accelerate was seen to do, against both ways of sharding.
-@Suite(.enabled(if: reference != nil, "LOCKSTEP_REFERENCE is not set"))
+@Suite(.needs(.reference))
 struct ReferenceTests {
   struct Shards: Decodable {
     var datasetSize, batchSize, numProcesses: Int

@@ -23,11 +23,12 @@ import Testing
       for step in 0..<plan.steps {
         let round = (0..<size.ranks).map { plan.batch(step: step, rank: $0, order: order) }
         let counts = round.map(\.count)
-        #expect(counts.max()! - counts.min()! <= 1, "\(size) \(step)")
+        let (most, fewest) = (try #require(counts.max()), try #require(counts.min()))
+        #expect(most - fewest <= 1, "\(size) \(step)")
         #expect(counts == counts.sorted(by: >), "\(size) \(step)")
         #expect(counts == (0..<size.ranks).map { plan.rowCount(step: step, rank: $0) })
         #expect(counts.reduce(0, +) == plan.rowCount(step: step))
-        #expect(counts.max()! <= plan.rankBatchSize)
+        #expect(most <= plan.rankBatchSize)
         seen += round.flatMap { $0 }
       }
       #expect(seen == order, "\(size)")

@@ -1,15 +1,13 @@
 import Datasets
 import FileSystem
 import Foundation
-
-/// The reference values that are too large, or not free, to be checked in; nil where they are not there.
-let reference = ProcessInfo.processInfo.environment["LOCKSTEP_REFERENCE"]
+import TestSupport
 
 /// The JSON file `name` of the reference's goldens.
 func golden<Value: Decodable>(_ name: String, as type: Value.Type) throws -> Value {
   let decoder = JSONDecoder()
   decoder.keyDecodingStrategy = .convertFromSnakeCase
-  return try decoder.decode(type, from: Data(readBytes("\(reference!)/golden/\(name)")))
+  return try decoder.decode(type, from: Data(readBytes(Golden.inReference("golden/\(name)"))))
 }
 
 /// A folder that is removed with its files when the test is over.

@@ -176,8 +176,10 @@ extension BadInput {
       name: "one row with four columns", status: .badData, words: ["data/train.tsv:3:", "4", "5"],
       spoil: edit("data/train.tsv") { bytes in
         let lines = bytes.split(separator: UInt8(ascii: "\n"))
-        let short = lines[2].prefix(upTo: lines[2].lastIndex(of: UInt8(ascii: "\t"))!)
-        bytes = Array((lines[..<2] + [short] + lines[3...]).joined(separator: [UInt8(ascii: "\n")]))
+        let short = lines.dropFirst(2).prefix(1).map { line in
+          line.prefix(upTo: line.lastIndex(of: UInt8(ascii: "\t")) ?? line.endIndex)
+        }
+        bytes = Array((lines.prefix(2) + short + lines.dropFirst(3)).joined(separator: [UInt8(ascii: "\n")]))
       }),
     BadInput(
       name: "a label outside 0 and 1", status: .badData, words: ["data/train.tsv:2:1", "7", "0 or 1"],

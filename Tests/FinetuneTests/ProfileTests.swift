@@ -64,15 +64,15 @@ extension Programs {
         let steps = spans.filter { $0.name == "step" }
         #expect(steps.compactMap(\.args.step) == [1, 2, 3])
         for span in spans where span.name != "step" && span.name != "evaluation" {
-          let own = steps.first { $0.args.step == span.args.step }
-          #expect(own != nil && own!.start <= span.start + 0.002 && span.end <= own!.end + 0.002, "\(span)")
+          let own = try #require(steps.first { $0.args.step == span.args.step }, "\(span)")
+          #expect(own.start <= span.start + 0.002 && span.end <= own.end + 0.002, "\(span)")
         }
         for (earlier, later) in zip(steps, steps.dropFirst()) { #expect(earlier.end <= later.start + 0.002) }
       }
       // One clock: no rank ends a step before every rank has begun it, for all wait for each other.
       for step in 1...3 {
         let same = timeline.traceEvents.filter { $0.name == "step" && $0.args.step == step }
-        #expect(same.map(\.end).min()! > same.map(\.start).max()!)
+        #expect(try #require(same.map(\.end).min()) > #require(same.map(\.start).max()))
       }
     }
 
@@ -103,7 +103,8 @@ extension Programs {
         String(line.prefix { $0 != " " }) == "slowest" || line.hasPrefix("would") || line.hasPrefix("a step")
           ? String(line.prefix(12)) : String(line.prefix { $0 != " " })
       }
-      #expect(lines.count == 5 && lines[0] == "time" && lines[1].hasPrefix("a step") && lines[2] == "efficiency")
+      try #require(lines.count == 5, "\(lines)")
+      #expect(lines[0] == "time" && lines[1].hasPrefix("a step") && lines[2] == "efficiency", "\(lines)")
       #expect(lines[3] == "slowest rank" && lines[4].hasPrefix("would help"), "\(lines)")
       let time = outcome.outputLines.suffix(5).first ?? ""
       #expect(!time.hasSuffix("evaluation 0.0 %"), "it evaluates without a timeline too: \(time)")

@@ -1,6 +1,7 @@
 import FileSystem
 import Glibc
 import Launcher
+import TestSupport
 import Testing
 
 /// The questions of `config`, answered through a pipe and on a terminal.
@@ -80,7 +81,7 @@ import Testing
   }
 
   /// On a terminal, each answer typed after its question.
-  @Test(.enabled(if: access("/usr/bin/python3", X_OK) == 0, "python3 opens the terminal")) func onATerminal() throws {
+  @Test(.needs(.terminal, .program("python3"))) func onATerminal() throws {
     let folder = try temporaryFolder()
     defer { _ = try? run("/bin/rm", ["-rf", folder]) }
     let script = """
@@ -98,7 +99,7 @@ import Testing
       sys.stdout.buffer.write(text)
       sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
       """
-    let result = try run("/usr/bin/python3", ["-c", script, "\(binaries)/launch", "\(folder)/c.yaml"])
+    let result = try run("/usr/bin/env", ["python3", "-c", script, "\(binaries)/launch", "\(folder)/c.yaml"])
     #expect(result.status == 0, "\(result.text) \(result.stderr)")
     #expect(result.text.contains("configuration saved at \(folder)/c.yaml"))
     #expect(try ConfigFile(path: "\(folder)/c.yaml").plainValues["num_processes"] == .integer(2))

@@ -1,6 +1,7 @@
 import FileSystem
 import Glibc
 import Launcher
+import TestSupport
 import Testing
 
 /// Rows K and Y once more, through the launcher itself: the table's status, one line that names file and line, nothing
@@ -62,8 +63,7 @@ import Testing
 
   @Test(
     "Y15, K16 mode 000",
-    .enabled(
-      if: access("/usr/bin/setpriv", X_OK) == 0 || geteuid() != 0, "root reads all files, and there is no setpriv"))
+    .needs(.ordinaryUser))
   func unreadableMode() throws {
     try withFile("h", Array("a slots=1\n".utf8)) { folder, path in
       chmod(folder, 0o755)
@@ -74,7 +74,8 @@ import Testing
         let result =
           geteuid() != 0
           ? try run("\(binaries)/launch", words)
-          : try run("/usr/bin/setpriv", ["--bounding-set=-all", "--inh-caps=-all", "\(binaries)/launch"] + words)
+          : try run(
+            "/usr/bin/env", ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "\(binaries)/launch"] + words)
         #expect(result.status == 78)
         #expect(
           result.stderr == "launch: error: \(path): the \(what) cannot be opened: Permission denied\n",
@@ -210,7 +211,7 @@ import Testing
     "L8 ranks that another MPI started say so",
     .enabled(if: PlanRunTests.has(.mpich), "no mpirun of MPICH; LOCKSTEP_MPIRUNS may name one"))
   func singletons() throws {
-    let result = try run(RealMPI.found[.mpich]!, ["-n", "2", "\(binaries)/selftest"])
+    let result = try run(#require(RealMPI.found[.mpich]), ["-n", "2", "\(binaries)/selftest"])
     #expect(result.status != 0)
     #expect(result.stderr.contains("MPI found 1 rank, the launcher started 2"), "\(result.stderr)")
   }
@@ -244,7 +245,7 @@ import Testing
     #expect(wrong.stderr.contains("note: OMPI_MCA_btl=nosuch (variable) is in force"))
   }
 
-  @Test("L9 as root it is asked for by name; Open MPI alone would refuse", .enabled(if: geteuid() == 0, "needs root"))
+  @Test("L9 as root it is asked for by name; Open MPI alone would refuse", .needs(.root))
   func root() throws {
     let dry = try launch("--dry_run", "-n", "2", "true")
     #expect(dry.text.contains("--allow-run-as-root"))

@@ -1,15 +1,16 @@
 import FileSystem
 import Glibc
 import Launcher
+import TestSupport
 import Testing
 
 /// `launch check` where there are no hosts to ask: on this machine alone, with other starters, and what becomes of the
 /// all-reduces.
 @Suite struct CheckAloneTests {
-  @Test("a machine without a shell", .enabled(if: geteuid() == 0, "needs root to put another program into its place"))
+  @Test("a machine without a shell", .needs(.mounts))
   func noShell() throws {
     let command = "mount --bind /bin/false \"$(readlink -f /bin/sh)\"; exec \(binaries)/launch check -n 2"
-    let result = try run("/usr/bin/unshare", ["--mount", "/bin/bash", "-c", command])
+    let result = try run("/usr/bin/env", ["unshare", "--mount", "/bin/bash", "-c", command])
     #expect(result.status == 69)
     #expect(
       result.stderr == "launch: error: this machine does not answer its own shell, expected /bin/sh to work\n",
@@ -77,21 +78,22 @@ import Testing
 }
 
 @Suite struct NetworkJudgementTests {
-  func addresses(_ text: String) -> [HostReport.Address] {
-    text.split(separator: " ").map {
+  func addresses(_ text: String) throws -> [HostReport.Address] {
+    try text.split(separator: " ").map {
       let parts = $0.split(separator: "=").map(String.init)
-      return HostReport.Address(interface: parts[0], parts[1])!
+      try #require(parts.count == 2)
+      return try #require(HostReport.Address(interface: parts[0], parts[1]))
     }
   }
 
-  @Test func whereEachHostStands() {
+  @Test func whereEachHostStands() throws {
     let lo = "lo=127.0.0.1/8 "
-    let clean = [("a", addresses(lo + "eth0=10.0.0.1/24")), ("b", addresses(lo + "eth0=10.0.0.2/24"))]
+    let clean = [("a", try addresses(lo + "eth0=10.0.0.1/24")), ("b", try addresses(lo + "eth0=10.0.0.2/24"))]
     #expect(NetworkJudgement(clean, networks: []).findings.isEmpty)
     // A bridge with one address on every host leads nowhere.
     let docker = [
-      ("a", addresses("eth0=10.0.0.1/24 docker0=172.17.0.1/16")),
-      ("b", addresses("eth0=10.0.0.2/24 docker0=172.17.0.1/16")),
+      ("a", try addresses("eth0=10.0.0.1/24 docker0=172.17.0.1/16")),
+      ("b", try addresses("eth0=10.0.0.2/24 docker0=172.17.0.1/16")),
     ]
     let judged = NetworkJudgement(docker, networks: [])
     #expect(judged.advised == "10.0.0.0/24")
@@ -103,10 +105,10 @@ import Testing
     #expect(NetworkJudgement(docker, networks: ["eth0"]).findings.isEmpty)
     #expect(NetworkJudgement(docker, networks: ["10.1.0.0/16"]).findings.count == 2)
     // One host alone has a further network.
-    let one = [("a", addresses("eth0=10.0.0.1/24")), ("b", addresses("eth0=10.0.0.2/24 ib0=192.168.1.2/24"))]
+    let one = [("a", try addresses("eth0=10.0.0.1/24")), ("b", try addresses("eth0=10.0.0.2/24 ib0=192.168.1.2/24"))]
     #expect(NetworkJudgement(one, networks: []).findings.map(\.failure.place) == ["b"])
     // Nothing is known without `ip`.
-    #expect(NetworkJudgement([("a", []), ("b", addresses("eth0=10.0.0.2/24"))], networks: []).findings.isEmpty)
+    #expect(NetworkJudgement([("a", []), ("b", try addresses("eth0=10.0.0.2/24"))], networks: []).findings.isEmpty)
   }
 
   @Test func badAddresses() {

@@ -1,12 +1,11 @@
 import FileSystem
 import Glibc
 import Launcher
+import TestSupport
 import Testing
 
 /// `check`, and what is checked before every job, on hosts that are network namespaces.
-@Suite(
-  .serialized, .enabled(if: geteuid() == 0, "hosts of namespaces need root"),
-  .enabled(if: access("/usr/sbin/ip", X_OK) == 0 || access("/sbin/ip", X_OK) == 0, "iproute2 is not installed"))
+@Suite(.serialized, .needs(.hosts))
 struct CheckClusterTests {
   static let docker = """
     for host in node1 node2; do
@@ -84,7 +83,7 @@ struct CheckClusterTests {
 /// Jobs under every kind of mpirun that there is, through the launcher.
 @Suite(.serialized) struct OtherMPITests {
   @Test(arguments: Array(RealMPI.found.keys)) func jobs(_ flavour: MPIFlavour) throws {
-    let options = ["--mpirun", RealMPI.found[flavour]!, "-n", "2"]
+    let options = ["--mpirun", try #require(RealMPI.found[flavour]), "-n", "2"]
     let rank = "${OMPI_COMM_WORLD_RANK-$PMI_RANK}"
     let words = [
       "--num_cpu_threads_per_process", "1", "--export", "V", "sh", "-c",

@@ -1,16 +1,15 @@
 import FileSystem
 import Glibc
 import Launcher
+import TestSupport
 import Testing
 
 /// A link that is cut while ranks are not in a step.
-@Suite(
-  .serialized, .enabled(if: geteuid() == 0, "hosts of namespaces need root"),
-  .enabled(if: access("/usr/sbin/ip", X_OK) == 0 || access("/sbin/ip", X_OK) == 0, "iproute2 is not installed"))
+@Suite(.serialized, .needs(.hosts, .program("pgrep")))
 struct ClusterCutTests {
   /// Runs the check until `ready` holds, cuts the link, and prints the status, the seconds until the end, and the seconds
   /// until no process is left on either host.
-  func cut(_ check: String, setUp: String = "", when ready: String) throws -> (RunResult, numbers: [Int]) {
+  func cut(_ check: String, setUp: String = "", when ready: String) throws -> (RunResult, Cut) {
     let result = try ClusterTests().run(
       """
       launch() { exec "$B" --hostfile "$H" --remote_shell "$CLUSTER_AGENT" --network 10.77.0.0/24 "$@"; }
@@ -24,14 +23,23 @@ struct ClusterCutTests {
       """, hosts: ClusterFailureTests.two)
     let numbers = result.text.split { $0 == " " || $0 == "\n" }.compactMap { Int($0) }
     try #require(numbers.count == 4, "\(result.text) \(result.stderr)")
-    return (result, numbers)
+    return (result, Cut(status: numbers[0], seconds: numbers[1], partedSeconds: numbers[2], left: numbers[3]))
   }
 
-  func expectNamed(_ result: RunResult, _ numbers: [Int], within seconds: Int) {
-    #expect(numbers[0] == 75 && numbers[1] <= seconds, "\(numbers) \(result.stderr)")
+  /// How a job ended whose link was cut.
+  struct Cut {
+    var status: Int
+    var seconds: Int
+    /// Until no process was left on either host, and how many were left after 35 s.
+    var partedSeconds: Int
+    var left: Int
+  }
+
+  func expectNamed(_ result: RunResult, _ cut: Cut, within seconds: Int) {
+    #expect(cut.status == 75 && cut.seconds <= seconds, "\(cut) \(result.stderr)")
     #expect(result.error.contains("host node2"), "\(result.stderr)")
     // Both sides' ranks: the far ones by their own keepalive.
-    #expect(numbers[2] <= 35 && numbers[3] == 0, "\(numbers)")
+    #expect(cut.partedSeconds <= 35 && cut.left == 0, "\(cut)")
   }
 
   @Test("N4: a link is cut during a save: one rank writes, the others wait for its end") func duringSave() throws {
@@ -41,7 +49,7 @@ struct ClusterCutTests {
     #expect(result.error.contains("no sign of life for 3 s"), "\(result.stderr)")
   }
 
-  @Test("N4: a link is cut during the last gather") func duringGather() throws {
+  @Test("N4: a link is cut during the last gather", .needs(.slowLink)) func duringGather() throws {
     let (result, numbers) = try cut(
       "gathers 20", setUp: "tc qdisc add dev eth0 root tbf rate 10mbit burst 32kbit latency 400ms",
       when: "[ $(grep -c gathers $CLUSTER_FOLDER/out) = 4 ] && sleep 1.5")

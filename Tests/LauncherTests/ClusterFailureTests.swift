@@ -1,12 +1,11 @@
 import FileSystem
 import Glibc
 import Launcher
+import TestSupport
 import Testing
 
 /// What happens to jobs on several hosts when ranks, hosts and links fail.
-@Suite(
-  .serialized, .enabled(if: geteuid() == 0, "hosts of namespaces need root"),
-  .enabled(if: access("/usr/sbin/ip", X_OK) == 0 || access("/sbin/ip", X_OK) == 0, "iproute2 is not installed"))
+@Suite(.serialized, .needs(.hosts, .program("pgrep")))
 struct ClusterFailureTests {
   static let two = "node1 slots=2\nnode2 slots=2\n"
   /// Starts a job that works until it is stopped, as process `$P`, with its output in files, and waits until it is under way.
@@ -26,14 +25,16 @@ struct ClusterFailureTests {
   }
 
   /// The status, the seconds until the end and the number of processes left.
-  func numbers(_ result: RunResult) throws -> [Int] {
-    try #require(result.text.split { $0 == " " || $0 == "\n" }.suffix(3).map { Int($0) } as? [Int])
+  func end(_ result: RunResult) throws -> (status: Int, seconds: Int, left: Int) {
+    let numbers = result.text.split { $0 == " " || $0 == "\n" }.suffix(3).compactMap { Int($0) }
+    try #require(numbers.count == 3, "\(result.text) \(result.stderr)")
+    return (numbers[0], numbers[1], numbers[2])
   }
 
   @Test("P1: a rank of four on two hosts is killed", arguments: [0, 3]) func killed(rank: Int) throws {
     let result = try run(Self.work() + "\nkill -9 $(rank \(rank)); " + Self.wait)
-    let end = try numbers(result)
-    #expect(end[0] == 75 && end[1] <= 10 && end[2] == 0, "\(end) \(result.stderr)")
+    let end = try end(result)
+    #expect(end.status == 75 && end.seconds <= 10 && end.left == 0, "\(end) \(result.stderr)")
     #expect(
       result.error.hasPrefix("launch: error: rank \(rank) (host node\(rank < 2 ? 1 : 2), pid "), "\(result.stderr)")
     #expect(result.error.contains("ended by signal 9 (SIGKILL) after step "))
@@ -41,8 +42,8 @@ struct ClusterFailureTests {
 
   @Test("P7: a stopped rank on another host") func stopped() throws {
     let result = try run(Self.work("--stall_timeout 3") + "\nkill -STOP $(rank 2); " + Self.wait)
-    let end = try numbers(result)
-    #expect(end[0] == 75 && end[1] <= 10 && end[2] == 0, "\(end) \(result.stderr)")
+    let end = try end(result)
+    #expect(end.status == 75 && end.seconds <= 10 && end.left == 0, "\(end) \(result.stderr)")
     #expect(
       result.error.contains("rank 2 (host node2, pid ") && result.error.contains("): stopped (state T), last seen"),
       "\(result.stderr)")
@@ -51,15 +52,15 @@ struct ClusterFailureTests {
 
   @Test("N1: the daemon of a host is killed") func daemon() throws {
     let result = try run(Self.work() + "\nkill -9 $(pgrep -x orted); " + Self.wait)
-    let end = try numbers(result)
-    #expect(end[0] == 75 && end[1] <= 10 && end[2] == 0, "\(end) \(result.stderr)")
+    let end = try end(result)
+    #expect(end.status == 75 && end.seconds <= 10 && end.left == 0, "\(end) \(result.stderr)")
     #expect(result.error.contains("host node2 was lost"), "\(result.stderr)")
   }
 
   @Test("N2: a link is cut for ever; the watchdog names the host") func cut() throws {
     let result = try run(Self.work("--stall_timeout 3") + "\nip link set eth0 down; " + Self.waitParted)
-    let end = try numbers(result)
-    #expect(end[0] == 75 && end[1] <= 13 && end[2] == 0, "\(end) \(result.stderr)")
+    let end = try end(result)
+    #expect(end.status == 75 && end.seconds <= 13 && end.left == 0, "\(end) \(result.stderr)")
     #expect(
       result.error.contains("(host node2, pid ") && result.error.contains("no sign of life for 3 s"), "\(result.stderr)"
     )
@@ -74,8 +75,8 @@ struct ClusterFailureTests {
       until pgrep -f '^[^ ]*mpirun --hostfile' >/dev/null; do sleep 0.01; done; ip link set eth0 down
       \(Self.waitParted)
       """)
-    let end = try numbers(result)
-    #expect([69, 75].contains(end[0]) && end[1] <= 40 && end[2] == 0, "\(end) \(result.stderr)")
+    let end = try end(result)
+    #expect([69, 75].contains(end.status) && end.seconds <= 40 && end.left == 0, "\(end) \(result.stderr)")
     #expect(result.error.contains("node2"), "\(result.stderr)")
   }
 
@@ -110,11 +111,11 @@ struct ClusterFailureTests {
 
   @Test("N5: a link is cut, then SIGTERM") func cutThenStop() throws {
     let result = try run(Self.work() + "\nip link set eth0 down; sleep 0.3; kill -TERM $P; " + Self.waitParted)
-    let end = try numbers(result)
-    #expect(end[0] == 143 && end[1] <= 10 && end[2] == 0, "\(end) \(result.stderr)")
+    let end = try end(result)
+    #expect(end.status == 143 && end.seconds <= 10 && end.left == 0, "\(end) \(result.stderr)")
   }
 
-  @Test("N6: 10 Mbit/s is no stall, and the same bits") func slow() throws {
+  @Test("N6: 10 Mbit/s is no stall, and the same bits", .needs(.slowLink)) func slow() throws {
     let result = try run(
       Self.train + """
         STEPS=10; train a --network 10.77.0.0/24
@@ -129,7 +130,7 @@ struct ClusterFailureTests {
 
   @Test(
     "N6: 200 ms there and back, one per cent of packets lost, and the same bits",
-    .enabled(if: access("/dev/net/tun", R_OK | W_OK) == 0, "there is no /dev/net/tun"))
+    .needs(.tunnel))
   func far() throws {
     let result = try run(
       Self.train + """
@@ -200,7 +201,7 @@ struct ClusterFailureTests {
     #expect(result.stderr.contains("host node2: has no program ") && result.stderr.contains("/launch"))
   }
 
-  @Test("N1: a restart leaves out a host that was lost") func restart() throws {
+  @Test("N1: a restart leaves out a host that was lost", .needs(.program("ps"))) func restart() throws {
     let result = try run(
       """
       launch --max_restarts 2 --exclude_lost_hosts sh -c '

@@ -1,12 +1,11 @@
 import FileSystem
 import Glibc
 import Launcher
+import TestSupport
 import Testing
 
 /// Jobs on several hosts, which are network namespaces of this machine.
-@Suite(
-  .serialized, .enabled(if: geteuid() == 0, "hosts of namespaces need root"),
-  .enabled(if: access("/usr/sbin/ip", X_OK) == 0 || access("/sbin/ip", X_OK) == 0, "iproute2 is not installed"))
+@Suite(.serialized, .needs(.hosts, .program("pgrep")))
 struct ClusterTests {
   static let tool = packageFolder + "/Tests/Cluster/with-hosts"
 
@@ -120,7 +119,7 @@ struct ClusterTests {
 
   @Test(
     "N2: without a watchdog, the keepalive of MPI names the host",
-    .enabled(if: getenv("LOCKSTEP_SLOW") != nil, "takes 30 s; Tests/run --slow"))
+    .needs(.patience))
   func cutLinkIsSeen() throws {
     let result = try run(
       "(sleep 1.5; ip link set eth0 down) & launch sleep 600; echo $?", hosts: "node1 slots=1\nnode2 slots=1\n")

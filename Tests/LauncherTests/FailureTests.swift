@@ -1,6 +1,7 @@
 import FileSystem
 import Glibc
 import Launcher
+import TestSupport
 import Testing
 
 /// Ranks that fail: the status, the rank that is named, and that nothing is left.
@@ -121,7 +122,7 @@ import Testing
 
   /// By a program that calls MPI itself: the library has no such status.
   @Test(
-    "P5: MPI_Abort(0), MPI_Abort(256)", .enabled(if: access("/usr/bin/python3", X_OK) == 0, "python3 calls MPI"),
+    "P5: MPI_Abort(0), MPI_Abort(256)", .needs(.program("python3")),
     arguments: [0, 256, 300])
   func foreignAbort(status: Int) throws {
     let script = """
@@ -134,7 +135,7 @@ import Testing
       """
     // mpirun's own message about it is lost now and then.
     for _ in 0..<3 {
-      let result = try launch("-n", "2", "/usr/bin/python3", "-c", script)
+      let result = try launch("-n", "2", "python3", "-c", script)
       result.expect(status == 300 ? 44 : 75, says: status == 300 ? "rank 1 (host " : "MPI_Abort")
       #expect(result.error.hasPrefix("launch: error: rank 1 "), "\(result.stderr)")
       #expect(result.seconds < 12)
@@ -154,9 +155,10 @@ import Testing
 
   @Test(
     "P6: a rank that the kernel killed for memory",
-    .enabled(if: MemoryGroup.isPossible, "memory control groups cannot be made here"))
+    .needs(.memoryGroup))
   func outOfMemory() throws {
-    let group = try #require(MemoryGroup(bytes: 40 << 20))
+    let group = try MemoryGroup(bytes: 40 << 20)
+    defer { group.remove() }
     let script = """
       if [ $OMPI_COMM_WORLD_RANK = 1 ]; then
         echo $$ >\(group.path)/cgroup.procs; sleep 1.5; x=$(head -c 300000000 /dev/zero | tr '\\0' x); echo ${#x}
@@ -164,7 +166,6 @@ import Testing
       sleep 600
       """
     let result = try launch("-n", "2", "sh", "-c", script)
-    group.remove()
     result.expect(75, rank: 1, says: "killed for lack of memory (oom_kill ")
     #expect(result.seconds < 12)
   }
@@ -174,32 +175,5 @@ import Testing
     let nanoseconds = try result.lines.map { try #require(Int($0)) }
     // The machine may be busy: the quicker rank counts.
     #expect(try #require(nanoseconds.min()) < 1000, "\(nanoseconds)")
-  }
-}
-
-/// A control group with little memory.
-struct MemoryGroup {
-  let path: String
-
-  private static let root =
-    exists("/sys/fs/cgroup/memory/memory.limit_in_bytes") ? "/sys/fs/cgroup/memory" : "/sys/fs/cgroup"
-  private static var limit: String { root.hasSuffix("memory") ? "memory.limit_in_bytes" : "memory.max" }
-
-  static var isPossible: Bool {
-    guard geteuid() == 0, let group = MemoryGroup(bytes: 1 << 24) else { return false }
-    group.remove()
-    return true
-  }
-
-  init?(bytes: Int) {
-    path = "\(Self.root)/lockstep-test-\(getpid())"
-    guard mkdir(path, 0o755) == 0 else { return nil }
-    guard let file = fopen("\(path)/\(Self.limit)", "w") else { return nil }
-    fputs("\(bytes)", file)
-    guard fclose(file) == 0 else { return nil }
-  }
-
-  func remove() {
-    for _ in 0..<100 where rmdir(path) != 0 && errno == EBUSY { usleep(20_000) }
   }
 }

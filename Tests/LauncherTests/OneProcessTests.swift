@@ -1,6 +1,7 @@
 import FileSystem
 import Glibc
 import Launcher
+import TestSupport
 import Testing
 
 /// Jobs of one process, which need no mpirun: they stop, fail and end as other jobs do.
@@ -124,6 +125,7 @@ import Testing
         \(binaries)/launch -n 1 seq 1000000 | head -1; echo ${PIPESTATUS[0]}
         """,
       ])
+    try #require(result.lines.count > 4, "\(result.text) \(result.stderr)")
     #expect(result.lines[0] == "abc")
     #expect(result.lines[1] == result.lines[2], "\(result.text)")
     // L6: nobody reads.
@@ -149,7 +151,7 @@ import Testing
 
   @Test(
     "Ctrl-C on a terminal",
-    .enabled(if: access("/usr/bin/script", X_OK) == 0, "script(1), which gives a terminal, is not installed"))
+    .needs(.terminal))
   func terminal() throws {
     let result = try run(
       "/bin/bash",

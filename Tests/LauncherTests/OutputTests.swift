@@ -1,6 +1,7 @@
 import FileSystem
 import Glibc
 import Launcher
+import TestSupport
 import Testing
 
 /// What becomes of what ranks write.
@@ -89,14 +90,14 @@ import Testing
 
   @Test(
     "a progress bar on a terminal stays whole below the lines of other ranks",
-    .enabled(if: access("/usr/bin/script", X_OK) == 0, "script(1), which gives a terminal, is not installed"))
+    .needs(.terminal))
   func bar() throws {
     let rank =
       "if [ $OMPI_COMM_WORLD_RANK = 0 ]; then printf '\\rbar 1'; sleep 1.5; printf '\\rbar 2\\n'; else sleep 0.7; echo note; fi"
     let folder = try temporaryFolder()
     defer { unlink("\(folder)/s"); rmdir(folder) }
     try writeAtomically(Array(rank.utf8), to: "\(folder)/s")
-    let result = try run("/usr/bin/script", ["-qec", "\(binaries)/launch -n 2 sh \(folder)/s", "/dev/null"])
+    let result = try run("/usr/bin/env", ["script", "-qec", "\(binaries)/launch -n 2 sh \(folder)/s", "/dev/null"])
     #expect(result.status == 0)
     #expect(result.text == "\rbar 1\r\u{1B}[Knote\r\n\rbar 1\rbar 2\r\n", "\(result.stdout)")
   }
@@ -108,9 +109,7 @@ import Testing
 
   @Test(
     "gdb on the user's terminal, in front of one rank",
-    .enabled(
-      if: access("/usr/bin/gdb", X_OK) == 0 && access("/usr/bin/script", X_OK) == 0,
-      "gdb and script(1) are not installed"))
+    .needs(.terminal, .debugger))
   func gdb() throws {
     let line =
       "printf 'run\\nprint 40+2\\nquit\\n' | script -qec '\(binaries)/launch -n 2 --debugger gdb --debug_rank 1 \(FailureTests.check) steps 2' /dev/null"

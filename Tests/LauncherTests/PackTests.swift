@@ -6,7 +6,7 @@ import Testing
 @Suite(.serialized) struct PackTests {
   /// An environment in which nothing is found but the system's own programs.
   static let clean = [
-    "/usr/bin/env", "-i", "PATH=/usr/bin:/bin", "HOME=/nonexistent", "OMPI_ALLOW_RUN_AS_ROOT=1",
+    "-i", "PATH=/usr/bin:/bin", "HOME=/nonexistent", "OMPI_ALLOW_RUN_AS_ROOT=1",
     "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1",
   ]
 
@@ -27,7 +27,7 @@ import Testing
       #expect(libraries.status == 0 && !libraries.text.contains("swift"), "\(name): \(libraries.text)")
     }
     func clean(_ words: String...) throws -> RunResult {
-      try run(Self.clean[0], Array(Self.clean.dropFirst()) + words)
+      try run("/usr/bin/env", Self.clean + words)
     }
     let plain = try clean("mpirun", "-np", "2", "--bind-to", "none", "--oversubscribe", "\(packed)/selftest")
     #expect(plain.lines.last == SelftestTests.success, "\(plain.stderr)")

@@ -1,6 +1,7 @@
 import FileSystem
 import Glibc
 import Launcher
+import TestSupport
 import Testing
 
 /// The plans of `PlanCase`, run for real by every kind of mpirun that this machine has: the first on the PATH, Debian's
@@ -61,15 +62,16 @@ enum RealMPI {
   }
 
   /// All plans of several hosts on one cluster of four.
-  @Test(.enabled(if: geteuid() == 0 && access(ClusterTests.tool, X_OK) == 0, "hosts of namespaces need root"))
+  @Test(.needs(.hosts))
   func onSeveralHosts() throws {
     var script = "cd /tmp; A=1 B=2; export A B\n"
     let cases = Self.remote.filter { RealMPI.found[$0.plan.flavour] != nil }
     for (index, theCase) in cases.enumerated() {
+      let mpirun = try #require(RealMPI.found[theCase.plan.flavour])
       let hostfile = MPIRunCommand.hostfile(for: theCase.plan) ?? ""
       script += "printf %s \(shellQuoted(hostfile)) >$CLUSTER_FOLDER/h\n"
       let words =
-        [RealMPI.found[theCase.plan.flavour]!]
+        [mpirun]
         + RealMPI.arguments(theCase.plan, hostfile: "HOSTFILE", agent: "AGENT")
       let command = words.map { (word: String) -> String in
         switch word {
@@ -85,7 +87,7 @@ enum RealMPI {
     for (index, theCase) in cases.enumerated() {
       let lines: [String] = result.lines.filter { $0.hasPrefix("case=\(index) ") }
       #expect(result.lines.contains("status=\(index) 0"), "\(theCase.name): \(lines)")
-      for host in theCase.plan.placement!.hosts {
+      for host in try #require(theCase.plan.placement).hosts {
         let name = host.entry.name.description
         let count = lines.count { (line: String) in line.hasSuffix("host=\(name)") }
         #expect(count == host.ranks, "\(theCase.name): \(count) ranks on \(name): \(lines)")

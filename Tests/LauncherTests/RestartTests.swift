@@ -24,7 +24,7 @@ import Testing
     #expect(result.status == 0)
     #expect(result.text == "third\n")
     let lines = result.stderr.split(separator: "\n")
-    #expect(lines.count == 4)
+    try #require(lines.count == 4, "\(lines)")
     #expect(lines[1] == "launch: restart 1 of 3 in 1 s" && lines[3] == "launch: restart 2 of 3 in 2 s", "\(lines)")
   }
 

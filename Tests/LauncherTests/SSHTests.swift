@@ -1,6 +1,7 @@
 import FileSystem
 import Glibc
 import Launcher
+import TestSupport
 import Testing
 
 enum SSHServer {
@@ -9,8 +10,7 @@ enum SSHServer {
 
 /// Hosts behind a real sshd: `/usr/sbin/sshd`, or the one that `LOCKSTEP_SSHD` names.
 @Suite(
-  .serialized, .enabled(if: geteuid() == 0, "hosts of namespaces need root"),
-  .enabled(if: access(SSHServer.path, X_OK) == 0, "no sshd; apt-get install openssh-server"))
+  .serialized, .needs(.hosts, .program(SSHServer.path), .program("ssh"), .program("ssh-keygen"), .program("pgrep")))
 struct SSHTests {
   /// Runs `script` on node1 of two hosts; `$L` launches on the hosts of `$H`.
   func run(_ script: String) throws -> RunResult {

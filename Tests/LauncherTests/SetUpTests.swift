@@ -1,6 +1,7 @@
 import FileSystem
 import Glibc
 import Launcher
+import TestSupport
 import Testing
 
 /// The scripts around the build, with a PATH on which packages are missing.
@@ -27,7 +28,17 @@ import Testing
     #expect(none.lines == ["g++ binutils", "pkg-config", "libopenmpi-dev", "libopenblas-dev", "openmpi-bin"])
     let some = try run("missing_packages", programs: ["g++", "ld.gold", "pkg-config", "mpirun"])
     #expect(some.lines.isEmpty, "\(some.lines)")
-    #expect(try run("missing_packages --tests", programs: []).lines.suffix(2) == ["iproute2", "python3"])
+    let tests = try run("missing_test_packages", programs: ["ip", "tc", "pgrep", "unshare"])
+    let expected = [
+      "openssh-client", "python3", "strace", "gdb-minimal", "bsdutils", "util-linux", "mount", "hostname",
+    ]
+    #expect(tests.lines == expected)
+  }
+
+  @Test func whatOnlyTestsNeedMayBeMissing() throws {
+    let result = try run("install_missing_for_tests; echo went on", programs: [])
+    #expect(result.text == "went on\n")
+    #expect(result.stderr.contains("what Debian calls iproute2 ") && result.stderr.contains("are skipped"))
   }
 
   @Test func elsewhereTheNamesAreTold() throws {
@@ -37,9 +48,10 @@ import Testing
     #expect(result.stdout.isEmpty)
   }
 
-  @Test(.enabled(if: geteuid() == 0, "needs root")) func rootInstallsAndSaysSo() throws {
+  @Test(.needs(.root)) func rootInstallsAndSaysSo() throws {
     let result = try run(
-      "install_missing && echo went on", programs: ["g++", "ld.gold", "pkg-config", "env", "bash", "apt-get"])
+      "install_missing && echo went on",
+      programs: ["g++", "ld.gold", "pkg-config", "env", "bash", "apt-get"])
     #expect(result.text == "went on\n")
     #expect(result.stderr.contains("+ apt-get install -y --no-install-recommends openmpi-bin"), "\(result.stderr)")
     #expect(result.stderr.contains("apt-get ran: install -y --no-install-recommends openmpi-bin"))

@@ -1,6 +1,7 @@
 import FileSystem
 import Glibc
 import Launcher
+import TestSupport
 import Testing
 
 /// Jobs that stand still: who is named, and that nobody is named in vain.
@@ -64,12 +65,13 @@ import Testing
     #expect(result.status == 0, "\(result.stderr)")
     #expect(result.stderr.isEmpty, "\(result.stderr)")
     #expect(result.left == [])
-    return try run("/usr/bin/sha256sum", ["\(folder)/model.safetensors"]).text.split(separator: " ")[0].description
+    let sum = try run("/usr/bin/sha256sum", ["\(folder)/model.safetensors"])
+    return String(try #require(sum.text.split(separator: " ").first))
   }
 
   @Test(
     "P8: a pause, a slow fsync and a slow rank change no bit",
-    .enabled(if: access("/usr/bin/strace", X_OK) == 0, "strace, which delays an fsync, is not installed"))
+    .needs(.tracing))
   func sameBits() throws {
     let plain = try train()
     let paused = try train { _, programs in

@@ -1,6 +1,7 @@
 import FileSystem
 import Glibc
 import Launcher
+import TestSupport
 import Testing
 
 /// What is refused: one line, the right status, before anything starts.
@@ -71,7 +72,7 @@ import Testing
     #expect(result.stderr.utf8.count { $0 == 10 } == 1)
   }
 
-  @Test("mpirun of a folder that is a link", .enabled(if: access("/bin/mpirun", X_OK) == 0, "there is no /bin/mpirun"))
+  @Test("mpirun of a folder that is a link", .needs(.program("/bin/mpirun")))
   func linkedFolder() throws {
     let result = try launch("-n", "2", "/bin/true", environment: ["PATH": "/bin"])
     #expect(result.status == 0, "\(result.stderr)")

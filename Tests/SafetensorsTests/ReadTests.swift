@@ -124,11 +124,11 @@ struct ReadTests {
   @Test("whole numbers are no weights", arguments: ["I64", "F8_E4M3", "BOOL", "U16"])
   func otherTypes(dtype: String) throws {
     let folder = try TemporaryFolder()
-    let width = DType(rawValue: dtype)!.byteCount
+    let width = try #require(DType(rawValue: dtype)).byteCount
     let file = try SafetensorsFile(
       folder.write(fileBytes("{\(member("n", dtype, "[1]", "[0,\(width)]"))}", dataBytes: width)))
     let failure = #expect(throws: Failure.self) { try file.floats("n") }
     #expect(failure == Failure(.badData, at: file.path, "tensor n: dtype \(dtype), expected F32, F16, BF16 or F64"))
-    #expect(try file.rawBytes(file.tensors[0]) == (1...UInt8(width)).map { $0 })
+    #expect(try file.rawBytes(#require(file.tensors.first)) == (1...UInt8(width)).map { $0 })
   }
 }

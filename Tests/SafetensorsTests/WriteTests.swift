@@ -1,6 +1,7 @@
 import FileSystem
 import Glibc
 import Safetensors
+import TestSupport
 import Testing
 
 import enum FileSystem.ExitStatus  // Testing has one too.
@@ -65,7 +66,7 @@ struct WriteTests {
     }
     try writer.commit()
     let file = try SafetensorsFile(path)
-    #expect(try file.rawBytes(file.tensors[0]) == bytes(of: steps) && file.metadata.isEmpty)
+    #expect(try file.rawBytes(#require(file.tensors.first)) == bytes(of: steps) && file.metadata.isEmpty)
   }
 
   @Test("16-bit values are rounded to nearest, ties to even")
@@ -105,9 +106,9 @@ struct WriteTests {
 
   @Test(
     "the reference checkpoint survives reading and writing",
-    .enabled(if: getenv("LOCKSTEP_REFERENCE") != nil, "LOCKSTEP_REFERENCE is not set"))
+    .needs(.reference))
   func referenceFile() throws {
-    let golden = String(cString: getenv("LOCKSTEP_REFERENCE")) + "/golden"
+    let golden = try Golden.inReference("golden")
     let source = try WeightSource(folder: "\(golden)/tiny-bert")
     #expect(source.tensor(named: "bert.embeddings.word_embeddings.weight")?.info.shape == [30_522, 64])
     #expect(source.tensor(named: "classifier.bias")?.info.shape == [2])

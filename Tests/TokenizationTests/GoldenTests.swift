@@ -1,4 +1,5 @@
 import FileSystem
+import TestSupport
 import Testing
 import Tokenization
 
@@ -15,21 +16,21 @@ import Tokenization
   }
 
   @Test(
-    .enabled(if: reference != nil, "LOCKSTEP_REFERENCE is not set"),
+    .needs(.reference),
     arguments: [("edge_cases", 43), ("truncation", 60), ("mrpc_dev_pairs", 200)])
   func sameIDsAsBertBaseUncased(file: String, count: Int) throws {
-    let tokenizer = try BertTokenizer(folder: "\(reference!)/data/bert-base-uncased")
-    let cases = try cases("\(reference!)/golden/tokenizer/\(file).jsonl")
+    let tokenizer = try BertTokenizer(folder: Golden.inReference("data/bert-base-uncased"))
+    let cases = try cases(Golden.inReference("golden/tokenizer/\(file).jsonl"))
     #expect(cases.count == count)
     let wrong = try differences(cases, tokenizer, defaultLength: 512)
     #expect(wrong.isEmpty, "\(wrong.count): \(wrong.prefix(3).joined(separator: "; "))")
   }
 
   /// The bound is ten times what one core needs here, so that a busy machine passes.
-  @Test(.enabled(if: reference != nil, "LOCKSTEP_REFERENCE is not set"))
+  @Test(.needs(.reference))
   func readsAMegabyteInUnderASecond() throws {
-    let tokenizer = try BertTokenizer(folder: "\(reference!)/data/bert-base-uncased")
-    let text = try readBytes("\(reference!)/data/glue/MRPC/train.tsv")
+    let tokenizer = try BertTokenizer(folder: Golden.inReference("data/bert-base-uncased"))
+    let text = try readBytes(Golden.inReference("data/glue/MRPC/train.tsv"))
     let duration = try ContinuousClock().measure { _ = try tokenizer.encode(text, maxLength: 512) }
     #expect(duration < .seconds(1))
   }

@@ -2,9 +2,6 @@ import FileSystem
 import Foundation
 import Tokenization
 
-/// The reference values that are too large, or not free, to be checked in; nil where they are not there.
-let reference = ProcessInfo.processInfo.environment["LOCKSTEP_REFERENCE"]
-
 /// The checked-in values, made by make_goldens.py.
 let goldens = URL(fileURLWithPath: #filePath).deletingLastPathComponent().path + "/Goldens"
 

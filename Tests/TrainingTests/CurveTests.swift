@@ -23,14 +23,16 @@ struct CurveTests {
     var run = Run(golden)
     run.sharesMemory = sharesMemory
     let results = try run(ranks: ranks)
+    let expected = try #require(golden.dev_logits).flatMap(\.self)
+    let (accuracy, f1) = (try #require(golden.accuracy), try #require(golden.f1))
+    let loss = try #require(golden.dev_loss)
     for (rank, result) in results.enumerated() {
       #expect(differences(result.steps, golden.expected) == [], "rank \(rank)")
-      let expected = try #require(golden.dev_logits).flatMap(\.self)
       #expect(worstDifference("logits of rank \(rank)", result.logits, expected, within: 1e-5) == nil)
       #expect(result.counts.examples == 30)
-      #expect(abs(result.counts.accuracy - golden.accuracy!) < 1e-12)
-      #expect(abs(result.counts.f1 - golden.f1!) < 1e-12)
-      #expect(relativeError(result.counts.loss, golden.dev_loss!) < 1e-5)
+      #expect(abs(result.counts.accuracy - accuracy) < 1e-12)
+      #expect(abs(result.counts.f1 - f1) < 1e-12)
+      #expect(relativeError(result.counts.loss, loss) < 1e-5)
     }
   }
 
@@ -41,13 +43,13 @@ struct CurveTests {
     let golden = try #require(CurveGolden.all()[name])
     var run = Run(golden)
     run.precision = .bf16
-    let result = try run(ranks: 2)[0]
+    let result = try #require(run(ranks: 2).first)
     for (step, expected) in zip(result.steps, golden.expected) {
       #expect(relativeError(step.loss, expected.loss) <= 0.02, "step \(step.step)")
       #expect(step.loss != expected.loss, "bf16 rounds")
     }
-    #expect(abs(result.counts.accuracy - golden.accuracy!) <= 0.01)
-    #expect(abs(result.counts.f1 - golden.f1!) <= 0.01)
+    #expect(abs(result.counts.accuracy - (try #require(golden.accuracy))) <= 0.01)
+    #expect(abs(result.counts.f1 - (try #require(golden.f1))) <= 0.01)
   }
 
   @Test("every rank ends with the same bits", arguments: [2, 3, 4], [false, true])
@@ -56,9 +58,8 @@ struct CurveTests {
     run.sharesMemory = sharesMemory
     run.dropout = 0.2
     let results = try run(ranks: ranks)
-    for result in results.dropFirst() {
-      #expect(result.steps == results[0].steps && result.logits == results[0].logits)
-    }
+    let first = try #require(results.first)
+    for result in results.dropFirst() { #expect(result.steps == first.steps && result.logits == first.logits) }
   }
 
   @Test("with dropout on, 2, 3 and 4 ranks follow 1, uneven last batch and window included", arguments: [1, 3])
@@ -67,16 +68,16 @@ struct CurveTests {
     run.dropout = 0.3
     run.order = .shuffled(seed: 42)
     run.accumulationSteps = accumulationSteps
-    let alone = try run(ranks: 1)[0]
+    let alone = try #require(run(ranks: 1).first)
     let expected = alone.steps.map { (loss: $0.loss, rate: $0.learningRate, norm: $0.gradientNorm) }
     for ranks in 2...4 {
-      let result = try run(ranks: ranks)[0]
+      let result = try #require(run(ranks: ranks).first)
       #expect(differences(result.steps, expected) == [], "\(ranks) ranks")
       #expect(worstDifference("logits", result.logits, alone.logits, within: 1e-5) == nil)
     }
     run.dropout = 0
-    let off = try run(ranks: 1)[0]
-    #expect(abs(off.steps[0].loss - alone.steps[0].loss) > 1e-3, "dropout is on")
+    let off = try #require(run(ranks: 1).first?.steps.first)
+    #expect(abs(off.loss - (try #require(alone.steps.first)).loss) > 1e-3, "dropout is on")
   }
 
   @Test("evaluation counts every row once, whatever the batch size and the ranks", arguments: 1...4)
@@ -87,20 +88,22 @@ struct CurveTests {
       run.evaluatedRows = rows
       run.evaluationBatchSize = batchSize
       let results = try run(ranks: ranks)
-      #expect(results[0].counts.examples == rows)
-      #expect(results.allSatisfy { $0.counts == results[0].counts })
+      let first = try #require(results.first)
+      #expect(first.counts.examples == rows)
+      #expect(results.allSatisfy { $0.counts == first.counts })
       let labels = try loadSplit(.mrpc, folder: run.data, split: .validation).prefix(rows).map { pair in
         if case .category(let label) = pair.label { label } else { -1 }
       }
-      let logits = results[0].logits
+      let logits = first.logits
+      try #require(logits.count == 2 * rows && labels.count == rows)
       let correct = (0..<rows).count { (logits[2 * $0 + 1] > logits[2 * $0] ? 1 : 0) == labels[$0] }
-      #expect(results[0].counts.correct == correct)
+      #expect(first.counts.correct == correct)
     }
   }
 }
 
 /// The reference's long runs, on real data.
-@Suite(.enabled(if: Golden.reference != nil, "LOCKSTEP_REFERENCE is not set"))
+@Suite(.needs(.reference))
 struct ReferenceCurveTests {
   @Test("the reference's curves and logits", arguments: ["curve_plain", "curve_clip_warmup", "curve_accumulate"])
   func curve(name: String) throws {
@@ -110,7 +113,7 @@ struct ReferenceCurveTests {
     run.folder = "\(reference)/golden/tiny-bert"
     run.data = "\(reference)/data/glue/MRPC"
     run.evaluatedRows = 32
-    let result = try run(ranks: 1)[0]
+    let result = try #require(run(ranks: 1).first)
     #expect(differences(result.steps, golden.expected) == [])
     let expected = try #require(golden.dev32_logits).flatMap(\.self)
     #expect(worstDifference("logits", shape: [32, 2], result.logits, expected, within: 1e-5) == nil)

@@ -16,10 +16,11 @@ struct HostsTests {
     var run = Run(golden)
     run.hosts = hosts
     let results = try run(ranks: hosts.reduce(0, +))
+    let (first, accuracy) = (try #require(results.first), try #require(golden.accuracy))
     for (rank, result) in results.enumerated() {
       #expect(differences(result.steps, golden.expected) == [], "rank \(rank)")
-      #expect(abs(result.counts.accuracy - golden.accuracy!) < 1e-12)
-      #expect(result.weights == results[0].weights && result.steps == results[0].steps, "rank \(rank)")
+      #expect(abs(result.counts.accuracy - accuracy) < 1e-12)
+      #expect(result.weights == first.weights && result.steps == first.steps, "rank \(rank)")
     }
   }
 
@@ -30,11 +31,11 @@ struct HostsTests {
     run.order = .shuffled(seed: 42)
     run.accumulationSteps = accumulationSteps
     run.maxGradientNorm = accumulationSteps == 1 ? 0.5 : nil
-    let alone = try run(ranks: 1)[0]
+    let alone = try #require(run(ranks: 1).first)
     let expected = alone.steps.map { (loss: $0.loss, rate: $0.learningRate, norm: $0.gradientNorm) }
     for hosts in Self.spreads {
       run.hosts = hosts
-      let result = try run(ranks: hosts.reduce(0, +))[0]
+      let result = try #require(run(ranks: hosts.reduce(0, +)).first)
       #expect(differences(result.steps, expected) == [], "\(hosts)")
       #expect(worstDifference("logits", result.logits, alone.logits, within: 1e-5) == nil, "\(hosts)")
     }
@@ -50,11 +51,12 @@ struct HostsTests {
       run.hosts = hosts
       run.wire = wire
       let results = try run(ranks: hosts.reduce(0, +))
-      for (step, expected) in zip(results[0].steps, golden.expected) {
+      let first = try #require(results.first)
+      for (step, expected) in zip(first.steps, golden.expected) {
         #expect(relativeError(step.loss, expected.loss) <= 0.02, "step \(step.step) on \(hosts)")
       }
-      #expect(results[0].steps.last?.loss != golden.expected.last?.loss, "it rounds")
-      #expect(results.allSatisfy { $0.weights == results[0].weights && $0.steps == results[0].steps }, "\(hosts)")
+      #expect(first.steps.last?.loss != golden.expected.last?.loss, "it rounds")
+      #expect(results.allSatisfy { $0.weights == first.weights && $0.steps == first.steps }, "\(hosts)")
     }
   }
 

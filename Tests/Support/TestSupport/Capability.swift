@@ -16,10 +16,14 @@ package enum Capability: Hashable, Sendable {
   case mounts
   /// A pseudoterminal, and script(1), which runs a program on one.
   case terminal
-  /// Programs on the PATH.
+  /// A program on the PATH, or at a path.
   case program(String)
   /// strace, as far as delaying a system call.
   case tracing
+  /// gdb, as far as running a program.
+  case debugger
+  /// qemu, as far as running this machine's programs on a CPU of x86-64.
+  case emulator
   /// A control group with little memory whose processes the kernel kills.
   case memoryGroup
   /// To run a program that may not read what the file's mode forbids.
@@ -71,4 +75,9 @@ package struct Needs: TestTrait, SuiteTrait {
 extension Trait where Self == Needs {
   /// `@Test(.needs(.hosts, .program("tc")))`
   package static func needs(_ capabilities: Capability...) -> Needs { Needs(capabilities: capabilities) }
+}
+
+extension Collection {
+  /// The element at `place`, counted from the first; nil where there are fewer. What a program wrote may be short.
+  package subscript(at place: Int) -> Element? { place < count ? self[index(startIndex, offsetBy: place)] : nil }
 }

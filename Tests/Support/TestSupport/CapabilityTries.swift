@@ -26,6 +26,12 @@ extension Capability {
         ?? failure(
           "strace cannot delay a system call here",
           of: "strace -f -o /dev/null -e trace=fsync -e inject=fsync:delay_enter=1:when=1 true".words)
+    case .debugger:
+      Self.program("gdb").whyMissing
+        ?? failure("gdb cannot run a program here", of: "gdb --batch --ex run --return-child-result true".words)
+    case .emulator:
+      Self.program("qemu-x86_64").whyMissing
+        ?? failure("qemu cannot run this machine's programs", of: ["qemu-x86_64", "/bin/true"])
     case .memoryGroup: MemoryGroup.tryIt()
     case .ordinaryUser: geteuid() != 0 ? nil : Self.trySetpriv()
     case .root: geteuid() == 0 ? nil : "only root is treated so, and this user is not root"
@@ -55,7 +61,8 @@ extension Capability {
   }
 
   private static func find(_ program: String) -> String? {
-    (Golden.variable("PATH") ?? "").split(separator: ":").map { "\($0)/\(program)" }.first { access($0, X_OK) == 0 }
+    let folders = program.contains("/") ? [""] : (Golden.variable("PATH") ?? "").split(separator: ":").map { "\($0)/" }
+    return folders.map { $0 + program }.first { path in access(path, X_OK) == 0 }
   }
 
   private static func tryTunnel() -> String? {

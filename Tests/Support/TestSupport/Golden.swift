@@ -12,6 +12,12 @@ package enum Golden {
   /// The folder with golden/ and data/ that is too large, or not free, to be checked in; nil where it is not there.
   package static var reference: String? { variable("LOCKSTEP_REFERENCE") }
 
+  /// A file or folder of the reference's; a test asks for it with `.needs(.reference)`.
+  package static func inReference(_ path: String) throws -> String {
+    guard let reference else { throw Failure(.missingInput, "LOCKSTEP_REFERENCE is not set") }
+    return "\(reference)/\(path)"
+  }
+
   /// A variable of the environment.
   package static func variable(_ name: String) -> String? { getenv(name).map { String(cString: $0) } }
 
