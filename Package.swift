@@ -119,7 +119,8 @@ let package = Package(
     .testTarget(
       name: "CorpusTests", dependencies: ["Corpus", "Datasets", "Tokenization"], exclude: ["train_in_torch.py"]),
     .testTarget(
-      name: "SafetensorsTests", dependencies: ["Safetensors", "FileSystem", "TestSupport"], exclude: ["differential.py"]),
+      name: "SafetensorsTests", dependencies: ["Safetensors", "FileSystem", "TestSupport"], exclude: ["differential.py"]
+    ),
     .testTarget(name: "CollectivesTests", dependencies: ["Collectives", "FileSystem", "rankcheck", "TestSupport"]),
     // What the tests of Collectives run under mpirun.
     .executableTarget(

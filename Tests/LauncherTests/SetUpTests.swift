@@ -28,9 +28,9 @@ import Testing
     #expect(none.lines == ["g++ binutils", "pkg-config", "libopenmpi-dev", "libopenblas-dev", "openmpi-bin"])
     let some = try run("missing_packages", programs: ["g++", "ld.gold", "pkg-config", "mpirun"])
     #expect(some.lines.isEmpty, "\(some.lines)")
-    let tests = try run("missing_test_packages", programs: ["ip", "tc", "pgrep", "unshare"])
+    let tests = try run("missing_test_packages", programs: ["ip", "pgrep", "unshare"])
     let expected = [
-      "openssh-client", "python3", "strace", "gdb-minimal", "bsdutils", "util-linux", "mount", "hostname",
+      "iproute2", "openssh-client", "python3", "strace", "gdb-minimal", "bsdutils", "util-linux", "mount", "hostname",
     ]
     #expect(tests.lines == expected)
   }
