@@ -65,13 +65,14 @@ public struct BatchSamplerShard: Sendable {
 
   /// A piece of every batch.
   private func splitShard(_ rank: Int) -> [[Int]] {
-    guard let batchSize, let first = batches.first, let last = batches.last else { return [] }
+    guard let batchSize, let last = batches.last else { return [] }
     let piece = batchSize / ranks
     func slice(_ batch: [Int]) -> [Int] { Array(batch.dropFirst(piece * rank).prefix(piece)) }
     var shard = batches.filter { $0.count == batchSize }.map(slice)
     guard !dropLast, last.count < batchSize else { return shard }
     if evenBatches {
-      shard.append(slice(last + doubled(first, to: batchSize)))
+      let missing = batchSize - last.count
+      shard.append(slice(last + (0..<missing).map { batches[0][$0 % batches[0].count] }))
     } else if last.count > piece * rank {
       shard.append(slice(last))
     }
@@ -81,47 +82,35 @@ public struct BatchSamplerShard: Sendable {
   /// Every `ranks`-th batch.
   private func wholeShard(_ rank: Int) -> [[Int]] {
     func isFull(_ batch: [Int]) -> Bool { batchSize == nil || batch.count == batchSize }
-    var shard: [[Int]] = []
-    var held: [Int]?
-    for (index, batch) in batches.enumerated() {
-      if index % ranks == rank { held = batch }
-      // A batch is given out once its round is complete and full.
-      if index % ranks == ranks - 1 && isFull(batch), let ready = held {
-        shard.append(ready)
-        held = nil
-      }
-    }
-    guard !dropLast, let last = batches.last else { return shard }
+    guard let last = batches.last else { return [] }
+    let rounds = batches.count / ranks
+    var shard = (0..<rounds).map { batches[$0 * ranks + rank] }
+    // A batch is given out once its round is complete and full.
+    var held = rounds * ranks + rank < batches.count ? batches[rounds * ranks + rank] : nil
+    if rounds > 0, rounds * ranks == batches.count, !isFull(last) { held = shard.removeLast() }
+    guard !dropLast else { return shard }
     guard evenBatches else { return shard + (held.map { [$0] } ?? []) }
     if let held, isFull(held) { shard.append(held) }
-    var index = isFull(last) ? batches.count : batches.count - 1
-    guard let batchSize else {
-      let firsts = doubled(Array(batches.prefix(ranks)), to: ranks)
-      var cursor = 0
-      while index % ranks != 0 {
-        if index % ranks == rank { shard.append(firsts[cursor]) }
-        cursor += 1
-        index += 1
-      }
-      return shard
-    }
-    let fill = doubled(batches.prefix(ranks).flatMap { $0 }, to: ranks * batchSize)
-    var batch = isFull(last) ? [] : last
-    var cursor = 0
-    while index % ranks != 0 || !batch.isEmpty {
-      let end = cursor + batchSize - batch.count
-      batch += fill[cursor..<end]
-      if index % ranks == rank { shard.append(batch) }
-      cursor = end
-      batch = []
-      index += 1
-    }
+    if let filled = filledBatch(rank, begun: isFull(last) ? [] : last) { shard.append(filled) }
     return shard
   }
 
-  private func doubled<Element>(_ list: [Element], to count: Int) -> [Element] {
-    var list = list
-    while list.count < count { list += list }
-    return list
+  /// The batch that completes the last round on `rank`, of rows of the first round over and over; nil where it has one.
+  ///
+  /// - Parameter begun: a last batch that is not full; it is filled first.
+  private func filledBatch(_ rank: Int, begun: [Int]) -> [Int]? {
+    let start = begun.isEmpty ? batches.count : batches.count - 1
+    let place = (rank - start % ranks + ranks) % ranks
+    let missing = begun.isEmpty ? (ranks - start % ranks) % ranks : ranks - start % ranks
+    guard place < missing else { return nil }
+    guard let batchSize else { return batches[place % min(ranks, batches.count)] }
+    let isBegun = place == 0 && !begun.isEmpty
+    let cursor = place == 0 ? 0 : place * batchSize - begun.count
+    let firstRound = batches.prefix(ranks)
+    let cycle = (firstRound.count - 1) * batchSize + firstRound[firstRound.count - 1].count
+    let rows = (cursor..<cursor + batchSize - (isBegun ? begun.count : 0)).map { index in
+      batches[index % cycle / batchSize][index % cycle % batchSize]
+    }
+    return isBegun ? begun + rows : rows
   }
 }

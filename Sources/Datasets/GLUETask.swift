@@ -46,6 +46,21 @@ public struct GLUETask: Sendable, Equatable {
 
   public static let all = [mrpc]
 
+  /// What a table may call its columns.
+  struct ColumnNames {
+    var first: String
+    var second: String?
+    var label: String
+  }
+
+  /// The names in GLUE's own files, then those in exports of `load_dataset("glue", …)` and of SetFit's copies.
+  var columnNames: [ColumnNames] {
+    let exported =
+      secondColumn == nil ? [("sentence", nil), ("text", nil)] : [("sentence1", "sentence2"), ("text1", "text2")]
+    return [ColumnNames(first: firstColumn, second: secondColumn, label: labelColumn)]
+      + exported.map { ColumnNames(first: $0.0, second: $0.1, label: "label") }
+  }
+
   /// The task called `name`.
   public static func named(_ name: String) throws(Failure) -> GLUETask {
     if let task = all.first(where: { $0.name == name }) { return task }

@@ -2,26 +2,51 @@ import FileSystem
 
 /// The rows of `split` of `task` from `folder`, in the order of the files.
 ///
-/// Reads GLUE's `train.tsv`, `dev.tsv` and `test.tsv`. MRPC is read from the original `msr_paraphrase_train.txt`,
-/// `msr_paraphrase_test.txt` and `dev_ids.tsv` too, where GLUE's file is not there (for the test split they come first:
-/// GLUE's own has no labels, and those rows' labels are `.unknown`).
-/// Throws `.missingInput` or, with file, line and column, `.badData`.
+/// Reads GLUE's `train.tsv`, `dev.tsv` and `test.tsv`, and files that were exported from the Hugging Face hub: the same
+/// as JSON lines (`.jsonl`), and `validation` for `dev`. A folder with two files for one split is refused.
+/// MRPC is read from the original `msr_paraphrase_train.txt`, `msr_paraphrase_test.txt` and `dev_ids.tsv` too, where no
+/// such file is there (for the test split they come first: GLUE's own has no labels, and those rows' labels are
+/// `.unknown`). Throws `.missingInput` or, with file, line and column, `.badData`.
 public func loadSplit(
   _ task: GLUETask, folder: String, split: Split
-) throws(Failure) -> [SentencePair] {
+) throws(Failure) -> SentencePairs {
   guard isDirectory(folder) else { throw Failure(.missingInput, at: folder, "is not a folder that can be read") }
-  let names: [Split: String] = [.train: "train.tsv", .validation: "dev.tsv", .test: "test.tsv"]
-  let path = "\(folder)/\(names[split]!)"
   let original = OriginalMRPC(folder: folder)
-  if task.name == GLUETask.mrpc.name && original.isThere(split) && (split == .test || !exists(path)) {
-    return try original.load(task, split)
-  }
-  guard exists(path) else {
+  let isOriginalThere = task.name == GLUETask.mrpc.name && original.isThere(split)
+  if isOriginalThere && split == .test { return try original.load(task, split) }
+  let names = split.fileNames
+  let found = names.filter { exists("\(folder)/\($0)") }
+  guard let name = found.first else {
+    if isOriginalThere { return try original.load(task, split) }
     throw Failure(
-      .missingInput, at: path, "is not there",
-      hint: task.name == GLUETask.mrpc.name ? "msr_paraphrase_train.txt and msr_paraphrase_test.txt will do too" : nil)
+      .missingInput, at: "\(folder)/\(names[0])", "is not there",
+      hint: "\(names.dropFirst().joined(separator: ", ")) will do too"
+        + (task.name == GLUETask.mrpc.name ? ", and so will msr_paraphrase_train.txt and msr_paraphrase_test.txt" : ""))
   }
-  return try task.parse(readBytes(path), path: path, requiresLabels: split != .test)
+  guard found.count == 1 else {
+    throw Failure(
+      .badData, at: folder,
+      "has \(found.joined(separator: " and ")), expected one file for the \(split.rawValue) split",
+      hint: "move the others away")
+  }
+  let path = "\(folder)/\(name)"
+  let bytes = try readBytes(path)
+  return name.hasSuffix(".jsonl")
+    ? try task.parseLines(bytes, path: path, requiresLabels: split != .test)
+    : try task.parse(bytes, path: path, requiresLabels: split != .test)
+}
+
+extension Split {
+  /// The files that may hold the split, GLUE's own first.
+  var fileNames: [String] {
+    let stems: [String] =
+      switch self {
+      case .train: ["train"]
+      case .validation: ["dev", "validation"]
+      case .test: ["test"]
+      }
+    return [".tsv", ".jsonl"].flatMap { suffix in stems.map { $0 + suffix } }
+  }
 }
 
 /// The Microsoft Research Paraphrase Corpus as it was first published: one training table, of which `dev_ids.tsv` names
@@ -36,48 +61,61 @@ struct OriginalMRPC {
 
   func isThere(_ split: Split) -> Bool { exists(split == .test ? testPath : trainPath) }
 
-  func load(_ task: GLUETask, _ split: Split) throws(Failure) -> [SentencePair] {
+  func load(_ task: GLUETask, _ split: Split) throws(Failure) -> SentencePairs {
     guard split != .test else { return try task.parse(readBytes(testPath), path: testPath) }
     guard exists(heldOutPath) else {
       throw Failure(
         .missingInput, at: heldOutPath, "is not there, expected the ids of the validation rows",
         hint: "GLUE's MRPC comes with it")
     }
-    let table = try Table(readBytes(trainPath), path: trainPath)
-    let columns = try GLUETask.Columns(of: table, task: task, requiresLabels: true)
+    var heldOut = try HeldOutIDs(readBytes(heldOutPath), path: heldOutPath)
+    var table = try TableReader(readBytes(trainPath), path: trainPath)
+    let columns = try GLUETask.Columns(of: &table, task: task, requiresLabels: true)
+    let header = table
     let idColumns = try ["#1 ID", "#2 ID"].map { name throws(Failure) in
-      let header = table.rows[0]
-      if let column = header.fields.indices.first(where: { table.field(header, $0).elementsEqual(name.utf8) }) {
+      if let column = header.fields.indices.first(where: { header.field($0).elementsEqual(name.utf8) }) {
         return column
       }
       throw Failure(.badData, at: "\(trainPath):1:1", "header has no column \"\(name)\"")
     }
-    func ids(_ row: Table.Row) -> [[UInt8]] { idColumns.map { Array(table.field(row, $0)) } }
-
-    let heldOut = try heldOutIDs()
-    let known = Set(table.rows.dropFirst().map(ids))
-    if let stray = heldOut.first(where: { !known.contains($0.key) }) {
-      let text = stray.key.map { String(decoding: $0, as: UTF8.self) }.joined(separator: ", ")
-      throw Failure(.badData, at: "\(heldOutPath):\(stray.value):1", "ids \(text) are not in \(trainPath)")
+    let pairs = try task.pairs(of: &table, columns) { (table) throws(Failure) in
+      heldOut.find(table.field(idColumns[0]) + [0x09] + table.field(idColumns[1])) == (split == .validation)
     }
-    let rows = table.rows.dropFirst().filter { (heldOut[ids($0)] != nil) == (split == .validation) }
-    return try task.pairs(of: rows, in: table, columns)
+    if let stray = heldOut.firstUnseen {
+      throw Failure(.badData, at: "\(heldOutPath):\(stray.line):1", "ids \(stray.ids) are not in \(trainPath)")
+    }
+    return pairs
   }
+}
 
-  /// The pairs of ids in `dev_ids.tsv`, which has no header, and the line of each.
-  private func heldOutIDs() throws(Failure) -> [[[UInt8]]: Int] {
-    let table = try Table(readBytes(heldOutPath), path: heldOutPath)
-    guard table.rows[0].fields.count == 2 else {
-      throw Failure(
-        .badData, at: "\(heldOutPath):1:1", "has \(table.rows[0].fields.count) tab-separated fields, expected 2 ids")
-    }
-    var lines: [[[UInt8]]: Int] = [:]
-    for row in table.rows {
-      let ids = [0, 1].map { Array(table.field(row, $0)) }
-      if let line = lines.updateValue(row.line, forKey: ids) {
-        throw Failure(.badData, at: "\(heldOutPath):\(row.line):1", "ids are on line \(line) already")
+/// The pairs of ids in `dev_ids.tsv`, which has no header.
+struct HeldOutIDs {
+  /// By the text of a line: its number, and whether ``find(_:)`` has met it.
+  private var lines: [ArraySlice<UInt8>: (line: Int, isSeen: Bool)] = [:]
+
+  init(_ bytes: [UInt8], path: String) throws(Failure) {
+    var table = try TableReader(bytes, path: path)
+    while try table.next() {
+      guard table.fields.count == 2 else {
+        throw Failure(.badData, at: "\(path):1:1", "has \(table.fields.count) tab-separated fields, expected 2 ids")
+      }
+      if let (line, _) = lines.updateValue((table.line, false), forKey: bytes[table.row]) {
+        throw Failure(.badData, at: "\(path):\(table.line):1", "ids are on line \(line) already")
       }
     }
-    return lines
+  }
+
+  /// Whether two ids with a tab between them are there.
+  mutating func find(_ ids: ArraySlice<UInt8>) -> Bool {
+    guard let index = lines.index(forKey: ids) else { return false }
+    lines.values[index].isSeen = true
+    return true
+  }
+
+  /// The first line that nobody has asked for.
+  var firstUnseen: (line: Int, ids: String)? {
+    lines.lazy.filter { !$0.value.isSeen }.min { $0.value.line < $1.value.line }.map {
+      ($0.value.line, String(decoding: $0.key, as: UTF8.self).replacing("\t", with: ", "))
+    }
   }
 }

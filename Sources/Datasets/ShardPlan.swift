@@ -27,14 +27,23 @@ public struct ShardPlan: Sendable, Equatable {
   /// Rounds in an epoch.
   public let steps: Int
 
+  /// No batch is larger, and no more ranks share one: what is asked for beyond is a slip of the finger, and would be
+  /// allocated.
+  public static let largestBatch = 1 << 20
+  public static let mostRanks = 1 << 16
+
   /// `batchSize` is a rank's, or with `splitBatches` that of all ranks together.
   ///
-  /// Throws `.usage` where a number is not positive, the batch cannot be split, or (exact) ranks would never get a row.
+  /// Throws `.usage` where a number is not positive or too large, the batch cannot be split, or (exact) ranks would never get a row.
   public init(
     datasetSize: Int, batchSize: Int, ranks: Int, splitBatches: Bool = false, uneven remainder: Remainder = .exact
   ) throws(Failure) {
-    guard batchSize >= 1 else { throw Failure(.usage, "the batch size is \(batchSize), expected at least 1") }
-    guard ranks >= 1 else { throw Failure(.usage, "the number of processes is \(ranks), expected at least 1") }
+    func check(_ value: Int, _ name: String, atMost most: Int) throws(Failure) {
+      guard value >= 1 else { throw Failure(.usage, "\(name) is \(value), expected at least 1") }
+      guard value <= most else { throw Failure(.usage, "\(name) is \(value), expected at most \(most)") }
+    }
+    try check(ranks, "the number of processes", atMost: Self.mostRanks)
+    try check(batchSize, "the batch size", atMost: splitBatches ? Self.largestBatch * ranks : Self.largestBatch)
     guard datasetSize >= 0 else { throw Failure(.usage, "the dataset size is \(datasetSize), expected at least 0") }
     guard !splitBatches || batchSize % ranks == 0 else {
       throw Failure(
@@ -43,15 +52,11 @@ public struct ShardPlan: Sendable, Equatable {
     guard remainder != .exact || ranks <= datasetSize else {
       throw Failure(.usage, "\(ranks) processes for \(datasetSize) rows, expected at most one process a row")
     }
-    let (product, overflows) = batchSize.multipliedReportingOverflow(by: ranks)
-    guard splitBatches || !overflows else {
-      throw Failure(.usage, "the batch size \(batchSize) times \(ranks) processes is too large")
-    }
     self.datasetSize = datasetSize
     self.ranks = ranks
     self.remainder = remainder
     rankBatchSize = splitBatches ? batchSize / ranks : batchSize
-    globalBatchSize = splitBatches ? batchSize : product
+    globalBatchSize = splitBatches ? batchSize : batchSize * ranks
     let hasTail = datasetSize % globalBatchSize != 0 && remainder != .drop
     steps = datasetSize / globalBatchSize + (hasTail ? 1 : 0)
   }
@@ -63,6 +68,9 @@ public struct ShardPlan: Sendable, Equatable {
 
   /// Rows of the round `step` on `rank`; 0 where the short last round leaves it without.
   public func rowCount(step: Int, rank: Int) -> Int { slots(step: step, rank: rank).count }
+
+  /// Rows of the largest batch of any rank.
+  public var mostRowsOfRank: Int { steps == 0 ? 0 : rowCount(step: 0, rank: 0) }
 
   /// Where the rows of `rank` are in the round `step`, from 0; the ranks' ranges follow one another.
   public func slots(step: Int, rank: Int) -> Range<Int> {

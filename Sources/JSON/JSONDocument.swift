@@ -13,6 +13,8 @@ public final class JSONDocument: Sendable {
   public let path: String
   /// The text, as it was read.
   public let bytes: [UInt8]
+  /// The line of the file in which the text begins, from 1.
+  let firstLine: Int
   /// The status of errors in this file.
   let status: ExitStatus
   /// Every value and key, in the order of the text; a container stands before what it holds.
@@ -21,12 +23,15 @@ public final class JSONDocument: Sendable {
   /// The deepest nesting that is read.
   public static let limitDepth = 128
 
-  /// Checks `bytes`.
+  /// Checks `bytes`, which stand in the file from the line `firstLine` on.
   ///
   /// Throws a `Failure` with `status` and the place, `path:line:column`, where it is not JSON.
-  public init(_ bytes: [UInt8], path: String, status: ExitStatus = .configuration) throws(Failure) {
+  public init(
+    _ bytes: [UInt8], path: String, firstLine: Int = 1, status: ExitStatus = .configuration
+  ) throws(Failure) {
     self.bytes = bytes
     self.path = path
+    self.firstLine = firstLine
     self.status = status
     do throws(JSONError) {
       entries = try bytes.withUnsafeBufferPointer { buffer throws(JSONError) in
@@ -34,7 +39,7 @@ public final class JSONDocument: Sendable {
         return try reader.read()
       }
     } catch {
-      throw Failure(status, at: "\(path):\(place(of: error.offset, in: bytes))", error.message)
+      throw Failure(status, at: "\(path):\(place(of: error.offset, in: bytes, firstLine: firstLine))", error.message)
     }
   }
 
@@ -66,10 +71,10 @@ struct JSONError: Error {
   var message: String
 }
 
-/// `line:column` of the byte `offset`, both from 1; columns count bytes.
-func place(of offset: Int, in bytes: [UInt8]) -> String {
+/// `line:column` of the byte `offset` of a text that begins in line `firstLine`, both from 1; columns count bytes.
+func place(of offset: Int, in bytes: [UInt8], firstLine: Int) -> String {
   let before = bytes[..<min(offset, bytes.count)]
-  let line = before.count { $0 == 0x0A } + 1
+  let line = before.count { $0 == 0x0A } + firstLine
   let lineStart = before.lastIndex(of: 0x0A).map { $0 + 1 } ?? 0
   return "\(line):\(before.count - lineStart + 1)"
 }

@@ -28,7 +28,9 @@ public struct JSONNode: Sendable {
   public var source: ArraySlice<UInt8> { document.bytes[Int(entry.start)..<Int(entry.end)] }
 
   /// Where it stands: `path:line:column`.
-  public var place: String { "\(document.path):\(JSON.place(of: Int(entry.start), in: document.bytes))" }
+  public var place: String {
+    "\(document.path):\(JSON.place(of: Int(entry.start), in: document.bytes, firstLine: document.firstLine))"
+  }
 
   /// An error about this value: "`name` is `value`, expected `expectation`".
   public func unexpected(_ expectation: String, hint: String? = nil) -> Failure {

@@ -114,9 +114,11 @@ public final class Accelerator {
     try communicator.barrier()
   }
 
-  /// Forward and backward of this rank's share; the gradients add up until `step`.
+  /// Forward and backward of this rank's share; the gradients add up until `step`. The share's data set must fit the model
+  /// (`TokenizedDataset.check(against:)`).
   public func backward(_ share: Share) {
     precondition(!exchangeHasBegun, "backward after the last micro-batch of a window, without step")
+    if let problem = share.dataset.problem(for: model.configuration) { preconditionFailure(problem) }
     let mode: OutputMode = windowRows == 0 ? .overwrite : .add
     windowRows = share.windowRows
     if mode == .overwrite { clearWordGradients() }
@@ -298,6 +300,7 @@ public final class Accelerator {
   ///   - batchSize: rows of a batch of one rank. Where rows are short, more of them share a batch: as many as have no
   ///     more tokens than `batchSize` of the longest.
   public func evaluate(_ dataset: TokenizedDataset, batchSize: Int) throws(Failure) -> ClassificationCounts {
+    try dataset.check(against: model.configuration)
     var clock = LapClock()
     defer {
       // Apart: behind `?.` it would not be counted without a timeline.

@@ -29,12 +29,18 @@ public struct DataLoader: Sendable {
   /// Micro-batches of one optimizer step; the last window of an epoch may have fewer.
   public let accumulationSteps: Int
 
-  /// - Throws: `.usage` where the number of accumulation steps is not positive.
+  /// - Throws: `.usage` where the number of accumulation steps is not positive, or a batch may have too many tokens.
   public init(
     _ dataset: TokenizedDataset, plan: ShardPlan, rank: Int, order: Order = .file, accumulationSteps: Int = 1
   ) throws(Failure) {
     guard accumulationSteps >= 1 else {
       throw Failure(.usage, "gradient accumulation over \(accumulationSteps) steps, expected at least 1")
+    }
+    let (rows, tokens) = (plan.mostRowsOfRank, dataset.mostTokens(inRows: plan.mostRowsOfRank))
+    guard tokens <= Int32.max else {
+      throw Failure(
+        .usage, "a batch of \(rows) rows may have \(tokens) tokens, expected at most \(Int32.max)",
+        hint: "a smaller batch size")
     }
     self.dataset = dataset
     self.plan = plan
@@ -48,7 +54,7 @@ public struct DataLoader: Sendable {
 
   /// The most that one batch can hold: what an `Accelerator` for this loader needs.
   public var limits: BatchLimits {
-    let rows = plan.rankBatchSize
+    let rows = plan.mostRowsOfRank
     return BatchLimits(tokens: dataset.mostTokens(inRows: rows), sequences: rows, length: dataset.longestRow)
   }
 
@@ -70,8 +76,11 @@ public struct DataLoader: Sendable {
 }
 
 extension TokenizedDataset {
-  /// The most tokens that `count` different rows can have together.
+  /// The most tokens that a batch of `count` rows can have; rows repeat only where the data set has fewer.
   public func mostTokens(inRows count: Int) -> Int {
-    (0..<self.count).map { tokens($0).count }.sorted(by: >).prefix(count).reduce(0, +)
+    guard self.count > 0 else { return 0 }
+    let (rounds, rest) = count.quotientAndRemainder(dividingBy: self.count)
+    let longest = rest == 0 ? 0 : (0..<self.count).map { tokens($0).count }.sorted(by: >).prefix(rest).reduce(0, +)
+    return rounds * inputIDs.count + longest
   }
 }

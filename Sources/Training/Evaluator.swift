@@ -44,8 +44,9 @@ final class Evaluator {
   }
 
   private func network(for dataset: TokenizedDataset, batchSize: Int) -> BertClassifier {
+    let rows = min(batchSize, dataset.count)
     let limits = BatchLimits(
-      tokens: dataset.mostTokens(inRows: batchSize), sequences: 4 * batchSize, length: dataset.longestRow)
+      tokens: dataset.mostTokens(inRows: rows), sequences: min(4 * rows, dataset.count), length: dataset.longestRow)
     if let known = network, known.limits.holds(limits) { return known }
     let made = BertClassifier(configuration, limits: limits, keepsForBackward: false, multiplier: multiplier)
     network = made

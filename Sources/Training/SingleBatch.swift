@@ -19,9 +19,7 @@ extension Model {
   public func evaluateOnce(
     _ dataset: TokenizedDataset, keepsGradients: Bool, multiplier: Multiplier = Multiplier(.high)
   ) throws(Failure) -> SingleBatchResult {
-    if let row = dataset.labels.firstIndex(of: .unknown) {
-      throw Failure(.badData, "row \(row) has no label, expected a split with labels")
-    }
+    try dataset.check(against: configuration)
     let limits = BatchLimits(
       tokens: dataset.inputIDs.count, sequences: dataset.count, length: dataset.longestRow)
     let network = BertClassifier(

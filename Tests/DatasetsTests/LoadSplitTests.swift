@@ -62,6 +62,27 @@ import Testing
     #expect(failure?.status == .badData && failure?.hint?.contains("test.tsv") == true)
   }
 
+  @Test(arguments: ["dev.tsv", "validation.tsv", "dev.jsonl", "validation.jsonl"])
+  func filesOfExports(validation: String) throws {
+    let folder = try TemporaryFolder()
+    let lines = "{\"text1\": \"a\", \"text2\": \"b\", \"label\": 1, \"idx\": 0, \"label_text\": \"equivalent\"}\n"
+    try folder.write(lines, "train.jsonl")
+    try folder.write(validation.hasSuffix("l") ? lines : "text1\ttext2\tlabel\na\tb\t1\n", validation)
+    try folder.write(lines.replacing(": 1,", with: ": -1,"), "test.jsonl")
+    #expect(try load(folder, .train) == [pair("a", "b", .category(1))])
+    #expect(try load(folder, .validation) == [pair("a", "b", .category(1))])
+    #expect(try load(folder, .test) == [pair("a", "b", .unknown)])
+  }
+
+  @Test func twoFilesForOneSplit() throws {
+    let folder = try TemporaryFolder()
+    try folder.write(Self.header + "1\t1\t2\ta\tb\n", "train.tsv")
+    try folder.write("{\"text1\": \"a\", \"text2\": \"b\", \"label\": 1}\n", "train.jsonl")
+    let failure = failure { () throws(Failure) in try loadSplit(.mrpc, folder: folder.path, split: .train) }
+    #expect(failure?.status == .badData && failure?.place == folder.path)
+    #expect(failure?.message == "has train.tsv and train.jsonl, expected one file for the train split")
+  }
+
   @Test func unknownTask() {
     #expect(failure { () throws(Failure) in try GLUETask.named("mrpc") } == nil)
     #expect(failure { () throws(Failure) in try GLUETask.named("MRPC") }?.status == .usage)
@@ -75,9 +96,9 @@ import Testing
       try writeAtomically(readBytes("\(folder)/\(name)"), to: "\(originals.path)/\(name)")
     }
     for split in [Split.train, .validation] {
-      let rows = try loadSplit(.mrpc, folder: folder, split: split)
+      let rows = Array(try loadSplit(.mrpc, folder: folder, split: split))
       #expect(rows.count == GLUETask.mrpc.officialRowCounts[split])
-      #expect(try loadSplit(.mrpc, folder: originals.path, split: split) == rows)
+      #expect(Array(try loadSplit(.mrpc, folder: originals.path, split: split)) == rows)
     }
     let unlabelled = try GLUETask.mrpc.parse(
       readBytes("\(folder)/test.tsv"), path: "test.tsv", requiresLabels: false)
@@ -88,6 +109,6 @@ import Testing
   }
 
   private func load(_ folder: TemporaryFolder, _ split: Split) throws -> [SentencePair] {
-    try loadSplit(.mrpc, folder: folder.path, split: split)
+    Array(try loadSplit(.mrpc, folder: folder.path, split: split))
   }
 }

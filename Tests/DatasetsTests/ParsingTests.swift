@@ -8,12 +8,13 @@ import Testing
   static let good = header + "1\t1\t2\tone two\tthree\n"
 
   private func parse(_ text: String, requiresLabels: Bool = true) throws -> [SentencePair] {
-    try GLUETask.mrpc.parse(Array(text.utf8), path: "t.tsv", requiresLabels: requiresLabels)
+    Array(try GLUETask.mrpc.parse(Array(text.utf8), path: "t.tsv", requiresLabels: requiresLabels))
   }
 
   @Test(arguments: [
     good, String(good.dropLast()), "\u{FEFF}" + good, good.replacing("\n", with: "\r\n"),
-    String(good.replacing("\n", with: "\r\n").dropLast()),
+    String(good.replacing("\n", with: "\r\n").dropLast()), good + "\n", good.replacing("\n", with: "\r\n") + "\r\n",
+    good + "\r\n", good + "\r",
   ])
   func linesInEveryStyle(text: String) throws {
     #expect(try parse(text) == [pair("one two", "three", .category(1))])
@@ -38,10 +39,34 @@ import Testing
     #expect(try parse(Self.good, requiresLabels: false).map(\.label) == [.category(1)])
   }
 
+  @Test(arguments: [("sentence1", "sentence2"), ("text1", "text2")])
+  func columnsOfExports(first: String, second: String) throws {
+    let header = "\(first)\t\(second)\tlabel\tidx\n"
+    #expect(try parse(header + "a\tb\t1\t0\n") == [pair("a", "b", .category(1))])
+    check(Array((header + "a\tb\t-1\t0\n").utf8), "t.tsv:2:5", "label is \"-1\", expected 0 or 1")
+    check(Array("\(first)\t\(second)\tQuality\na\tb\t1\n".utf8), "t.tsv:1:1", "no column \"label\"")
+    check(Array("\(first)\tlabel\na\t1\n".utf8), "t.tsv:1:1", "no column \"\(second)\"")
+    // GLUE's own names come first.
+    let both = "\(first)\t\(second)\tlabel\tQuality\t#1 String\t#2 String\nx\ty\t0\t1\ta\tb\n"
+    #expect(try parse(both) == [pair("a", "b", .category(1))])
+  }
+
+  @Test func rowsWithoutLabelsInATestTable() throws {
+    let text = "sentence1\tsentence2\tlabel\na\tb\t-1\nc\td\t1\n"
+    #expect(try parse(text, requiresLabels: false) == [pair("a", "b", .unknown), pair("c", "d", .category(1))])
+    let failure = failure { () throws(Failure) in
+      try GLUETask.mrpc.parse(Array("sentence1\tsentence2\tlabel\na\tb\t-2\n".utf8), path: "t", requiresLabels: false)
+    }
+    #expect(failure?.place == "t:2:5" && failure?.hint == nil)
+  }
+
   @Test(arguments: [
     ("", "t.tsv", "is empty"), ("\u{FEFF}", "t.tsv", "is empty"), (header, "t.tsv", "no rows"),
     (String(header.dropLast()), "t.tsv", "no rows"), ("\n" + good, "t.tsv:1:1", "blank line"),
-    (good + "\n", "t.tsv:3:1", "blank line"), (good + "\r\n", "t.tsv:3:1", "blank line"),
+    (good + "\n\n", "t.tsv:3:1", "blank line"), (good + "\r\n\r\n", "t.tsv:3:1", "blank line"),
+    (good + " \n", "t.tsv:3:2", "1 tab-separated field, expected 5"),
+    ("\n", "t.tsv:1:1", "blank line, expected a header"),
+    ("\n\n", "t.tsv:1:1", "blank line, expected a header"), (header + "\n", "t.tsv", "no rows"),
     (header + "\n1\t1\t2\ta\tb\n", "t.tsv:2:1", "blank line"),
     (good + "1\t1\t2\ta b\n", "t.tsv:3:10", "4 tab-separated fields, expected 5"),
     (good + "1\t1\t2\ta\tb\tc\n", "t.tsv:3:11", "6 tab-separated fields, expected 5"),
@@ -98,7 +123,7 @@ import Testing
     var task = GLUETask(
       name: "stars", firstColumn: "text", secondColumn: nil, labelColumn: "stars", labels: .scores(0...5), metrics: [])
     let rows = try task.parse(Array("stars\ttext\n2.5\tfair\n5\tgood\n".utf8), path: "s.tsv")
-    #expect(rows == [pair("fair", nil, .score(2.5)), pair("good", nil, .score(5))])
+    #expect(Array(rows) == [pair("fair", nil, .score(2.5)), pair("good", nil, .score(5))])
     #expect(task.labelCount == 1)
     for bad in ["nan", "0x1p1", "+1", "-1", "5.1", "1e0", "", ".5", "1.2.3"] {
       let failure = failure { () throws(Failure) in

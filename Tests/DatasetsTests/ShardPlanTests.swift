@@ -86,7 +86,9 @@ import Testing
     (10, 0, 2, false, Remainder.exact, "batch size is 0"), (10, -1, 2, false, .pad, "batch size is -1"),
     (10, 2, 0, false, .exact, "processes is 0"), (-1, 2, 2, false, .pad, "-1"),
     (10, 5, 2, true, .pad, "cannot be split"),
-    (2, 4, 3, false, .exact, "3 processes for 2 rows"), (10, .max, 2, false, .pad, "too large"),
+    (2, 4, 3, false, .exact, "3 processes for 2 rows"), (10, .max, 2, false, .pad, "expected at most 1048576"),
+    (10, (1 << 21) + 2, 2, true, .ragged, "expected at most 2097152"),
+    (10, 8, .max, false, .drop, "expected at most 65536"),
   ])
   func refusals(rows: Int, batch: Int, ranks: Int, split: Bool, remainder: Remainder, message: String) {
     let failure = failure { () throws(Failure) in

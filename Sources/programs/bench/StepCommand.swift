@@ -181,7 +181,7 @@ private struct Inputs {
     let task = try GLUETask.named(command.task)
     let folder = try ModelFolder(command.model, labels: task.labelCount)
     let length = min(512, folder.configuration.maximumPositions)
-    func tokenized(_ pairs: [SentencePair]) throws(Failure) -> TokenizedDataset {
+    func tokenized(_ pairs: some Collection<SentencePair>) throws(Failure) -> TokenizedDataset {
       try TokenizedDataset(pairs, tokenizer: folder.tokenizer, maxLength: length)
     }
     let pairs = try loadSplit(task, folder: command.data, split: .train)

@@ -47,6 +47,8 @@ struct Job {
     let maxLength = try Self.maxLength(command.maxLength, folder)
     train = try TokenizedDataset(source.train, tokenizer: folder.tokenizer, maxLength: maxLength)
     validation = try TokenizedDataset(source.validation, tokenizer: folder.tokenizer, maxLength: maxLength)
+    try train.check(against: configuration)
+    try validation.check(against: configuration)
     let plan = try ShardPlan(
       datasetSize: train.count, batchSize: command.batchSize ?? recipe.batchSize, ranks: communicator.size,
       splitBatches: command.splitBatches, uneven: command.uneven)

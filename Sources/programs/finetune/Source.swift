@@ -21,8 +21,8 @@ struct Recipe {
 struct Source {
   var folder: ModelFolder
   var dataName: String
-  var train: [SentencePair]
-  var validation: [SentencePair]
+  var train: SentencePairs
+  var validation: SentencePairs
   var labelNames: [String]
   var recipe: Recipe
   var baselines: [(name: String, accuracy: Double, f1: Double)]

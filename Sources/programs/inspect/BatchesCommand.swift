@@ -33,7 +33,7 @@ struct BatchesCommand: ParsableCommand {
     guard steps >= 1 else { throw Failure(.usage, "the number of steps is \(steps), expected at least 1") }
     let task = try GLUETask.named(task)
     let pairs = try loadSplit(task, folder: data, split: split)
-    let plan = try sharding.plan(datasetSize: pairs.count)
+    let plan = try sharding.plan(datasetSize: pairs.count, steps: steps)
     let dataset = try TokenizedDataset(pairs, tokenizer: BertTokenizer(folder: model), maxLength: maxLength)
     let order = sharding.order(count: dataset.count)
 

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Datasets
+import FileSystem
 import ProgramSupport
 
 /// How rows are dealt to ranks, as `finetune` takes it.
@@ -50,10 +51,22 @@ struct ShardOptions: ParsableArguments {
     return uneven ?? .exact
   }
 
-  func plan(datasetSize: Int) throws -> ShardPlan {
-    try ShardPlan(
+  /// No command prints more row numbers.
+  static let mostRows = 10_000_000
+
+  /// The plan for `datasetSize` rows, of which the first `steps` are to be printed, or all.
+  func plan(datasetSize: Int, steps: Int = .max) throws -> ShardPlan {
+    let plan = try ShardPlan(
       datasetSize: datasetSize, batchSize: batchSize, ranks: numProcesses, splitBatches: splitBatches,
       uneven: remainder)
+    let rows = min(steps, plan.steps) * plan.globalBatchSize
+    guard remainder != .pad || rows <= Self.mostRows else {
+      throw Failure(
+        .usage,
+        "batches of \(batchSize) on \(numProcesses) processes are filled up to \(rows) rows, "
+          + "expected at most \(Self.mostRows)")
+    }
+    return plan
   }
 
   /// The order of `count` rows in the epoch.

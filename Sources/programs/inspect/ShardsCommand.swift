@@ -13,17 +13,14 @@ struct ShardsCommand: ParsableCommand {
       what its len() gives. Without it no row is dealt twice and none is left out, unless --uneven says otherwise.
       """)
 
-  /// No list of row numbers is longer.
-  private static let largestDataset = 100_000_000
-
   @Option(name: bothSpellings("dataset-size"), help: "The number of rows.")
   var datasetSize: Int
 
   @OptionGroup var sharding: ShardOptions
 
   func run() throws {
-    guard (0...Self.largestDataset).contains(datasetSize) else {
-      throw Failure(.usage, "the dataset size is \(datasetSize), expected 0 to \(Self.largestDataset)")
+    guard (0...ShardOptions.mostRows).contains(datasetSize) else {
+      throw Failure(.usage, "the dataset size is \(datasetSize), expected 0 to \(ShardOptions.mostRows)")
     }
     // Also checks the numbers, for either kind of sharding.
     let plan = try sharding.plan(datasetSize: datasetSize)

@@ -32,7 +32,7 @@ struct TokensCommand: ParsableCommand {
   func run() throws {
     let tokenizer = try BertTokenizer(folder: model)
     if let advice = tokenizer.advice { printError("inspect: warning: \(model): \(advice)") }
-    let pairs =
+    let pairs: any Collection<SentencePair> =
       if let tsv {
         try GLUETask.mrpc.parse(readBytes(tsv), path: tsv, requiresLabels: false)
       } else {
