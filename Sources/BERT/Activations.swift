@@ -14,8 +14,8 @@ final class Activations {
     var attentionNormalized: UnsafeMutablePointer<Float>  // [tokens, H]
     var attentionDeviation: UnsafeMutablePointer<Float>  // [tokens]
     var attentionOutput: UnsafeMutablePointer<Float>  // [tokens, H]
-    var slopesGELU: UnsafeMutablePointer<Float>  // [tokens, I]: first what goes into GELU
-    var afterGELU: UnsafeMutablePointer<Float>  // [tokens, I]
+    var slopes: UnsafeMutablePointer<Float>  // [tokens, I]: first what the activation is applied to
+    var activated: UnsafeMutablePointer<Float>  // [tokens, I]
     var outputNormalized: UnsafeMutablePointer<Float>  // [tokens, H]
     var outputDeviation: UnsafeMutablePointer<Float>  // [tokens]
   }
@@ -89,8 +89,8 @@ final class Activations {
       Layer(
         queryKeyValue: allocate(3 * perToken), probabilities: allocate(configuration.heads * tokens * paddedLength),
         context: allocate(perToken), attentionNormalized: allocate(perToken), attentionDeviation: allocate(tokens),
-        attentionOutput: allocate(perToken), slopesGELU: allocate(tokens * configuration.intermediateSize),
-        afterGELU: allocate(tokens * configuration.intermediateSize), outputNormalized: allocate(perToken),
+        attentionOutput: allocate(perToken), slopes: allocate(tokens * configuration.intermediateSize),
+        activated: allocate(tokens * configuration.intermediateSize), outputNormalized: allocate(perToken),
         outputDeviation: allocate(tokens))
     }
 

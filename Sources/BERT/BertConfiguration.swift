@@ -1,9 +1,10 @@
 import FileSystem
-import FoundationEssentials
+import JSON
+import Kernels
 
 /// The geometry and rates of a BERT, as a checkpoint's `config.json` states them.
 ///
-/// Nothing that decides accuracy has a default here: a key that is missing is an error.
+/// A key that the file leaves out has the value that transformers' `BertConfig` gives it: older files rely on that.
 public struct BertConfiguration: Sendable, Equatable {
   public var vocabularySize: Int
   public var hiddenSize: Int
@@ -13,14 +14,16 @@ public struct BertConfiguration: Sendable, Equatable {
   public var maximumPositions: Int
   public var tokenTypes: Int
   public var labels: Int
+  /// The function between the two products of a layer's feed-forward part.
+  public var activation: Activation
   public var layerNormEpsilon: Double
   public var initializerRange: Double
   public var hiddenDropout: Double
   public var attentionDropout: Double
   /// Dropout before the classifier; `hidden_dropout_prob` where the file has none.
   public var classifierDropout: Double
-  /// The token whose embedding gets no gradient.
-  public var padTokenID: Int32
+  /// The token whose embedding gets no gradient; nil where the file says that there is none.
+  public var padTokenID: Int32?
 
   public var headSize: Int { hiddenSize / heads }
 
@@ -37,58 +40,31 @@ public struct BertConfiguration: Sendable, Equatable {
   ///   - path: named in errors.
   ///   - labels: outputs of the classifier; nil takes the file's `id2label` or `num_labels`, or 2 as transformers does.
   public init(json: [UInt8], path: String, labels: Int? = nil) throws(Failure) {
-    let file: File
-    do {
-      file = try JSONDecoder().decode(File.self, from: Data(json))
-    } catch let error as DecodingError {
-      throw Failure(.configuration, at: path, describe(error))
-    } catch {
-      throw Failure(.configuration, at: path, "is not JSON: \(error)")
-    }
-    try file.refuseOtherModels(path)
-
-    func wholeNumber(_ value: Int?, _ key: String, upTo limit: Int = 1 << 24) throws(Failure) -> Int {
-      guard let value else { throw Failure(.configuration, at: path, "has no key \"\(key)\"") }
-      guard value >= 1 && value <= limit else {
-        throw Failure(.configuration, at: path, "\"\(key)\" is \(value), expected 1 to \(limit)")
-      }
-      return value
-    }
-    func number(_ value: Double?, _ key: String, in range: Range<Double>) throws(Failure) -> Double {
-      guard let value else { throw Failure(.configuration, at: path, "has no key \"\(key)\"") }
-      guard range.contains(value) else {
-        throw Failure(
-          .configuration, at: path,
-          "\"\(key)\" is \(value), expected at least \(range.lowerBound) and less than \(range.upperBound)")
-      }
-      return value
-    }
-
-    vocabularySize = try wholeNumber(file.vocab_size, "vocab_size")
-    hiddenSize = try wholeNumber(file.hidden_size, "hidden_size", upTo: 1 << 16)
-    layers = try wholeNumber(file.num_hidden_layers, "num_hidden_layers", upTo: 1 << 12)
-    heads = try wholeNumber(file.num_attention_heads, "num_attention_heads", upTo: 1 << 12)
-    intermediateSize = try wholeNumber(file.intermediate_size, "intermediate_size", upTo: 1 << 18)
-    maximumPositions = try wholeNumber(file.max_position_embeddings, "max_position_embeddings", upTo: 1 << 16)
-    tokenTypes = try wholeNumber(file.type_vocab_size, "type_vocab_size", upTo: 1 << 16)
-    layerNormEpsilon = try number(file.layer_norm_eps, "layer_norm_eps", in: 0..<1)
-    initializerRange = try number(file.initializer_range, "initializer_range", in: 0..<100)
-    hiddenDropout = try number(file.hidden_dropout_prob, "hidden_dropout_prob", in: 0..<1)
-    attentionDropout = try number(file.attention_probs_dropout_prob, "attention_probs_dropout_prob", in: 0..<1)
+    let file = try JSONDocument(json, path: path).root
+    try Self.refuseOtherModels(file)
+    vocabularySize = try file.size("vocab_size", default: 30_522)
+    hiddenSize = try file.size("hidden_size", default: 768, upTo: 1 << 16)
+    layers = try file.size("num_hidden_layers", default: 12, upTo: 1 << 12)
+    heads = try file.size("num_attention_heads", default: 12, upTo: 1 << 12)
+    intermediateSize = try file.size("intermediate_size", default: 3072, upTo: 1 << 18)
+    maximumPositions = try file.size("max_position_embeddings", default: 512, upTo: 1 << 16)
+    tokenTypes = try file.size("type_vocab_size", default: 2, upTo: 1 << 16)
+    activation = try Self.activation(file)
+    layerNormEpsilon = try file.number("layer_norm_eps", default: 1e-12)
+    initializerRange = try file.number("initializer_range", default: 0.02, below: 100)
+    hiddenDropout = try file.number("hidden_dropout_prob", default: 0.1)
+    attentionDropout = try file.number("attention_probs_dropout_prob", default: 0.1)
     classifierDropout = hiddenDropout
-    if let own = file.classifier_dropout { classifierDropout = try number(own, "classifier_dropout", in: 0..<1) }
-    self.labels = try wholeNumber(labels ?? file.id2label?.count ?? file.num_labels ?? 2, "num_labels", upTo: 1 << 16)
-
-    let pad = file.pad_token_id ?? 0
-    guard pad >= 0 && pad < vocabularySize else {
-      throw Failure(
-        .configuration, at: path, "\"pad_token_id\" is \(pad), expected 0 to \(vocabularySize - 1) (\"vocab_size\")")
+    if try file.member("classifier_dropout") != nil {
+      classifierDropout = try file.number("classifier_dropout", default: hiddenDropout)
     }
-    padTokenID = Int32(pad)
+    // Read in any case: what is wrong with the file does not depend on the task.
+    let ownLabels = try Self.labels(file)
+    self.labels = labels ?? ownLabels
+    padTokenID = try Self.padTokenID(file, vocabularySize: vocabularySize)
     guard hiddenSize % heads == 0 else {
-      throw Failure(
-        .configuration, at: path,
-        "\"num_attention_heads\" is \(heads), which does not divide \"hidden_size\" \(hiddenSize)")
+      let node = try file.member("num_attention_heads") ?? file
+      throw node.failure("\"num_attention_heads\" is \(heads), which does not divide \"hidden_size\" \(hiddenSize)")
     }
     // Refused before anything is allocated: no machine holds it, so it is a slip of the pen.
     let parameters =
@@ -99,67 +75,73 @@ public struct BertConfiguration: Sendable, Equatable {
     }
   }
 
-  // swift-format-ignore: AlwaysUseLowerCamelCase
-  /// The keys that matter, under the file's own names, which error messages quote.
-  private struct File: Decodable {
-    var model_type: String?
-    var architectures: [String]?
-    var hidden_act: String?
-    var position_embedding_type: String?
-    var is_decoder: Bool?
-    var add_cross_attention: Bool?
-    var vocab_size: Int?
-    var hidden_size: Int?
-    var num_hidden_layers: Int?
-    var num_attention_heads: Int?
-    var intermediate_size: Int?
-    var max_position_embeddings: Int?
-    var type_vocab_size: Int?
-    var num_labels: Int?
-    var id2label: [String: String]?
-    var layer_norm_eps: Double?
-    var initializer_range: Double?
-    var hidden_dropout_prob: Double?
-    var attention_probs_dropout_prob: Double?
-    var classifier_dropout: Double?
-    var pad_token_id: Int?
-
-    func refuseOtherModels(_ path: String) throws(Failure) {
-      guard let model_type else {
-        throw Failure(.configuration, at: path, "has no key \"model_type\", expected \"bert\"")
+  /// Refuses files of other models, and what BERT can be beyond an encoder.
+  private static func refuseOtherModels(_ file: JSONNode) throws(Failure) {
+    if let type = try file.member("model_type") {
+      guard try type.string() == "bert" else { throw type.unexpected("\"bert\"") }
+    } else if let architectures = try file.member("architectures") {
+      // The first BERTs' files have no type.
+      for node in try architectures.elements() {
+        let name = try node.string()
+        guard name.hasPrefix("Bert") else {
+          throw node.failure("the file has no \"model_type\", and \"architectures\" names \(name), expected a BERT")
+        }
       }
-      guard model_type == "bert" else {
-        throw Failure(.configuration, at: path, "\"model_type\" is \"\(model_type)\", expected \"bert\"")
-      }
-      guard let hidden_act else { throw Failure(.configuration, at: path, "has no key \"hidden_act\"") }
-      guard hidden_act == "gelu" else {
-        throw Failure(.configuration, at: path, "\"hidden_act\" is \"\(hidden_act)\", expected \"gelu\"")
-      }
-      if let position_embedding_type, position_embedding_type != "absolute" {
-        throw Failure(
-          .configuration, at: path,
-          "\"position_embedding_type\" is \"\(position_embedding_type)\", expected \"absolute\"")
-      }
-      if is_decoder == true || add_cross_attention == true {
-        throw Failure(
-          .configuration, at: path,
-          "describes a decoder (\"is_decoder\" or \"add_cross_attention\" is true), expected an encoder")
+    }
+    if let embedding = try file.member("position_embedding_type"), try embedding.string() != "absolute" {
+      throw embedding.unexpected("\"absolute\"")
+    }
+    for key in ["is_decoder", "add_cross_attention"] {
+      if let flag = try file.member(key), try flag.bool() {
+        throw flag.failure("\"\(key)\" is true: the file describes a decoder, expected an encoder")
       }
     }
   }
+
+  private static func activation(_ file: JSONNode) throws(Failure) -> Activation {
+    guard let node = try file.rawMember("hidden_act") else { return .gelu }
+    guard let activation = Activation(name: try node.string()) else {
+      throw node.unexpected("one of \(Activation.names.joined(separator: ", "))")
+    }
+    return activation
+  }
+
+  /// The classes that the file speaks of: transformers takes `id2label` first, whatever the labels are called.
+  private static func labels(_ file: JSONNode) throws(Failure) -> Int {
+    guard let names = try file.member("id2label") else { return try file.size("num_labels", default: 2, upTo: 1 << 16) }
+    var numbers: Set<Int> = []
+    for (key, name) in try names.members() {
+      guard let number = Int(String(decoding: key, as: UTF8.self)), number >= 0 else {
+        throw name.failure("\"\(name.name)\" has a key that is no class number")
+      }
+      numbers.insert(number)
+    }
+    guard (1...1 << 16).contains(numbers.count) else {
+      throw names.failure("\"id2label\" names \(numbers.count) classes, expected 1 to \(1 << 16)")
+    }
+    return numbers.count
+  }
+
+  /// As `torch.nn.Embedding` takes it: a negative one counts from the end of the vocabulary.
+  private static func padTokenID(_ file: JSONNode, vocabularySize: Int) throws(Failure) -> Int32? {
+    guard let node = try file.rawMember("pad_token_id") else { return 0 }
+    if node.isNull { return nil }
+    let id = try node.int(-vocabularySize...vocabularySize - 1)
+    return Int32(id < 0 ? vocabularySize + id : id)
+  }
 }
 
-private func describe(_ error: DecodingError) -> String {
-  func key(_ path: [any CodingKey]) -> String { path.map(\.stringValue).joined(separator: ".") }
-  switch error {
-  case .typeMismatch(let type, let context), .valueNotFound(let type, let context):
-    return "\"\(key(context.codingPath))\" is not a \(type)"
-  case .keyNotFound(let missing, let context):
-    return "has no key \"\(key(context.codingPath + [missing]))\""
-  case .dataCorrupted(let context):
-    let place = context.codingPath.isEmpty ? "" : "\"\(key(context.codingPath))\": "
-    return "\(place)is not valid JSON: \(context.debugDescription)"
-  @unknown default:
-    return "cannot be read: \(error)"
+extension JSONNode {
+  /// The size under `key`, from 1 to `limit`.
+  fileprivate func size(_ key: String, default standard: Int, upTo limit: Int = 1 << 24) throws(Failure) -> Int {
+    try rawMember(key)?.int(1...limit) ?? standard
+  }
+
+  /// The number under `key`, from 0 to less than `limit`.
+  fileprivate func number(_ key: String, default standard: Double, below limit: Double = 1) throws(Failure) -> Double {
+    guard let node = try rawMember(key) else { return standard }
+    let value = try node.double()
+    guard (0..<limit).contains(value) else { throw node.unexpected("at least 0 and less than \(limit)") }
+    return value
   }
 }

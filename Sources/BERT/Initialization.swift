@@ -20,8 +20,8 @@ extension ParameterLayout {
       fillNormal(
         count: slot.count, deviation: Float(configuration.initializerRange), seed: seed, start: slot.offset,
         into: target)
-      if slot.offset == embeddings.word {
-        let padding = target + Int(configuration.padTokenID) * configuration.hiddenSize
+      if slot.offset == embeddings.word, let padTokenID = configuration.padTokenID {
+        let padding = target + Int(padTokenID) * configuration.hiddenSize
         padding.update(repeating: 0, count: configuration.hiddenSize)
       }
     }

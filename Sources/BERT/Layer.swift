@@ -38,16 +38,16 @@ extension BertClassifier {
 
     project(
       lines, kept.attentionOutput, parameters + slots.intermediate.weight, inputs: hidden, outputs: intermediate,
-      into: kept.slopesGELU)
+      into: kept.slopes)
     multiplier.threads.forEachBlock(of: rows, blockCount: Activations.rowBlock) { _, part in
       let offset = part.lowerBound * intermediate
-      biasGELU(
-        rows: part.count, columns: intermediate, x: kept.slopesGELU + offset,
-        bias: parameters + slots.intermediate.bias, into: kept.afterGELU + offset,
+      biasActivation(
+        configuration.activation, rows: part.count, columns: intermediate, x: kept.slopes + offset,
+        bias: parameters + slots.intermediate.bias, into: kept.activated + offset,
         keepsSlopes: memory.keepsForBackward)
     }
     project(
-      lines, kept.afterGELU, parameters + slots.output.weight, inputs: intermediate, outputs: hidden,
+      lines, kept.activated, parameters + slots.output.weight, inputs: intermediate, outputs: hidden,
       into: kept.outputNormalized)
     addAndNormalize(
       rows, norm(slots.outputNorm, parameters), kept.outputNormalized, bias: parameters + slots.output.bias,
@@ -79,13 +79,13 @@ extension BertClassifier {
       gain: gradients + slots.outputNorm.gain, shift: gradients + slots.outputNorm.shift,
       bias: gradients + slots.output.bias, address(.output(layer: index), input, firstOnly))
     weightGradient(
-      lines, branch, outputs: hidden, kept.afterGELU, inputs: intermediate, into: gradients + slots.output.weight, mode)
+      lines, branch, outputs: hidden, kept.activated, inputs: intermediate, into: gradients + slots.output.weight, mode)
     inputGradient(
       lines, branch, outputs: hidden, parameters + slots.output.weight, inputs: intermediate, into: wide, .overwrite)
     forEachRowBlock(rows, sums: intermediate) { _, block, sums in
       let offset = block.lowerBound * intermediate
-      biasGELUBackward(
-        rows: block.count, columns: intermediate, slopes: kept.slopesGELU + offset, gradient: wide + offset,
+      biasActivationBackward(
+        rows: block.count, columns: intermediate, slopes: kept.slopes + offset, gradient: wide + offset,
         sums: sums)
     }
     addUp(

@@ -34,25 +34,3 @@ public func biasGELU(
     }
   }
 }
-
-/// Multiplies `gradient` in place by the slopes that `biasGELU` left, so that the gradient of the output becomes that of
-/// x, and sums its columns, the gradient of the bias.
-///
-/// - Parameters:
-///   - slopes, gradient: `[rows, columns]`.
-///   - sums: `[columns]`, overwritten.
-public func biasGELUBackward(
-  rows: Int, columns: Int, slopes: UnsafePointer<Float>, gradient: UnsafeMutablePointer<Float>,
-  sums: UnsafeMutablePointer<Float>
-) {
-  sums.update(repeating: 0, count: columns)
-  for row in 0..<rows {
-    let slopeRow = slopes + row * columns
-    let gradientRow = gradient + row * columns
-    for j in 0..<columns {
-      let product = gradientRow[j] * slopeRow[j]
-      gradientRow[j] = product
-      sums[j] += product
-    }
-  }
-}

@@ -94,7 +94,7 @@ struct ElementaryFunctionTests {
     #expect(x == output)
   }
 
-  @Test("GELU's way back: the product with its slopes, and the sums of columns", arguments: [1, 3, 16, 33])
+  @Test("an activation's way back: the product with its slopes, and the sums of columns", arguments: [1, 3, 16, 33])
   func geluBackward(columns: Int) {
     let rows = 3
     var numbers = Numbers(UInt64(columns))
@@ -102,7 +102,7 @@ struct ElementaryFunctionTests {
     let upstream = numbers.floats(rows * columns)
     var gradient = upstream + [7]
     var sums = [Float](repeating: .nan, count: columns) + [7]
-    biasGELUBackward(rows: rows, columns: columns, slopes: slopes, gradient: &gradient, sums: &sums)
+    biasActivationBackward(rows: rows, columns: columns, slopes: slopes, gradient: &gradient, sums: &sums)
     let products = zip(slopes, upstream).map { $0 * $1 }
     #expect(gradient == products + [7])
     let expected = (0..<columns).map { products[$0] + products[columns + $0] + products[2 * columns + $0] }

@@ -47,6 +47,8 @@ show("exp tail", fit(lambda r: (mp.exp(r) - 1 - r) / r**2, lambda r: r**2 / mp.e
 show("erf small, in x^2", fit(lambda s: mp.erf(mp.sqrt(s)) / mp.sqrt(s), lambda s: mp.sqrt(s) / mp.erf(mp.sqrt(s)), mp.mpf("1e-12"), mp.mpf(1), range(7)))
 # erfc(x) = exp(-x * P(x)) for 1 <= x <= 4.1, where 1 - erf is below half an ulp of 1
 show("log erfc", fit(lambda x: -mp.log(mp.erfc(x)) / x, lambda x: x * mp.erfc(x), mp.mpf(1), mp.mpf("4.1"), range(8)))
+# tanh(x) = x + x^3 * P(x^2) for |x| <= 0.625
+show("tanh, in x^2", fit(lambda s: (mp.tanh(mp.sqrt(s)) / mp.sqrt(s) - 1) / s, lambda s: s * mp.sqrt(s) / mp.tanh(mp.sqrt(s)), mp.mpf("1e-9"), mp.mpf("0.625") ** 2, range(5)))
 # log(1 + t) = t * P(t) for 0.75 <= 1 + t < 1.5; sin(2 pi x) = x * P(x^2) and cos(2 pi x) = P(x^2) for |x| <= 1/2
 show("log", fit(lambda t: mp.log(1 + t) / t if t else mp.mpf(1), lambda t: abs(t), mp.mpf("-0.25"), mp.mpf("0.5"), range(9)))
 show("sine of a turn", fit(lambda s: mp.sin(2 * mp.pi * mp.sqrt(s)) / mp.sqrt(s), lambda s: mp.sqrt(s), mp.mpf("1e-12"), mp.mpf("0.25"), range(7)))

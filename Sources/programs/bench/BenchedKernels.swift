@@ -29,7 +29,7 @@ extension KernelBench {
           gradient.copy(from: gradientSource)
         },
         run: {
-          biasGELUBackward(
+          biasActivationBackward(
             rows: rows, columns: columns, slopes: x.pointer, gradient: gradient.pointer, sums: sums.pointer)
         },
         compare: {
