@@ -54,31 +54,43 @@ struct InitializationTests {
     return (configuration, problem?.description ?? "")
   }
 
-  @Test("a missing key is told, and so is a value that cannot be")
+  @Test("a value that cannot be is told with its place")
   func badValues() {
-    for key in good.keys {
-      var keys = good
-      keys[key] = nil
-      let (configuration, text) = read(keys)
-      #expect(configuration == nil && text.hasPrefix("config.json: has no key \"\(key)\""), "\(text)")
-      if key != "model_type" && key != "hidden_act" {
-        keys[key] = "\"12\""
-        #expect(read(keys).1.contains("\"\(key)\""), "a number as text: \(read(keys).1)")
-        keys[key] = "-1"
-        #expect(read(keys).1.contains("\"\(key)\" is -1"), "\(read(keys).1)")
+    for key in good.keys where key != "model_type" && key != "hidden_act" {
+      for value in ["\"12\"", "-1", "null", "true", "[1]", "1e999", "99999999999999999999"] {
+        let text = read(good.merging([key: value]) { $1 }).1
+        #expect(text.hasPrefix("config.json:1:") && text.contains("\"\(key)\""), "\(key) = \(value): \(text)")
       }
     }
     for (key, value) in [
-      ("model_type", "\"roberta\""), ("hidden_act", "\"relu\""), ("num_attention_heads", "5"),
-      ("hidden_size", "1000000000"),
-      ("vocab_size", "0"), ("pad_token_id", "37"), ("position_embedding_type", "\"relative_key\""),
-      ("is_decoder", "true"),
-      ("hidden_dropout_prob", "1"), ("classifier_dropout", "-0.5"),
+      ("model_type", "\"roberta\""), ("hidden_act", "\"prelu\""), ("hidden_act", "null"), ("hidden_act", "7"),
+      ("num_attention_heads", "5"), ("hidden_size", "1000000000"), ("hidden_size", "24.0"),
+      ("vocab_size", "0"), ("pad_token_id", "37"), ("pad_token_id", "-38"),
+      ("position_embedding_type", "\"relative_key\""), ("is_decoder", "true"), ("add_cross_attention", "true"),
+      ("hidden_dropout_prob", "1"), ("classifier_dropout", "-0.5"), ("id2label", "{}"), ("id2label", "{\"x\": \"a\"}"),
+      ("id2label", "[\"a\"]"), ("num_labels", "0"), ("num_labels", "65537"), ("layer_norm_eps", "1"),
     ] {
       let text = read(good.merging([key: value]) { $1 }).1
-      let expected = "\"\(key)\""
-      #expect(text.contains(expected), "\(key) = \(value): \(text)")
+      #expect(text.hasPrefix("config.json:1:") && text.contains("\"\(key)"), "\(key) = \(value): \(text)")
     }
+  }
+
+  @Test("what config.json leaves out is as in transformers' BertConfig")
+  func defaults() throws {
+    let configuration = try #require(read([:]).0)
+    #expect(configuration.vocabularySize == 30_522 && configuration.hiddenSize == 768 && configuration.layers == 12)
+    #expect(configuration.heads == 12 && configuration.intermediateSize == 3072 && configuration.activation == .gelu)
+    #expect(configuration.hiddenDropout == 0.1 && configuration.attentionDropout == 0.1)
+    #expect(configuration.maximumPositions == 512 && configuration.tokenTypes == 2 && configuration.labels == 2)
+    #expect(configuration.initializerRange == 0.02 && configuration.layerNormEpsilon == 1e-12)
+    #expect(configuration.padTokenID == 0 && configuration.classifierDropout == 0.1)
+  }
+
+  @Test("a file without model_type is a BERT's, unless its architectures say otherwise")
+  func withoutType() {
+    #expect(read(["architectures": "[\"BertForPreTraining\"]"]).0 != nil)
+    #expect(read(["model_type": "null", "architectures": "null"]).0 != nil)
+    #expect(read(["architectures": "[\"RobertaModel\"]"]).1.contains("names RobertaModel, expected a BERT"))
   }
 
   @Test("what may be missing, and what is not known, does no harm")
@@ -89,6 +101,11 @@ struct InitializationTests {
     #expect(configuration.headSize == 8)
     let named = read(good.merging(["id2label": "{\"0\": \"a\", \"1\": \"b\", \"2\": \"c\"}"]) { $1 }).0
     #expect(named?.labels == 3)
+    for names in ["{\"0\": 0, \"1\": 1, \"2\": 2}", "{\"0\": null, \"1\": 1.5, \"2\": true}"] {
+      #expect(read(good.merging(["id2label": names, "num_labels": "7"]) { $1 }).0?.labels == 3, "id2label comes first")
+    }
+    #expect(read(good.merging(["pad_token_id": "null"]) { $1 }).0?.padTokenID == .some(nil))
+    #expect(read(good.merging(["pad_token_id": "-1"]) { $1 }).0?.padTokenID == 36)
     #expect(read(good.merging(["num_labels": "5"]) { $1 }).0?.labels == 5)
     #expect(read(good.merging(["classifier_dropout": "null"]) { $1 }).0?.classifierDropout == 0.1)
     #expect(read(good.merging(["classifier_dropout": "0.3"]) { $1 }).0?.classifierDropout == 0.3)
@@ -97,9 +114,9 @@ struct InitializationTests {
   @Test("text that is no JSON is told")
   func badText() {
     let huge = "{\"model_type\": \"bert\", \"vocab_size\": 99999999999999999999}"
-    for text in [huge, "", "{", "[]", "null", "{\"model_type\": \"bert\",}"] {
+    for text in [huge, "", "{", "[]", "null", "{\"model_type\": \"bert\",}", "{\"a\": 1, \"a\": 1}"] {
       let problem = failure { () throws(Failure) in try BertConfiguration(json: Array(text.utf8), path: "config.json") }
-      #expect(problem?.status == .configuration && problem?.place == "config.json", "\(text)")
+      #expect(problem?.status == .configuration && problem?.place?.hasPrefix("config.json:1:") == true, "\(text)")
       #expect(problem.map { !$0.description.contains("\n") } ?? false, "\(text): \(String(describing: problem))")
     }
   }
