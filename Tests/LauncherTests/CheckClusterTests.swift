@@ -30,7 +30,7 @@ struct CheckClusterTests {
     #expect(result.text.contains("\nall-reduce of 1 kB over 2 ranks on 2 hosts: "))
     #expect(result.text.contains("\nall-reduce of 64 MB over 2 ranks on 2 hosts: "))
     #expect(result.lines.last == "0")
-    #expect(result.seconds < 20)
+    #expect(result.seconds < 40)
   }
 
   @Test func selfTestOnUnevenHosts() throws {
@@ -53,7 +53,7 @@ struct CheckClusterTests {
     }
     #expect(result.stderr.contains("note: using the network 10.77.0.0/24, which all hosts have"), "\(result.stderr)")
     #expect(result.lines.last?.hasPrefix("all-reduce of 64 MB over 3 ranks on 2 hosts: ") == true)
-    #expect(result.seconds < 30)
+    #expect(result.seconds < 40)
   }
 
   @Test("N8 another build is found before anything starts") func otherBuild() throws {
@@ -98,14 +98,14 @@ struct CheckClusterTests {
       "\(binaries)/launch", options + ["sh", "-c", "if [ \(rank) = 1 ]; then kill -9 $$; fi; exec sleep 2"])
     // Hydra's own status says less.
     #expect(flavour.isOpenMPI ? killed.status == 75 : killed.status != 0, "\(killed.stderr)")
-    #expect(killed.seconds < 10)
+    #expect(killed.seconds < 40)
     // Also when the launcher is killed, nothing stays.
     let running = try Running(
       "\(binaries)/launch", (options + ["sh", "-c", "echo $LOCKSTEP_RUN_ID; exec sleep 600"]).map { Array($0.utf8) })
     try #require(running.wait { running.output().utf8.count { $0 == 10 } == 2 })
     let left = try #require(running.output().split(separator: "\n").first.map(String.init))
     kill(running.child.pid, SIGKILL)
-    #expect(running.wait(seconds: 10) { JobProcesses.find(runID: left).isEmpty }, "\(flavour)")
+    #expect(running.wait { JobProcesses.find(runID: left).isEmpty }, "\(flavour)")
     _ = JobProcesses.kill(runID: left)
     _ = running.finish()
     let id = job.lines.first?.split(separator: " ").last.map(String.init)

@@ -18,7 +18,7 @@ struct ClusterCutTests {
       until \(ready); do sleep 0.01; done
       ip link set eth0 down
       S=$SECONDS; wait $P; echo $? $((SECONDS - S))
-      for i in $(seq 350); do [ $(left) = 0 ] && break; sleep 0.1; done
+      for i in $(seq 500); do [ $(left) = 0 ] && break; sleep 0.1; done
       echo $((SECONDS - S)) $(left)
       """, hosts: ClusterFailureTests.two)
     let numbers = result.text.split { $0 == " " || $0 == "\n" }.compactMap { Int($0) }
@@ -30,7 +30,7 @@ struct ClusterCutTests {
   struct Cut {
     var status: Int
     var seconds: Int
-    /// Until no process was left on either host, and how many were left after 35 s.
+    /// Until no process was left on either host, and how many were left in the end.
     var partedSeconds: Int
     var left: Int
   }
@@ -39,13 +39,13 @@ struct ClusterCutTests {
     #expect(cut.status == 75 && cut.seconds <= seconds, "\(cut) \(result.stderr)")
     #expect(result.error.contains("host node2"), "\(result.stderr)")
     // Both sides' ranks: the far ones by their own keepalive.
-    #expect(cut.partedSeconds <= 35 && cut.left == 0, "\(cut)")
+    #expect(cut.partedSeconds <= 60 && cut.left == 0, "\(cut)")
   }
 
   @Test("N4: a link is cut during a save: one rank writes, the others wait for its end") func duringSave() throws {
     let (result, numbers) = try cut(
       "seems-to-save 20", when: "[ $(grep -c saves $CLUSTER_FOLDER/out) = 4 ] && sleep 1.5")
-    expectNamed(result, numbers, within: 8)
+    expectNamed(result, numbers, within: 25)
     #expect(result.error.contains("no sign of life for 3 s"), "\(result.stderr)")
   }
 
@@ -53,12 +53,12 @@ struct ClusterCutTests {
     let (result, numbers) = try cut(
       "gathers 20", setUp: "tc qdisc add dev eth0 root tbf rate 10mbit burst 32kbit latency 400ms",
       when: "[ $(grep -c gathers $CLUSTER_FOLDER/out) = 4 ] && sleep 1.5")
-    expectNamed(result, numbers, within: 8)
+    expectNamed(result, numbers, within: 25)
     #expect(result.error.contains("no sign of life for 3 s"), "\(result.stderr)")
   }
 
   @Test("N4: a link is cut while MPI comes up on ranks that have started") func duringStart() throws {
     let (result, numbers) = try cut("seems-to-save 20", when: "[ $(pgrep -xc rankcheck) = 4 ]")
-    expectNamed(result, numbers, within: 40)
+    expectNamed(result, numbers, within: 60)
   }
 }

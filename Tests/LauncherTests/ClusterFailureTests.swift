@@ -17,7 +17,7 @@ struct ClusterFailureTests {
     until [ $(grep -c works $CLUSTER_FOLDER/out) = 4 ]; do sleep 0.1; done; sleep 1
     """
   }
-  static let wait = "S=$SECONDS; wait $P; echo $? $((SECONDS - S)); gone 30"
+  static let wait = "S=$SECONDS; wait $P; echo $? $((SECONDS - S)); gone 100"
   static let waitParted = "S=$SECONDS; wait $P; echo $? $((SECONDS - S)); parted"
 
   func run(_ script: String, hosts: String = two, count: Int = 2) throws -> RunResult {
@@ -34,7 +34,7 @@ struct ClusterFailureTests {
   @Test("P1: a rank of four on two hosts is killed", arguments: [0, 3]) func killed(rank: Int) throws {
     let result = try run(Self.work() + "\nkill -9 $(rank \(rank)); " + Self.wait)
     let end = try end(result)
-    #expect(end.status == 75 && end.seconds <= 10 && end.left == 0, "\(end) \(result.stderr)")
+    #expect(end.status == 75 && end.seconds <= 25 && end.left == 0, "\(end) \(result.stderr)")
     #expect(
       result.error.hasPrefix("launch: error: rank \(rank) (host node\(rank < 2 ? 1 : 2), pid "), "\(result.stderr)")
     #expect(result.error.contains("ended by signal 9 (SIGKILL) after step "))
@@ -43,7 +43,7 @@ struct ClusterFailureTests {
   @Test("P7: a stopped rank on another host") func stopped() throws {
     let result = try run(Self.work("--stall_timeout 3") + "\nkill -STOP $(rank 2); " + Self.wait)
     let end = try end(result)
-    #expect(end.status == 75 && end.seconds <= 10 && end.left == 0, "\(end) \(result.stderr)")
+    #expect(end.status == 75 && end.seconds <= 25 && end.left == 0, "\(end) \(result.stderr)")
     #expect(
       result.error.contains("rank 2 (host node2, pid ") && result.error.contains("): stopped (state T), last seen"),
       "\(result.stderr)")
@@ -53,14 +53,14 @@ struct ClusterFailureTests {
   @Test("N1: the daemon of a host is killed") func daemon() throws {
     let result = try run(Self.work() + "\nkill -9 $(pgrep -x orted); " + Self.wait)
     let end = try end(result)
-    #expect(end.status == 75 && end.seconds <= 10 && end.left == 0, "\(end) \(result.stderr)")
+    #expect(end.status == 75 && end.seconds <= 25 && end.left == 0, "\(end) \(result.stderr)")
     #expect(result.error.contains("host node2 was lost"), "\(result.stderr)")
   }
 
   @Test("N2: a link is cut for ever; the watchdog names the host") func cut() throws {
     let result = try run(Self.work("--stall_timeout 3") + "\nip link set eth0 down; " + Self.waitParted)
     let end = try end(result)
-    #expect(end.status == 75 && end.seconds <= 13 && end.left == 0, "\(end) \(result.stderr)")
+    #expect(end.status == 75 && end.seconds <= 25 && end.left == 0, "\(end) \(result.stderr)")
     #expect(
       result.error.contains("(host node2, pid ") && result.error.contains("no sign of life for 3 s"), "\(result.stderr)"
     )
@@ -76,7 +76,7 @@ struct ClusterFailureTests {
       \(Self.waitParted)
       """)
     let end = try end(result)
-    #expect([69, 75].contains(end.status) && end.seconds <= 40 && end.left == 0, "\(end) \(result.stderr)")
+    #expect([69, 75].contains(end.status) && end.seconds <= 60 && end.left == 0, "\(end) \(result.stderr)")
     #expect(result.error.contains("node2"), "\(result.stderr)")
   }
 
@@ -100,7 +100,7 @@ struct ClusterFailureTests {
         train b --network 10.77.0.0/24 & P=$!
         until grep -q 'step  *1/' $CLUSTER_FOLDER/b.out; do sleep 0.02; done
         ip link set eth0 down; sleep \(seconds); grep -c 'step  *200/' $CLUSTER_FOLDER/b.out; ip link set eth0 up
-        wait $P; echo $?; gone 30; sums
+        wait $P; echo $?; gone 100; sums
         """, hosts: Self.oneEach)
     // Not at its end while the link was cut; 0, nothing left, two models, one digest.
     #expect(result.lines.prefix(3) == ["0", "0", "0"] && result.lines.last == "1", "\(result.text) \(result.stderr)")
@@ -112,7 +112,7 @@ struct ClusterFailureTests {
   @Test("N5: a link is cut, then SIGTERM") func cutThenStop() throws {
     let result = try run(Self.work() + "\nip link set eth0 down; sleep 0.3; kill -TERM $P; " + Self.waitParted)
     let end = try end(result)
-    #expect(end.status == 143 && end.seconds <= 10 && end.left == 0, "\(end) \(result.stderr)")
+    #expect(end.status == 143 && end.seconds <= 25 && end.left == 0, "\(end) \(result.stderr)")
   }
 
   @Test("N6: 10 Mbit/s is no stall, and the same bits", .needs(.slowLink)) func slow() throws {
@@ -121,7 +121,7 @@ struct ClusterFailureTests {
         STEPS=10; train a --network 10.77.0.0/24
         tc qdisc add dev eth0 root tbf rate 10mbit burst 32kbit latency 400ms
         launch --stall_timeout 5 $C broadcasts 20; echo $?
-        train b --network 10.77.0.0/24; echo $?; gone 30; sums
+        train b --network 10.77.0.0/24; echo $?; gone 100; sums
         """, hosts: Self.oneEach)
     #expect(result.lines.prefix(3) == ["0", "0", "0"] && result.lines.last == "1", "\(result.text) \(result.stderr)")
     #expect(!result.stderr.contains("stands still"), "\(result.stderr)")
@@ -138,7 +138,7 @@ struct ClusterFailureTests {
         \(packageFolder)/Tests/Cluster/wire 100 1 >$CLUSTER_FOLDER/wire & W=$!
         until grep -q up $CLUSTER_FOLDER/wire; do kill -0 $W || exit 1; sleep 0.1; done
         train b --network 10.78.0.0/24; S=$?
-        kill $W; echo $S; gone 30; sums
+        kill $W; echo $S; gone 100; sums
         """, hosts: Self.oneEach)
     #expect(result.lines.prefix(2) == ["0", "0"] && result.lines.last == "1", "\(result.text) \(result.stderr)")
     #expect(!result.stderr.contains("stands still"), "\(result.stderr)")
@@ -151,7 +151,7 @@ struct ClusterFailureTests {
       launch sh -c "setsid sh -c 'trap \\"\\" TERM; sleep 613' & echo works; sleep 600" >$CLUSTER_FOLDER/out & P=$!
       until [ $(grep -c works $CLUSTER_FOLDER/out) = 4 ]; do sleep 0.1; done
       pgrep -fxc 'sleep 613'; kill -9 $P; wait $P
-      for i in $(seq 100); do [ $(left) = 0 ] && break; sleep 0.1; done
+      for i in $(seq 300); do [ $(left) = 0 ] && break; sleep 0.1; done
       left; pgrep -fxc 'sleep 613'
       """)
     #expect(result.lines == ["4", "0", "0"], "\(result.text) \(result.stderr)")
@@ -168,7 +168,7 @@ struct ClusterFailureTests {
       cp \(binaries)/finetune $CLUSTER_FOLDER/p; cp $CLUSTER_FOLDER/p $CLUSTER_FOLDER/q; echo >>$CLUSTER_FOLDER/q
       printf '#!/bin/sh\nhost=$1; shift\nexec ip netns exec $host unshare --mount --uts sh -c "hostname $host; mount --bind $CLUSTER_FOLDER/q $CLUSTER_FOLDER/p; $*"\n' \
         >$CLUSTER_FOLDER/agent3; chmod +x $CLUSTER_FOLDER/agent3
-      "$B" --hostfile "$H" --remote_shell $CLUSTER_FOLDER/agent3 sh -c "exec $CLUSTER_FOLDER/p"; echo $?; gone 30
+      "$B" --hostfile "$H" --remote_shell $CLUSTER_FOLDER/agent3 sh -c "exec $CLUSTER_FOLDER/p"; echo $?; gone 100
       """, hosts: Self.oneEach)
     #expect(result.lines.suffix(2) == ["76", "0"], "\(result.text) \(result.stderr)")
     #expect(

@@ -37,7 +37,7 @@ struct ClusterTests {
         done
         echo $(($(left) + $(remains)))
       }
-      parted() { for i in $(seq 350); do [ $(left) = 0 ] && break; sleep 0.1; done; left; }
+      parted() { for i in $(seq 500); do [ $(left) = 0 ] && break; sleep 0.1; done; left; }
       launch() { "$B" --hostfile "$H" --remote_shell "$CLUSTER_AGENT" --network 10.77.0.0/24 "$@"; }
       """
     return try Running(Self.tool, ["\(count)", "bash", "-c", setUp + "\n" + script].map { Array($0.utf8) }).finish(
@@ -66,7 +66,7 @@ struct ClusterTests {
       hosts: "node1 slots=1\nnode2 slots=1\n")
     #expect(result.text == "75\n")
     #expect(result.stderr.contains("SIGKILL"))
-    #expect(result.seconds < 12)
+    #expect(result.seconds < 40)
   }
 
   @Test func statusOfARankOnAnotherHost() throws {
@@ -80,7 +80,7 @@ struct ClusterTests {
     #expect(result.status == 69)
     #expect(result.stderr.contains("host node9: cannot be reached"))
     #expect(result.stdout.isEmpty)
-    #expect(result.seconds < 15)
+    #expect(result.seconds < 40)
   }
 
   @Test("N8: program and folder missing") func missingProgramAndFolder() throws {
@@ -105,7 +105,7 @@ struct ClusterTests {
       """, hosts: "node2 slots=1\n")
     #expect(result.text == "69\n")
     #expect(result.stderr.contains("host node2: no answer within 15 s"))
-    #expect(result.seconds < 25)
+    #expect(result.seconds < 40)
   }
 
   @Test("N1: a lost daemon of programs without the library") func lostDaemonNamesTheHost() throws {
@@ -114,7 +114,7 @@ struct ClusterTests {
       hosts: "node1 slots=1\nnode2 slots=1\n")
     #expect(result.text == "75\n")
     #expect(result.stderr.contains("host node2 was lost"))
-    #expect(result.seconds < 12)
+    #expect(result.seconds < 40)
   }
 
   @Test(
@@ -125,7 +125,7 @@ struct ClusterTests {
       "(sleep 1.5; ip link set eth0 down) & launch sleep 600; echo $?", hosts: "node1 slots=1\nnode2 slots=1\n")
     #expect(result.text == "75\n")
     #expect(result.stderr.contains("host node2 was lost"))
-    #expect(result.seconds < 35)
+    #expect(result.seconds < 60)
   }
 
   @Test("L1: a signal ends the ranks of all hosts") func signalEndsAllHosts() throws {
@@ -133,6 +133,6 @@ struct ClusterTests {
       "launch() { exec \"$B\" --hostfile \"$H\" --remote_shell \"$CLUSTER_AGENT\" \"$@\"; }; launch sh -c 'echo up; exec sleep 600' & P=$!; sleep 1.5; kill $P; wait $P; echo $?; pgrep -x sleep",
       hosts: "node1 slots=1\nnode2 slots=2\n")
     #expect(result.text == "up\nup\nup\n143\n")
-    #expect(result.seconds < 12)
+    #expect(result.seconds < 40)
   }
 }

@@ -44,8 +44,8 @@ import Testing
     #expect(!running.remains(names).isEmpty)
     let clock = ContinuousClock.now
     kill(pid, SIGKILL)
-    let result = running.finish(within: 20)
-    #expect(ContinuousClock.now - clock < .seconds(5))
+    let result = running.finish()
+    #expect(ContinuousClock.now - clock < .seconds(20))
     result.expect(75, rank: rank, says: ", pid \(pid)): ended by signal 9 (SIGKILL)\(moment.step)")
     #expect(running.remains(names) == [])
   }
@@ -57,7 +57,7 @@ import Testing
       status == 0 ? 75 : 7, rank: 1,
       says: status == 0
         ? "ended with status 0 after step 3, before its work was done" : "ended with status 7 after step 3")
-    #expect(result.seconds < 12)
+    #expect(result.seconds < 40)
   }
 
   @Test("P2: status 0 after MPI_Finalize, without the record of its work") func leavesAfterMPI() throws {
@@ -75,7 +75,7 @@ import Testing
     case "KILL": result.expect(75, rank: 1, says: "ended by signal 9 (SIGKILL)")
     default: result.expect(5, rank: 1, says: "ended with status 5")
     }
-    #expect(result.seconds < 12)
+    #expect(result.seconds < 40)
   }
 
   @Test(
@@ -86,7 +86,7 @@ import Testing
     let result = try fail("traps", "\(kind)", environment: ["SWIFT_BACKTRACE": "enable=no"])
     result.expect(70, rank: 1, says: "ended by signal 4 (SIGILL) after step 3")
     #expect(says.isEmpty || result.stderr.contains(says), "\(result.stderr)")
-    #expect(result.seconds < 12)
+    #expect(result.seconds < 40)
   }
 
   @Test("P3: other signals that mean a mistake", arguments: ["SEGV", "BUS", "FPE", "ABRT"]) func signals(name: String)
@@ -138,7 +138,7 @@ import Testing
       let result = try launch("-n", "2", "python3", "-c", script)
       result.expect(status == 300 ? 44 : 75, says: status == 300 ? "rank 1 (host " : "MPI_Abort")
       #expect(result.error.hasPrefix("launch: error: rank 1 "), "\(result.stderr)")
-      #expect(result.seconds < 12)
+      #expect(result.seconds < 40)
     }
   }
 
@@ -167,7 +167,7 @@ import Testing
       """
     let result = try launch("-n", "2", "sh", "-c", script)
     result.expect(75, rank: 1, says: "killed for lack of memory (oom_kill ")
-    #expect(result.seconds < 12)
+    #expect(result.seconds < 40)
   }
 
   @Test("writing the record costs far less than a microsecond") func cost() throws {

@@ -21,7 +21,7 @@ import Testing
       "-n", "2", "sh", "-c", "if [ $OMPI_COMM_WORLD_RANK = 1 ]; then echo mine >&2; exit 9; fi; sleep 600")
     #expect(result.status == 9)
     #expect(result.stderr.hasPrefix("mine\nlaunch: error: rank 1 (host "), "\(result.stderr)")
-    #expect(result.seconds < 10)
+    #expect(result.seconds < 40)
   }
 
   @Test func everyRankRuns() throws {
@@ -134,7 +134,7 @@ import Testing
     let running = try start()
     kill(running.child.pid, signal)
     let id = runID(running)
-    let result = running.finish(within: 20)
+    let result = running.finish()
     #expect(result.status == 128 + signal)
     #expect(JobProcesses.find(runID: id).isEmpty)
   }
@@ -146,9 +146,10 @@ import Testing
     usleep(200_000)
     kill(running.child.pid, SIGINT)
     let clock = ContinuousClock.now
-    let result = running.finish(within: 20)
-    #expect(ContinuousClock.now - clock < .seconds(1.5))
-    #expect(result.status == 130)
+    let result = running.finish()
+    #expect(ContinuousClock.now - clock < .seconds(20))
+    // Not after the time that ranks have for it.
+    #expect(result.status == 130 && !result.stderr.contains("did not end in"), "\(result.stderr)")
     #expect(JobProcesses.find(runID: id).isEmpty)
   }
 
@@ -157,7 +158,7 @@ import Testing
     let id = runID(running)
     #expect(JobProcesses.find(runID: id).count >= 3)
     kill(running.child.pid, SIGKILL)
-    #expect(running.wait(seconds: 10) { JobProcesses.find(runID: id).isEmpty })
+    #expect(running.wait { JobProcesses.find(runID: id).isEmpty })
     _ = running.finish()
   }
 
@@ -168,7 +169,7 @@ import Testing
       systemFile("/proc/\(pid)/cmdline").map { String(decoding: $0, as: UTF8.self).contains("mpirun") } ?? false
     }
     kill(try #require(mpirun), SIGKILL)
-    let result = running.finish(within: 10)
+    let result = running.finish()
     #expect(result.status == 75)
     #expect(JobProcesses.find(runID: id).isEmpty)
   }
@@ -179,7 +180,7 @@ import Testing
     let result = try launch(
       "-n", "2", "sh", "-c", "setsid sh -c 'trap \"\" TERM; sleep 600' \(output) & echo $LOCKSTEP_RUN_ID")
     #expect(result.status == 0)
-    #expect(result.seconds < 8)
+    #expect(result.seconds < 40)
     #expect(JobProcesses.find(runID: try #require(result.lines.first)).isEmpty)
   }
 

@@ -44,10 +44,12 @@ import Testing
   }
 
   @Test("an unfinished line is shown at once") func prompt() throws {
-    let running = try Running(
-      "\(binaries)/launch",
-      ["-n", "2", "sh", "-c", "[ $OMPI_COMM_WORLD_RANK = 1 ] || printf 'step 1'; sleep 4"].map { Array($0.utf8) })
-    #expect(running.wait(seconds: 3) { running.output() == "step 1" })
+    let folder = try temporaryFolder()
+    defer { unlink("\(folder)/seen"); rmdir(folder) }
+    let script = "[ $OMPI_COMM_WORLD_RANK = 1 ] || printf 'step 1'; until [ -e \(folder)/seen ]; do sleep 0.1; done"
+    let running = try Running("\(binaries)/launch", ["-n", "2", "sh", "-c", script].map { Array($0.utf8) })
+    #expect(running.wait { running.output() == "step 1" })
+    try writeAtomically([], to: "\(folder)/seen")
     #expect(running.finish().status == 0)
   }
 
@@ -92,10 +94,14 @@ import Testing
     "a progress bar on a terminal stays whole below the lines of other ranks",
     .needs(.terminal))
   func bar() throws {
-    let rank =
-      "if [ $OMPI_COMM_WORLD_RANK = 0 ]; then printf '\\rbar 1'; sleep 1.5; printf '\\rbar 2\\n'; else sleep 0.7; echo note; fi"
     let folder = try temporaryFolder()
-    defer { unlink("\(folder)/s"); rmdir(folder) }
+    defer { _ = try? run("/bin/rm", ["-rf", folder]) }
+    // Each waits for the other, and until that is shown.
+    let rank = """
+      after() { until [ -e \(folder)/$1 ]; do sleep 0.05; done; sleep 1; }
+      if [ $OMPI_COMM_WORLD_RANK = 0 ]; then printf '\\rbar 1'; touch \(folder)/bar; after note; printf '\\rbar 2\\n'
+      else after bar; echo note; touch \(folder)/note; fi
+      """
     try writeAtomically(Array(rank.utf8), to: "\(folder)/s")
     let result = try run("/usr/bin/env", ["script", "-qec", "\(binaries)/launch -n 2 sh \(folder)/s", "/dev/null"])
     #expect(result.status == 0)

@@ -67,6 +67,6 @@ struct SSHTests {
       #expect(error.contains(says))
       #expect(error.contains("try: ") && error.contains("BatchMode=yes"))
     }
-    #expect(result.seconds < 30)
+    #expect(result.seconds < 40)
   }
 }

@@ -24,8 +24,8 @@ import Testing
     let pid = try #require(running.job.programs[rank])
     kill(pid, SIGSTOP)
     let clock = ContinuousClock.now
-    let result = running.finish(within: 30)
-    #expect(ContinuousClock.now - clock < .seconds(8))
+    let result = running.finish()
+    #expect(ContinuousClock.now - clock < .seconds(20))
     result.expect(75, rank: rank, says: ", pid \(pid)): stopped (state T), last seen")
     #expect(result.error.contains("and 2 ranks wait in call ") && result.error.contains("at rankcheck/Faults.swift:"))
     #expect(result.stderr.contains("waits in call"))
@@ -39,11 +39,11 @@ import Testing
     #expect(kill(pid, SIGSTOP) == 0)
     usleep(2_000_000)
     #expect(kill(pid, SIGCONT) == 0, "it had ended before")
-    let result = running.finish(within: 60)
+    let result = running.finish()
     #expect(result.status == 0)
     #expect(result.stderr.isEmpty, "\(result.stderr)")
     #expect(result.left == [])
-    let busy = try start("computes", "5", timeout: "1").finish(within: 60)
+    let busy = try start("computes", "5", timeout: "1").finish()
     #expect(busy.status == 0 && busy.lines == ["true", "true"], "\(busy.stderr)")
   }
 
@@ -103,9 +103,9 @@ import Testing
     let running = try Running(
       "\(binaries)/launch", ["-n", "2", "--stall_timeout", "3", Self.check, "steps", "2"].map { Array($0.utf8) },
       environment: ["NEVER_STARTS": "1"])
-    let result = running.finish(within: 60)
+    let result = running.finish()
     result.expect(75, rank: 1, says: "did not start, while 1 rank waits for it")
-    #expect(result.seconds > 29 && result.seconds < 40)
+    #expect(result.seconds > 29 && result.seconds < 70)
   }
 
   @Test(
@@ -124,7 +124,7 @@ import Testing
   }
 
   @Test("H1: a rank that stays away, asleep") func staysAway() throws {
-    let result = try start("stays-away", "1", ranks: 3).finish(within: 30)
+    let result = try start("stays-away", "1", ranks: 3).finish()
     result.expect(75, rank: 1, says: "not in the collective, last seen leaving call 3")
     #expect(result.error.contains("and 2 ranks wait in call 4, barrier at rankcheck/Faults.swift:"))
   }
@@ -139,22 +139,25 @@ import Testing
     usleep(1_500_000)
     for pid in running.job.all where !mpirun.contains(pid) { kill(pid, SIGSTOP) }
     let clock = ContinuousClock.now
-    let result = running.finish(within: 30)
-    #expect(ContinuousClock.now - clock < .seconds(8))
+    let result = running.finish()
+    #expect(ContinuousClock.now - clock < .seconds(20))
     result.expect(75, rank: 0, says: "no sign of life for 3 s")
   }
 
   @Test("L3: SIGQUIT shows the last collectives and goes on") func dump() throws {
-    let running = try start("steps", "60")
-    try #require(running.wait { running.job.programs.count == 2 })
+    let running = try start("works", "20")
+    try #require(running.wait { running.output().utf8.filter { $0 == 10 }.count == 2 })
+    // Eight calls of each, at two a step.
     usleep(1_500_000)
     kill(running.child.pid, SIGQUIT)
-    let result = running.finish(within: 60)
-    #expect(result.status == 0)
+    func shown() -> Int {
+      running.output("stderr").split(separator: "\n").count { $0.contains(": sum of 1 doubles at rankcheck/") }
+    }
+    #expect(running.wait { shown() >= 16 }, "\(running.output("stderr"))")
+    kill(running.child.pid, SIGTERM)
+    let result = running.finish()
+    #expect(result.status == 143 && result.lines.count { $0.hasPrefix("stopped after step ") } == 2, "\(result.stderr)")
     #expect(result.stderr.contains("rank 1 (host \(hostName), pid "))
-    #expect(
-      result.stderr.split(separator: "\n").count { $0.contains(": sum of 1 doubles at rankcheck/") } == 16,
-      "\(result.stderr)")
   }
 
   @Test("what is no number of seconds is refused", arguments: ["stall_timeout", "monitor_interval"]) func refused(

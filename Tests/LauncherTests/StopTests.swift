@@ -23,7 +23,7 @@ import Testing
     let running = try start([Self.check, "works", "20"])
     usleep(1_500_000)
     kill(running.child.pid, signal)
-    let result = running.finish(within: 20)
+    let result = running.finish()
     #expect(result.status == 128 + signal)
     let lines = result.lines.filter { $0.hasPrefix("stopped after step ") }
     #expect(lines.count == 2 && Set(lines).count == 1, "\(result.text)")
@@ -37,7 +37,7 @@ import Testing
     try #require(running.wait { running.output().contains("step     1/") })
     usleep(1_500_000)
     kill(running.child.pid, SIGINT)
-    let result = running.finish(within: 30)
+    let result = running.finish()
     #expect(result.status == 130)
     #expect(
       result.text.contains("stopped after step ") && result.text.hasSuffix(", as asked; nothing is saved\n"),
@@ -53,10 +53,10 @@ import Testing
       kill(running.child.pid, SIGINT)
       usleep(300_000)
     }
-    let result = running.finish(within: 20)
-    #expect(ContinuousClock.now - clock < .seconds(5))
+    let result = running.finish()
+    #expect(ContinuousClock.now - clock < .seconds(20))
     #expect(result.status == 130)
-    #expect(!result.text.contains("stopped after"))
+    #expect(!result.text.contains("stopped after") && !result.stderr.contains("do not stop by themselves"))
     #expect(result.left == [])
   }
 
@@ -67,9 +67,9 @@ import Testing
     let clock = ContinuousClock.now
     kill(pid, SIGSTOP)
     kill(running.child.pid, SIGTERM)
-    let result = running.finish(within: 40)
+    let result = running.finish()
     #expect(result.status == 143)
-    #expect(ContinuousClock.now - clock < .seconds(20))
+    #expect(ContinuousClock.now - clock < .seconds(40))
     #expect(running.job.all.isEmpty)
   }
 
@@ -79,13 +79,13 @@ import Testing
     kill(running.child.pid, SIGTSTP)
     let pid = try #require(running.job.programs[1])
     func isStopped(_ pid: pid_t) -> Bool { systemText("/proc/\(pid)/stat")?.contains(") T ") ?? false }
-    #expect(running.wait(seconds: 5) { isStopped(running.child.pid) && isStopped(pid) })
+    #expect(running.wait { isStopped(running.child.pid) && isStopped(pid) })
     usleep(4_000_000)
     kill(running.child.pid, SIGCONT)
     usleep(1_500_000)
     #expect(!isStopped(pid))
     kill(running.child.pid, SIGINT)
-    let result = running.finish(within: 20)
+    let result = running.finish()
     #expect(result.status == 130)
     #expect(!result.stderr.contains("stands still"), "\(result.stderr)")
   }
@@ -102,7 +102,7 @@ import Testing
       os.close(terminal)
       start = time.time()
       status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-      print(pid, status, time.time() - start < 10)
+      print(pid, status, time.time() - start < 30)
       """
     let result = try run(
       "/usr/bin/env", ["python3", "-c", script, "\(binaries)/launch", "-n", "2", Self.check, "works", "20"])
@@ -126,8 +126,8 @@ import Testing
     let names = try #require(running.jobNames)
     #expect(running.job.all.count >= 7)
     kill(running.child.pid, SIGKILL)
-    #expect(running.wait(seconds: 10) { running.job.all.isEmpty }, "\(running.job.all)")
-    #expect(running.wait(seconds: 5) { running.remains(names) == [] }, "\(running.remains(names))")
+    #expect(running.wait { running.job.all.isEmpty }, "\(running.job.all)")
+    #expect(running.wait { running.remains(names) == [] }, "\(running.remains(names))")
     _ = running.finish()
   }
 
@@ -135,7 +135,7 @@ import Testing
     let running = try Running("\(binaries)/launch", ["-n", "2", "yes"].map { Array($0.utf8) })
     #expect(running.wait { running.job.programs.count == 2 && !running.output().isEmpty })
     kill(running.child.pid, SIGKILL)
-    #expect(running.wait(seconds: 10) { running.job.all.isEmpty }, "\(running.job.all)")
+    #expect(running.wait { running.job.all.isEmpty }, "\(running.job.all)")
     _ = running.finish()
   }
 
@@ -143,7 +143,7 @@ import Testing
     usesMPI: Bool
   ) throws {
     let running = try start(usesMPI ? [Self.check, "works", "20"] : ["sh", "-c", Self.stubborn])
-    usleep(1_000_000)
+    _ = running.wait { running.jobNames.map { !running.remains($0).isEmpty } ?? false }
     let names = try #require(running.jobNames)
     #expect(!running.remains(names).isEmpty)
     let mpirun = running.job.all.first { pid in
@@ -153,7 +153,7 @@ import Testing
       return words.first?.hasSuffix("mpirun") ?? false
     }
     kill(try #require(mpirun), SIGKILL)
-    let result = running.finish(within: 10)
+    let result = running.finish()
     #expect(result.status == 75)
     #expect(result.error.contains("mpirun itself was ended by signal 9 (SIGKILL)"))
     #expect(running.job.all.isEmpty)
@@ -173,7 +173,7 @@ import Testing
   func helper(_ helper: (String, String), end: String) throws {
     let result = try launch("-n", "2", "sh", "-c", "\(helper.1) \(end)")
     #expect(result.status == (end == "sleep 1" ? 0 : 75))
-    #expect(result.seconds < 9)
+    #expect(result.seconds < 40)
     // Without their environment they could be found by nothing but their descent.
     #expect(Self.sleepers == [])
     #expect(result.left == [])
@@ -202,7 +202,7 @@ import Testing
         result.error.hasPrefix("launch: error: standard output: the ranks' output cannot be written: \(says);"),
         "\(result.stderr)")
     }
-    #expect(result.seconds < 8)
+    #expect(result.seconds < 40)
     for rank in 0..<2 { #expect(try readBytes("\(folder)/rank-\(rank).out").starts(with: Array("line\n".utf8))) }
   }
 
@@ -238,8 +238,13 @@ import Testing
     let script: String = "\(prefix) \(binaries)/launch -n 2 "
     let result = try run("/bin/bash", ["-c", script + Self.check + " steps 3"])
     #expect(result.status == 0, "\(result.stderr)")
-    let background =
-      "sh -c 'echo up; sleep 600' & sleep 2; kill -TERM $(pgrep -P $$ -x launch || pgrep -P $! -x launch || echo $!); wait $!; echo $?"
+    let folder = try temporaryFolder()
+    defer { unlink("\(folder)/up"); rmdir(folder) }
+    let background = """
+      sh -c 'echo up; sleep 600' >\(folder)/up &
+      until [ $(grep -c up \(folder)/up) = 2 ]; do sleep 0.1; done
+      kill -TERM $(pgrep -P $$ -x launch || pgrep -P $! -x launch || echo $!); wait $!; echo $?
+      """
     let stopped = try run("/bin/bash", ["-c", script + background])
     #expect(stopped.lines.last == "143", "\(stopped.text) \(stopped.stderr)")
     // mpirun heard it.
@@ -263,9 +268,9 @@ import Testing
       let names = running.jobNames
       let victim = running.job.all.randomElement(using: &generator) ?? running.child.pid
       kill(victim, SIGKILL)
-      let result = running.finish(within: 20)
+      let result = running.finish()
       #expect(result.status == 75, "\(result.stderr)")
-      #expect(running.wait(seconds: 5) { running.job.all.isEmpty })
+      #expect(running.wait { running.job.all.isEmpty })
       if let names { #expect(running.remains(names) == []) }
     }
   }

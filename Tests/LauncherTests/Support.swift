@@ -9,7 +9,7 @@ struct RunResult {
   var stdout: [UInt8]
   var stderr: String
   var seconds: Double
-  /// Of a launcher: processes of its job and things of Open MPI's that were there 3 s after its end.
+  /// Of a launcher: processes of its job and things of Open MPI's that were still there some seconds after its end.
   var left: [String] = []
   var text: String { String(decoding: stdout, as: UTF8.self) }
   var lines: [String] { text.split(separator: "\n").map(String.init) }
@@ -59,7 +59,7 @@ struct Running {
   }
 
   /// Waits for the end; a program that takes more than `seconds` is killed.
-  func finish(within seconds: Double = 60) -> RunResult {
+  func finish(within seconds: Double = 90) -> RunResult {
     var end: ChildProcess.End?
     var names: JobNames?
     var lookedAt = start
@@ -84,7 +84,7 @@ struct Running {
       status: status, stdout: systemFile("\(folder)/stdout") ?? [], stderr: output("stderr"),
       seconds: (ContinuousClock.now - start) / .seconds(1))
     if isLauncher {
-      _ = wait(seconds: 3) {
+      _ = wait(seconds: 8) {
         result.left = job.all.map { "process \($0)" } + (names.map(remains) ?? [])
         return result.left.isEmpty
       }

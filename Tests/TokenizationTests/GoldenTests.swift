@@ -31,8 +31,8 @@ import Tokenization
   func readsAMegabyteInUnderASecond() throws {
     let tokenizer = try BertTokenizer(folder: Golden.inReference("data/bert-base-uncased"))
     let text = try readBytes(Golden.inReference("data/glue/MRPC/train.tsv"))
-    let duration = try ContinuousClock().measure { _ = try tokenizer.encode(text, maxLength: 512) }
-    #expect(duration < .seconds(1))
+    let seconds = try computingSeconds { _ = try tokenizer.encode(text, maxLength: 512) }
+    #expect(seconds < 1)
   }
 
   /// Canonical ordering by insertion would need hours.
@@ -41,9 +41,9 @@ import Tokenization
     var text = "a"
     for index in 0..<1_000_000 { text.unicodeScalars.append(index % 2 == 0 ? "\u{302E}" : "\u{1D165}") }
     var ids: [Int32] = []
-    let duration = try ContinuousClock().measure { ids = try tokenizer.encode(text).inputIDs }
+    let seconds = try computingSeconds { ids = try tokenizer.encode(text).inputIDs }
     #expect(ids == [2, 1, 3])
-    #expect(duration < .seconds(20))
+    #expect(seconds < 20)
   }
 
   @Test func bytesThatAreNotUTF8ArePassedOver() throws {

@@ -1,3 +1,5 @@
+import Glibc
+
 /// Compares elementwise; nil where every element is within `tolerance` (absolute), else the worst element in words:
 /// `query.weight[17, 3]: 0.0213, expected 0.0219`. What is not a number is never within.
 package func worstDifference(
@@ -65,4 +67,11 @@ package struct Numbers: RandomNumberGenerator {
   package mutating func floats(_ count: Int, in range: ClosedRange<Float> = -1...1) -> [Float] {
     (0..<count).map { _ in Float.random(in: range, using: &self) }
   }
+}
+
+/// The seconds of computing that `body` takes in this process: on a busy machine a clock on the wall counts others'.
+package func computingSeconds(_ body: () throws -> Void) rethrows -> Double {
+  let begin = clock()
+  try body()
+  return Double(clock() - begin) / Double(CLOCKS_PER_SEC)
 }
