@@ -4,13 +4,8 @@ import Launcher
 import TestSupport
 import Testing
 
-enum SSHServer {
-  static let path = getenv("LOCKSTEP_SSHD").map { String(cString: $0) } ?? "/usr/sbin/sshd"
-}
-
-/// Hosts behind a real sshd: `/usr/sbin/sshd`, or the one that `LOCKSTEP_SSHD` names.
-@Suite(
-  .serialized, .needs(.hosts, .program(SSHServer.path), .program("ssh"), .program("ssh-keygen"), .program("pgrep")))
+/// Hosts behind a real sshd.
+@Suite(.serialized, .needs(.sshServer, .program("pgrep")))
 struct SSHTests {
   /// Runs `script` on node1 of two hosts; `$L` launches on the hosts of `$H`.
   func run(_ script: String) throws -> RunResult {
@@ -19,7 +14,7 @@ struct SSHTests {
       printf 'node1 slots=1\\nnode2 slots=2\\n' >$H
       launch() { "$B" --hostfile $H --ssh_port 2222 --network 10.77.0.0/24 "$@"; }
       """
-    let words = ["2", "\(packageFolder)/Tests/Cluster/with-sshd", SSHServer.path, "bash", "-c", setUp + "\n" + script]
+    let words = ["2", "\(packageFolder)/Tests/Cluster/with-sshd", Capability.sshd, "bash", "-c", setUp + "\n" + script]
     return try Running(ClusterTests.tool, words.map { Array($0.utf8) }).finish()
   }
 

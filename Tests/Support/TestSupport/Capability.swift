@@ -12,6 +12,8 @@ package enum Capability: Hashable, Sendable {
   case slowLink
   /// A tunnel device between such hosts, as Tests/Cluster/wire makes it.
   case tunnel
+  /// sshd on such a host, as Tests/Cluster/with-sshd starts it: the system's, or the one that LOCKSTEP_SSHD names.
+  case sshServer
   /// A mount namespace in which a file can be mounted over another.
   case mounts
   /// A pseudoterminal, and script(1), which runs a program on one.
@@ -53,6 +55,8 @@ package enum Capability: Hashable, Sendable {
     Self.found.withLock { $0[self] = .some(answer) }
     return answer
   }
+
+  package static var sshd: String { Golden.variable("LOCKSTEP_SSHD") ?? "/usr/sbin/sshd" }
 
   private static let found = Mutex<[Capability: String?]>([:])
 }

@@ -15,6 +15,7 @@ extension Capability {
           "a link cannot be made slow here",
           of: [Self.withHosts, "1"] + "tc qdisc add dev eth0 root tbf rate 10mbit burst 32kbit latency 400ms".words)
     case .tunnel: Self.hosts.whyMissing ?? Self.tryTunnel()
+    case .sshServer: Self.hosts.whyMissing ?? Self.program(Self.sshd).whyMissing ?? Self.trySSH()
     case .mounts:
       failure("nothing can be mounted here", of: "unshare --mount mount --bind /etc/passwd /etc/hosts".words)
     case .terminal:
@@ -63,6 +64,15 @@ extension Capability {
   private static func find(_ program: String) -> String? {
     let folders = program.contains("/") ? [""] : (Golden.variable("PATH") ?? "").split(separator: ":").map { "\($0)/" }
     return folders.map { $0 + program }.first { path in access(path, X_OK) == 0 }
+  }
+
+  private static func trySSH() -> String? {
+    Self.hosts.failure(
+      "sshd cannot run on a host here",
+      of: [
+        withHosts, "2", "\(Golden.testsFolder)/Cluster/with-sshd", sshd, "bash", "-c",
+        "ssh -p 2222 -i $SSH_KEY -o BatchMode=yes node2 true",
+      ])
   }
 
   private static func tryTunnel() -> String? {

@@ -63,7 +63,8 @@ package struct MemoryGroup {
       let script = "echo $$ >\(group.path)/cgroup.procs && x=$(head -c 100000000 /dev/zero | tr '\\0' x); echo ${#x}"
       let outcome = try Program.run(["sh", "-c", script])
       return outcome.status == 137
-        ? nil : "a process may take more memory than its control group has: \(outcome.output)\(outcome.errors)"
+        ? nil
+        : "a process may take more memory than its control group has: \((outcome.errorLines + outcome.outputLines).last ?? "")"
     } catch {
       return "a memory control group cannot be made here: \(error)"
     }
