@@ -27,7 +27,7 @@ public struct JobOutput {
   private var files: [Stream: Int32] = [:]
   /// Why output cannot be written any more.
   package private(set) var failure: Failure?
-  /// When output came last, of whatever rank.
+  /// When output came last, of whatever rank, and was taken from us.
   private var lastTaken = ContinuousClock.now
   /// Whether a file of a rank could not be written.
   private var isLogBroken = false
@@ -60,7 +60,8 @@ public struct JobOutput {
   /// Takes what a rank has written.
   package mutating func take(_ bytes: [UInt8], rank: Int, host: String?, isError: Bool) {
     let stream = Stream(rank: rank, isError: isError)
-    lastTaken = .now
+    let begin = ContinuousClock.now
+    defer { discount(since: begin) }
     log(bytes, stream)
     if let host { hosts[rank] = host }
     tails[rank, default: []] += bytes
@@ -71,6 +72,16 @@ public struct JobOutput {
       tag(bytes, stream)
     } else {
       show(bytes, stream)
+    }
+  }
+
+  /// While the screen or a file took nothing, no rest of a line could come: that is no waiting.
+  private mutating func discount(since begin: ContinuousClock.Instant) {
+    lastTaken = .now
+    let held = lastTaken - begin
+    guard held > .milliseconds(20) else { return }
+    for (stream, pending) in streams {
+      if let since = pending.since { streams[stream]?.since = since + held }
     }
   }
 

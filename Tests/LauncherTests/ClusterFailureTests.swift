@@ -152,13 +152,14 @@ struct ClusterFailureTests {
       until [ $(grep -c works $CLUSTER_FOLDER/out) = 4 ]; do sleep 0.1; done
       pgrep -fxc 'sleep 613'; kill -9 $P; wait $P
       for i in $(seq 300); do [ $(left) = 0 ] && break; sleep 0.1; done
-      left; pgrep -fxc 'sleep 613'
+      left; ended -fx 'sleep 613' >&2; pgrep -fxc 'sleep 613'
       """)
     #expect(result.lines == ["4", "0", "0"], "\(result.text) \(result.stderr)")
   }
 
   @Test("P9: a hidden helper on another host ends with its rank") func helper() throws {
-    let result = try run("launch env -i sh -c 'setsid sleep 614 & true'; echo $?; pgrep -fxc 'sleep 614'")
+    let result = try run(
+      "launch env -i sh -c 'setsid sleep 614 & true'; echo $?; ended -fx 'sleep 614' >&2; pgrep -fxc 'sleep 614'")
     #expect(result.lines == ["0", "0"], "\(result.text) \(result.stderr)")
   }
 

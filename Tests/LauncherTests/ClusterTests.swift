@@ -11,8 +11,9 @@ struct ClusterTests {
 
   /// Runs `script` on node1 of `count` hosts, with `hosts` as the file `$H`; `launch` launches on them, `$C` is
   /// rankcheck, `rank N` gives the process of a rank, `left` counts the processes that are left of jobs and
-  /// `remains` the things of Open MPI's, and `gone N` waits up to N tenths of a second for both to be none and tells; `parted` does so for
-  /// processes alone: the sweep kills those of a host that is cut off too, for it sees them here.
+  /// `remains` the things of Open MPI's, `gone N` waits up to N tenths of a second for both to be none and tells, and
+  /// `parted` does so for processes alone: the sweep kills those of a host that is cut off too, for it sees them here.
+  /// `ended ARGUMENTS` waits until pgrep finds nothing, and else tells what it finds.
   func run(_ script: String, hosts: String, count: Int = 2) throws -> RunResult {
     let folder = try temporaryFolder()
     defer {
@@ -38,6 +39,7 @@ struct ClusterTests {
         echo $(($(left) + $(remains)))
       }
       parted() { for i in $(seq 500); do [ $(left) = 0 ] && break; sleep 0.1; done; left; }
+      ended() { for i in $(seq 100); do pgrep "$@" >/dev/null || return; sleep 0.1; done; pgrep "$@"; }
       launch() { "$B" --hostfile "$H" --remote_shell "$CLUSTER_AGENT" --network 10.77.0.0/24 "$@"; }
       """
     return try Running(Self.tool, ["\(count)", "bash", "-c", setUp + "\n" + script].map { Array($0.utf8) }).finish(
@@ -62,7 +64,7 @@ struct ClusterTests {
 
   @Test("P1: a program without the library is killed on another host") func rankOnAnotherHostIsKilled() throws {
     let result = try run(
-      "launch sh -c 'if [ $OMPI_COMM_WORLD_RANK = 1 ]; then kill -9 $$; fi; sleep 600'; echo $?; pgrep -x sleep",
+      "launch sh -c 'if [ $OMPI_COMM_WORLD_RANK = 1 ]; then kill -9 $$; fi; sleep 600'; echo $?; ended -x sleep",
       hosts: "node1 slots=1\nnode2 slots=1\n")
     #expect(result.text == "75\n")
     #expect(result.stderr.contains("SIGKILL"))
@@ -101,7 +103,7 @@ struct ClusterTests {
     let result = try run(
       """
       printf '#!/bin/sh\\nsleep 600\\n' >$CLUSTER_FOLDER/slow; chmod +x $CLUSTER_FOLDER/slow
-      $B --hostfile $H --remote_shell $CLUSTER_FOLDER/slow true; echo $?; pgrep -x sleep
+      $B --hostfile $H --remote_shell $CLUSTER_FOLDER/slow true; echo $?; ended -x sleep
       """, hosts: "node2 slots=1\n")
     #expect(result.text == "69\n")
     #expect(result.stderr.contains("host node2: no answer within 15 s"))
@@ -110,7 +112,7 @@ struct ClusterTests {
 
   @Test("N1: a lost daemon of programs without the library") func lostDaemonNamesTheHost() throws {
     let result = try run(
-      "(sleep 1.5; pkill -9 -x orted) & launch sleep 600; echo $?; pgrep -x sleep",
+      "(sleep 1.5; pkill -9 -x orted) & launch sleep 600; echo $?; ended -x sleep",
       hosts: "node1 slots=1\nnode2 slots=1\n")
     #expect(result.text == "75\n")
     #expect(result.stderr.contains("host node2 was lost"))
@@ -130,7 +132,7 @@ struct ClusterTests {
 
   @Test("L1: a signal ends the ranks of all hosts") func signalEndsAllHosts() throws {
     let result = try run(
-      "launch() { exec \"$B\" --hostfile \"$H\" --remote_shell \"$CLUSTER_AGENT\" \"$@\"; }; launch sh -c 'echo up; exec sleep 600' & P=$!; sleep 1.5; kill $P; wait $P; echo $?; pgrep -x sleep",
+      "launch() { exec \"$B\" --hostfile \"$H\" --remote_shell \"$CLUSTER_AGENT\" \"$@\"; }; launch sh -c 'echo up; exec sleep 600' & P=$!; sleep 1.5; kill $P; wait $P; echo $?; ended -x sleep",
       hosts: "node1 slots=1\nnode2 slots=2\n")
     #expect(result.text == "up\nup\nup\n143\n")
     #expect(result.seconds < 40)

@@ -46,12 +46,20 @@ import Testing
 
   @Test("another program gets the signal itself, and its time; once more ends it and its helpers") func foreign() throws
   {
-    let own = try start(["-n", "1", "bash", "-c", "trap 'sleep 2; echo bye; exit 3' INT; echo up; sleep 616 & wait"])
+    let own = try start([
+      "-n", "1", "--monitor_interval", "0.25", "bash", "-c",
+      "trap 'sleep 2; echo bye; exit 3' INT; echo up; sleep 616 & wait",
+    ])
+    // Until the launcher has heard of the program.
+    usleep(1_500_000)
     kill(own.child.pid, SIGINT)
     let result = own.finish()
     #expect(result.status == 130 && result.lines == ["up", "bye"], "\(result.text) \(result.stderr)")
     #expect(own.job.all.isEmpty)
-    let deaf = try start(["-n", "1", "bash", "-c", "trap '' INT TERM; setsid sleep 615 & echo up; sleep 615"])
+    let deaf = try start([
+      "-n", "1", "--monitor_interval", "0.25", "bash", "-c", "trap '' INT TERM; setsid sleep 615 & echo up; sleep 615",
+    ])
+    usleep(1_500_000)
     kill(deaf.child.pid, SIGTERM)
     usleep(1_500_000)
     #expect(deaf.child.end() == nil)

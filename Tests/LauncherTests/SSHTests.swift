@@ -23,7 +23,7 @@ struct SSHTests {
       """
       launch --ssh_identity $SSH_KEY sh -c 'echo $OMPI_COMM_WORLD_RANK $(hostname) "$@"' x "it's" '$(y)'
       "$B" check --hostfile $H --ssh_port 2222 --ssh_identity $SSH_KEY
-      pgrep -x orted
+      for i in $(seq 50); do pgrep -x orted >/dev/null || break; sleep 0.1; done; pgrep -x orted
       """)
     #expect(
       result.lines.prefix(3).sorted() == ["0 node1 it's $(y)", "1 node2 it's $(y)", "2 node2 it's $(y)"],
