@@ -7,7 +7,10 @@ let march = Context.environment["LOCKSTEP_MARCH"] ?? "native"
 
 /// Only for targets that hold hot loops over checked shapes and read no files: `-Ounchecked` removes traps.
 /// Without `-fno-math-errno` a square root is a call; AVX-512 at full width is 1.4 times as fast for GELU.
-var hotLoopFlags = ["-Ounchecked", "-Xcc", "-march=\(march)", "-Xcc", "-fno-math-errno"]
+///
+/// `LOCKSTEP_CHECKED` keeps the traps, for the memory check of the tests: `Tests/checked`.
+let isChecked = Context.environment["LOCKSTEP_CHECKED"] != nil
+var hotLoopFlags = (isChecked ? [] : ["-Ounchecked"]) + ["-Xcc", "-march=\(march)", "-Xcc", "-fno-math-errno"]
 #if arch(x86_64)
   hotLoopFlags += ["-Xcc", "-mprefer-vector-width=512"]
 #endif
@@ -125,6 +128,13 @@ let package = Package(
     // What the tests of Collectives run under mpirun.
     .executableTarget(
       name: "rankcheck", dependencies: ["Collectives", "RankRecord", "FileSystem"], path: "Tests/Support/rankcheck"),
+    // Every reader of input from outside, with changed good input.
+    .executableTarget(
+      name: "fuzz",
+      dependencies: [
+        "BERT", "Datasets", "Tokenization", "Safetensors", "JSON", "Launcher", "RankRecord", "FileSystem", "TestSupport",
+      ], path: "Tests/Fuzz"),
+    .testTarget(name: "FuzzTests", dependencies: ["fuzz", "TestSupport"]),
     .testTarget(name: "TrainingTests", dependencies: ["Training", "Kernels", "TestSupport"]),
     // The real programs, as a user starts them.
     .testTarget(name: "FinetuneTests", dependencies: ["TestSupport", "Safetensors", "FileSystem"]),

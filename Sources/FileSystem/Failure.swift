@@ -45,10 +45,21 @@ public struct Failure: Error, Sendable, Equatable, CustomStringConvertible {
     self.hint = hint
   }
 
-  /// One line; control characters in quoted values are escaped so that a file cannot write to the terminal.
+  /// One line; control characters in quoted values are escaped so that a file cannot write to the terminal, and long values
+  /// are cut so that it cannot fill it.
   public var description: String {
-    let text = (place.map { "\($0): " } ?? "") + message + (hint.map { " (\($0))" } ?? "")
+    let text = (place.map { "\(cut($0)): " } ?? "") + cut(message) + (hint.map { " (\(cut($0)))" } ?? "")
     return text.escapingControlCharacters
+  }
+
+  private static let longestPart = 600
+
+  /// `part`, without its middle where it is long.
+  private func cut(_ part: String) -> String {
+    guard part.utf8.count > Self.longestPart else { return part }
+    let scalars = part.unicodeScalars
+    let half = Self.longestPart / 2
+    return String(scalars.prefix(half)) + " … " + String(scalars.suffix(half))
   }
 }
 

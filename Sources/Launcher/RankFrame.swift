@@ -7,8 +7,8 @@ import RankRecord
 /// keeps writes of that size whole, so frames of 512 bytes, written eight at most at once, arrive whole too. Open MPI 5
 /// forwards line by line, so a frame is one line: all after its first six bytes is masked by a byte that leaves no line
 /// feed in it, and its last byte is one. What is not a frame is mpirun's own.
-struct RankFrame {
-  enum Kind: UInt8 {
+package struct RankFrame {
+  package enum Kind: UInt8 {
     case output = 1
     case errors
     /// The keeper and its rank are there: the host's name.
@@ -41,7 +41,7 @@ struct RankFrame {
 
   /// The frame's bytes, or those of two frames where the body holds every byte that there is; the body is cut to what one
   /// frame takes.
-  var bytes: [UInt8] {
+  package var bytes: [UInt8] {
     let body = body.prefix(Self.bodyBytes)
     var bytes = Self.magic + [kind.rawValue, 0]
     bytes += [UInt8(body.count & 0xFF), UInt8(body.count >> 8)]
@@ -66,7 +66,7 @@ struct RankFrame {
   }
 
   /// The frame that `bytes` start with; nil where they are none. There are at least `byteCount`.
-  init?(_ bytes: ArraySlice<UInt8>) {
+  package init?(_ bytes: ArraySlice<UInt8>) {
     let start = bytes.startIndex
     guard bytes[start..<start + 4].elementsEqual(Self.magic), let kind = Kind(rawValue: bytes[start + 4]),
       bytes[start + Self.byteCount - 1] == Self.lineFeed
@@ -84,7 +84,7 @@ struct RankFrame {
     self.body = Array(body)
   }
 
-  init(_ kind: Kind, rank: Int, _ body: [UInt8]) {
+  package init(_ kind: Kind, rank: Int, _ body: [UInt8]) {
     self.kind = kind
     self.rank = rank
     self.body = body
@@ -101,16 +101,18 @@ struct RankFrame {
 }
 
 /// Takes a stream apart into frames and what lies between them.
-struct RankFrameReader {
+package struct RankFrameReader {
   private var pending: [UInt8] = []
 
-  enum Piece {
+  package init() {}
+
+  package enum Piece {
     case frame(RankFrame)
     case other([UInt8])
   }
 
   /// Takes the next bytes, and returns what is whole.
-  mutating func read(_ bytes: ArraySlice<UInt8>) -> [Piece] {
+  package mutating func read(_ bytes: ArraySlice<UInt8>) -> [Piece] {
     pending += bytes
     var pieces: [Piece] = []
     var other: [UInt8] = []
@@ -135,15 +137,15 @@ struct RankFrameReader {
   }
 
   /// What is left at the end.
-  mutating func finish() -> [UInt8] {
+  package mutating func finish() -> [UInt8] {
     defer { pending = [] }
     return pending
   }
 }
 
 /// A keeper's look at its rank.
-struct RankReport: BitwiseCopyable {
-  var state = RankRecord.State()
+package struct RankReport: BitwiseCopyable {
+  package var state = RankRecord.State()
   /// The last collective.
   var last = RankRecord.Entry()
   /// Nanoseconds since the record last changed.
@@ -163,9 +165,9 @@ struct RankReport: BitwiseCopyable {
   /// Processes that the kernel killed for lack of memory meanwhile.
   var memoryKills: Int64 = 0
 
-  init() {}
+  package init() {}
 
-  init?(_ bytes: [UInt8]) {
+  package init?(_ bytes: [UInt8]) {
     guard bytes.count == MemoryLayout<RankReport>.size else { return nil }
     self = bytes.withUnsafeBytes { $0.loadUnaligned(as: RankReport.self) }
   }

@@ -75,7 +75,7 @@ package struct RankTable: Sendable {
   }
 
   /// Takes a frame that is not output.
-  mutating func take(_ frame: RankFrame, at now: ContinuousClock.Instant) {
+  package mutating func take(_ frame: RankFrame, at now: ContinuousClock.Instant) {
     guard ranks.indices.contains(frame.rank) else { return }
     let index = frame.rank
     ranks[index].heard = now
@@ -131,7 +131,7 @@ package struct RankTable: Sendable {
   }
 
   /// The last collectives of each rank, a line each, of each rank at most `count`.
-  func rings(count: Int = RankRecord.ringCount) -> [String] {
+  package func rings(count: Int = RankRecord.ringCount) -> [String] {
     ranks.flatMap { rank -> [String] in
       let entries = rank.ring.sorted { $0.sequence < $1.sequence }.suffix(count)
       guard !entries.isEmpty else { return [] }

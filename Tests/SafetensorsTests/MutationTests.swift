@@ -1,6 +1,7 @@
 import FileSystem
 import Glibc
 import Safetensors
+import TestSupport
 import Testing
 
 /// Small random changes to a good file: each is refused as bad data, or is a good file again. Never a trap.
@@ -14,10 +15,10 @@ struct MutationTests {
     let folder = try TemporaryFolder()
     let rounds = getenv("LOCKSTEP_SLOW") == nil ? 20_000 : 100_000
     let record = try getenv("LOCKSTEP_MUTATIONS").map { try AtomicFile(String(cString: $0)) }
-    var mutator = Mutator(seed: 42)
     var accepted = 0
     for round in 0..<rounds {
-      let bytes = mutator.next()
+      var mutator = Mutator(seed: UInt64(round), dictionary: SafetensorsSample.dictionary)
+      let bytes = SafetensorsSample.mutated(SafetensorsSample.file, &mutator)
       let path = try folder.write(bytes)
       var isAccepted = false
       do {

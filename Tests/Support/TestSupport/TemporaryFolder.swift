@@ -5,8 +5,8 @@ import Glibc
 package final class TemporaryFolder {
   package let path: String
 
-  package init() throws {
-    var template = Array("/tmp/lockstep-test.XXXXXX\0".utf8CString)
+  package init(in folder: String = "/tmp") throws {
+    var template = Array("\(folder)/lockstep-test.XXXXXX\0".utf8CString)
     guard mkdtemp(&template) != nil else { throw Failure(.cannotCreate, "mkdtemp: \(lastSystemError())") }
     path = String(decoding: template.dropLast(2).map { UInt8(bitPattern: $0) }, as: UTF8.self)
   }

@@ -1,0 +1,112 @@
+import Datasets
+import FileSystem
+import JSON
+import TestSupport
+
+private func bytes(_ text: String) -> [UInt8] { Array(text.utf8) }
+
+extension Reader {
+  private static let glueTable = """
+    Quality\t#1 ID\t#2 ID\t#1 String\t#2 String
+    1\t702876\t702977\tAmrozi accused his brother , whom he called " the witness " .\tReferring to him as only " the witness "
+    0\t2108705\t2108831\tIt had been owned since 1996 .\tIt bought the chain for $ 693 million in 1995 .
+
+    """
+
+  private static let exportedTable = """
+    sentence1\tsentence2\tlabel\tidx
+    the harbour watches a kettle\ta kettle is watched\t1\t0
+    été 東京 ,\tnaïve café\t0\t1
+    third\trow\t-1\t2
+
+    """
+
+  private static let lines = """
+    {"text1": "Tobin watches a kettle .", "text2": "the rusty lantern", "label": 0, "idx": 0, "label_text": "not equivalent"}
+    {"text1": "the \\"brisk\\" gl\\u00e4cier", "text2": "its\\tharbour \\ud83d\\ude00", "label": 1, "idx": 1, "label_text": "equivalent"}
+
+    """
+
+  private static let original = """
+    Quality\t#1 ID\t#2 ID\t#1 String\t#2 String
+    1\t1\t2\ta\tb
+    0\t3\t4\tc\td
+    1\t5\t6\te\tf
+
+    """
+
+  /// Tables of sentences, and JSON itself.
+  static var tables: [Reader] {
+    [
+      Reader(
+        "tsv", samples: [bytes(glueTable), bytes(exportedTable)],
+        words: [
+          "\t\t", "\t1\t", "-1", "Quality", "#1 String", "sentence1", "label", "index", "\r\n", "\n\n", "1.0", "\"\"",
+        ],
+        memoryMultiple: 12, program: .data("train.tsv")
+      ) { input, _ in
+        for requiresLabels in [true, false] {
+          try walk(GLUETask.mrpc.parse(input, path: "t", requiresLabels: requiresLabels))
+        }
+      },
+      Reader(
+        "jsonl", samples: [bytes(lines)],
+        words: ["\"label\": -1", "\"text1\":", "\"sentence2\":", "}\n{", "\"label\":null"],
+        memoryMultiple: 24, program: .data("train.jsonl")
+      ) { input, _ in
+        for requiresLabels in [true, false] {
+          try walk(GLUETask.mrpc.parseLines(input, path: "t", requiresLabels: requiresLabels))
+        }
+      },
+      Reader(
+        "dev-ids", samples: [bytes("1\t2\n5\t6\n"), bytes("3\t4\r\n")], words: ["\t", "1\t2\n", "5\t6"],
+        memoryMultiple: 32,
+        program: .data(
+          "dev_ids.tsv",
+          others: [("msr_paraphrase_train.txt", bytes(original)), ("msr_paraphrase_test.txt", bytes(original))])
+      ) { input, workspace in
+        let folder = try workspace.folder(
+          "data", files: [("msr_paraphrase_train.txt", bytes(original))], changed: ("dev_ids.tsv", input))
+        try walk(loadSplit(.mrpc, folder: folder, split: .validation))
+      },
+      Reader(
+        "json",
+        samples: [
+          bytes("{\"a\": [1, -2.5e3, true, null], \"b\": {\"c\": \"\\u00e9\\ud83d\\ude00 é\", \"\": []}}\n"),
+          bytes("[0]"),
+        ], words: ["\"a\":", "e+", "E-", "0.", ".5", "\\u", "\\x", "tru", "nul", "[[", "]]"], memoryMultiple: 64
+      ) { input, _ in
+        let document = try JSONDocument(input, path: "t")
+        try walk(document.root)
+        // What is written again is what was read.
+        let again = try JSONDocument(JSONText.node(document.root).bytes, path: "again")
+        guard JSONText.node(again.root).bytes == JSONText.node(document.root).bytes else {
+          throw Wrong("written otherwise")
+        }
+      },
+    ]
+  }
+
+  private static func walk(_ pairs: SentencePairs) throws {
+    for pair in pairs where pair.first.isEmpty { throw Wrong("an empty sentence") }
+  }
+
+  private static func walk(_ node: JSONNode) throws {
+    switch node.kind {
+    case .array: for element in try node.elements() { try walk(element) }
+    case .object: for member in try node.members() { try walk(member.value) }
+    case .string: _ = try node.string()
+    case .number:
+      _ = try? node.double()
+      _ = try? node.int()
+    case .bool: _ = try node.bool()
+    case .null: break
+    }
+  }
+}
+
+/// What a reader gave is not what the input says.
+struct Wrong: Error, CustomStringConvertible {
+  var description: String
+  init(_ description: String) { self.description = description }
+}
