@@ -212,7 +212,12 @@ struct JSONReader {
       index = Int(entries[index + 1].next)
     }
     guard keys.count > 1 else { return }
-    keys.sort { ($0.hash, $0.index) < ($1.hash, $1.index) }
+    // Keys of one hash, which a hostile file may be full of, in their own order: equal ones are neighbours.
+    keys.sort { a, b in
+      if a.hash != b.hash { return a.hash < b.hash }
+      let names = [a, b].map { unescaped(bytes, entries[$0.index]) }
+      return names[0] == names[1] ? a.index < b.index : names[0].lexicographicallyPrecedes(names[1])
+    }
     for (a, b) in zip(keys, keys.dropFirst()) where a.hash == b.hash {
       let names = [a, b].map { unescaped(bytes, entries[$0.index]) }
       guard names[0] == names[1] else { continue }
