@@ -51,6 +51,14 @@ static inline int lockstep_open_terminal(int *slave) {
   return -1;
 }
 
+/// A descriptor that stands for the process `pid`; negative where it cannot be had.
+static inline int lockstep_open_process(pid_t pid) { return (int)syscall(434 /* pidfd_open */, pid, 0u); }
+
+/// A copy of the file `descriptor` of that process, closed on exec; negative where the system does not allow it.
+static inline int lockstep_copy_descriptor(int process, int descriptor) {
+  return (int)syscall(438 /* pidfd_getfd */, process, descriptor, 0u);
+}
+
 static const int lockstep_spawn_new_session = 0x80;  // POSIX_SPAWN_SETSID
 
 #endif

@@ -64,17 +64,34 @@ public struct Failure: Error, Sendable, Equatable, CustomStringConvertible {
 }
 
 extension String {
-  /// This text with each control character (C0, DEL, C1) written as `\u{…}`, fit for one terminal line.
-  public var escapingControlCharacters: String {
-    guard unicodeScalars.contains(where: { $0.properties.generalCategory == .control }) else { return self }
+  /// This text, fit for one terminal line: each control character (C0, DEL, C1), line or paragraph separator and format
+  /// character is written as `\u{…}`. Format characters are those that show nothing and change how the text around them
+  /// looks, such as the marks for text from right to left.
+  public var escapingControlCharacters: String { escapingControlCharacters(except: []) }
+
+  /// The same, but characters in `kept` stay.
+  public func escapingControlCharacters(except kept: Set<Unicode.Scalar>) -> String {
+    let isEscaped = { (scalar: Unicode.Scalar) in scalar.isInvisible && !kept.contains(scalar) }
+    guard unicodeScalars.contains(where: isEscaped) else { return self }
     var result = ""
     for scalar in unicodeScalars {
-      if scalar.properties.generalCategory == .control {
+      if isEscaped(scalar) {
         result += "\\u{\(String(scalar.value, radix: 16))}"
       } else {
         result.unicodeScalars.append(scalar)
       }
     }
     return result
+  }
+}
+
+extension Unicode.Scalar {
+  /// Whether it shows nothing by itself and could change the line that it stands in.
+  fileprivate var isInvisible: Bool {
+    if (0x20...0x7E).contains(value) { return false }
+    return switch properties.generalCategory {
+    case .control, .format, .lineSeparator, .paragraphSeparator: true
+    default: false
+    }
   }
 }

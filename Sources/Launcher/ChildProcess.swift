@@ -37,7 +37,12 @@ package struct ChildProcess: Sendable {
     posix_spawn_file_actions_init(&actions)
     defer { posix_spawn_file_actions_destroy(&actions) }
     for descriptor in descriptors {
-      posix_spawn_file_actions_adddup2(&actions, descriptor.from, descriptor.to)
+      // A number beyond the limit on open files is refused here.
+      guard posix_spawn_file_actions_adddup2(&actions, descriptor.from, descriptor.to) == 0 else {
+        throw Failure(
+          .unavailable, at: path, "cannot be started: file \(descriptor.to) is over the limit on open files",
+          hint: "ulimit -n 64")
+      }
     }
 
     var pid: pid_t = 0
@@ -75,6 +80,8 @@ package struct ChildProcess: Sendable {
 
 /// Replaces this process by the program at `path`; returns only to say why it could not.
 public func execute(path: String, arguments: [[UInt8]], environment: Environment) -> Failure {
+  // What this process ignores the program would too.
+  signal(SIGXFSZ, SIG_DFL)
   withCStrings(arguments) { argv in withCStrings(environment.entries) { envp in _ = execve(path, argv, envp) } }
   let reason = errno == ENOEXEC ? "is neither a program nor a script with a #! line" : lastSystemError()
   return Failure(.missingInput, at: path, "cannot be run: \(reason)")

@@ -120,7 +120,7 @@ public struct ClusterPlan: Sendable, Equatable {
     for name in ["include", "exclude"] {
       for host in settings.list(name) where !known.contains(host) {
         throw Failure(
-          .configuration, at: settings.origin(name)?.description, "host \"\(host)\" is not in \(path)",
+          .configuration, at: settings.origin(name)?.description, "host \"\(host.shortened)\" is not in \(path)",
           hint: nearest(to: host, among: known).map { "did you mean \($0)?" })
       }
     }

@@ -14,6 +14,8 @@ public struct ConfigFile: Sendable, Equatable {
   public var values: [String: Entry] = [:]
   /// Keys that are Accelerate's and have no meaning here, with the line and the reason.
   public var ignored: [(key: String, line: Int, reason: String)] = []
+  /// What is not wrong but unwise.
+  public var warnings: [String] = []
   /// `distributed_type`, where the file has one.
   public var distributedType: String?
 
@@ -29,7 +31,14 @@ public struct ConfigFile: Sendable, Equatable {
       throw Failure(.configuration, at: error.place, "the configuration file \(error.message)")
     }
     try self.init(bytes, path: path)
+    guard let named = Self.executed.first(where: { values[$0] != nil }) else { return }
+    if let danger = FileSafety.danger(path) {
+      warnings.append("\(path): \(danger.who), and so decide what runs by \(named) (\(danger.remedy))")
+    }
   }
+
+  /// Settings that name programs, or files that decide where programs run.
+  private static let executed = ["mpirun", "remote_shell", "mpirun_arguments", "mpirun_hostfile", "ssh_identity"]
 
   public init(_ bytes: [UInt8], path: String) throws(Failure) {
     self.path = path
@@ -44,9 +53,9 @@ public struct ConfigFile: Sendable, Equatable {
       default: try readTopLevel(name, key, value)
       }
     }
-    if let node = mapping["machine_rank"], let rank = node.int,
-      case .integer(let machines)? = plainValues["num_machines"],
-      rank >= machines
+    // As its key was read, the rank is a plain number or nothing.
+    if let node = mapping["machine_rank"], let rank = node.scalar.flatMap({ Int($0.string) }),
+      case .integer(let machines)? = plainValues["num_machines"], rank >= machines
     {
       throw Self.refuse(path, node, "machine_rank is \(rank), expected less than num_machines \(machines)")
     }
@@ -66,12 +75,13 @@ public struct ConfigFile: Sendable, Equatable {
     case "compute_environment":
       guard try text(value, name) == "LOCAL_MACHINE" else {
         throw Self.refuse(
-          path, value, "\"\(try text(value, name))\", expected LOCAL_MACHINE: there is no SageMaker here")
+          path, value, "\"\(try text(value, name).shortened)\", expected LOCAL_MACHINE: there is no SageMaker here")
       }
     case "distributed_type":
       let type = try text(value, name)
       guard ["NO", "MULTI_CPU"].contains(type.uppercased()) else {
-        throw Self.refuse(path, value, "\"\(type)\", expected NO or MULTI_CPU: ranks here are processes on CPUs")
+        throw Self.refuse(
+          path, value, "\"\(type.shortened)\", expected NO or MULTI_CPU: ranks here are processes on CPUs")
       }
       distributedType = type.uppercased()
     case "fp16":
@@ -118,7 +128,7 @@ public struct ConfigFile: Sendable, Equatable {
 
   private func unknown(_ key: Node, _ name: String, among names: [String]) -> Failure {
     let hint = nearest(to: name, among: names).map { "did you mean \($0)?" }
-    return Self.refuse(path, key, "unknown key \"\(name)\"", hint: hint)
+    return Self.refuse(path, key, "unknown key \"\(name.shortened)\"", hint: hint)
   }
 
   /// Keys of Accelerate's whose values are looked at.

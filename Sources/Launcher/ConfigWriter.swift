@@ -41,7 +41,7 @@ extension ConfigFile {
     if let found { return found }
     let names = Setting.all.flatMap { [$0.name, $0.path.joined(separator: ".")] }
     throw Failure(
-      .usage, at: key, "unknown key", hint: nearest(to: key, among: names).map { "did you mean \($0)?" })
+      .usage, at: key.shortened, "unknown key", hint: nearest(to: key, among: names).map { "did you mean \($0)?" })
   }
 
   /// The value that `text` is for `setting`.

@@ -17,6 +17,7 @@ extension ConfigFile {
       throw Failure(.configuration, at: path, "is not UTF-8, expected text in UTF-8")
     }
     try refuseDepthAndAliases(bytes, path)
+    try refuseInAnyContext(bytes, path)
     do {
       let parser = try Parser(yaml: text)
       guard let root = try parser.singleRoot() else {
@@ -86,6 +87,45 @@ extension ConfigFile {
     }
   }
 
+  /// Refuses what could be an alias or deep nesting however the text is read: the look above follows quotes and comments
+  /// but not every rule of YAML, and what it takes for quoted the parser may not.
+  private static func refuseInAnyContext(_ bytes: ArraySlice<UInt8>, _ path: String) throws(Failure) {
+    func refuse(_ index: Int, _ message: String) -> Failure {
+      let before = bytes[..<index]
+      let lineStart = before.lastIndex(of: UInt8(ascii: "\n")).map { $0 + 1 } ?? bytes.startIndex
+      let line = before.count { $0 == UInt8(ascii: "\n") } + 1
+      return Failure(.configuration, at: "\(path):\(line):\(index - lineStart + 1)", message)
+    }
+    // An alias means something only where an anchor has its name.
+    var anchors: Set<[UInt8]> = []
+    var aliases: [(name: [UInt8], index: Int)] = []
+    var brackets = 0
+    for (index, byte) in zip(bytes.indices, bytes) {
+      switch byte {
+      case UInt8(ascii: "&"), UInt8(ascii: "*"):
+        let name = Array(bytes[(index + 1)...].prefix { isInAnchor($0) })
+        if name.isEmpty { continue }
+        if byte == UInt8(ascii: "&") { anchors.insert(name) } else { aliases.append((name, index)) }
+      case UInt8(ascii: "["), UInt8(ascii: "{"):
+        brackets += 1
+        if brackets > 1000 { throw refuse(index, "has more than 1000 brackets, expected plain values") }
+      default: break
+      }
+    }
+    if let alias = aliases.first(where: { anchors.contains($0.name) }) {
+      throw refuse(
+        alias.index,
+        "has what may be an alias, *\(String(decoding: alias.name, as: UTF8.self).shortened), expected plain values")
+    }
+  }
+
+  private static func isInAnchor(_ byte: UInt8) -> Bool {
+    switch byte {
+    case 0x30...0x39, 0x41...0x5A, 0x61...0x7A, UInt8(ascii: "-"), UInt8(ascii: "_"): true
+    default: false
+    }
+  }
+
   /// What the parser lets pass and a configuration has no use for.
   private static func refusal(_ node: Node, _ path: String, depth: Int) -> Failure? {
     if depth > 100 { return refuse(path, node, "is nested more than 100 deep") }
@@ -97,7 +137,7 @@ extension ConfigFile {
     case .sequence(let sequence): (anchor, children) = (sequence.anchor, Array(sequence))
     case .alias: return refuse(path, node, "has an alias, expected plain values")
     }
-    if let anchor { return refuse(path, node, "has the anchor &\(anchor.rawValue), expected plain values") }
+    if let anchor { return refuse(path, node, "has the anchor &\(anchor.rawValue.shortened), expected plain values") }
     for child in children {
       if let failure = refusal(child, path, depth: depth + 1) { return failure }
     }
@@ -113,7 +153,7 @@ extension ConfigFile {
       .composer(_, let problem, let mark, _):
       return Failure(.configuration, at: "\(path):\(mark.line):\(mark.column)", "is not YAML: \(problem)")
     case .duplicatedKeysInMapping(let duplicates, let context):
-      let keys = duplicates.map { "\"\($0)\"" }.joined(separator: ", ")
+      let keys = duplicates.prefix(4).map { "\"\("\($0)".shortened)\"" }.joined(separator: ", ")
       let mark = context.mark
       return Failure(.configuration, at: "\(path):\(mark.line):\(mark.column)", "has a key twice: \(keys)")
     case .reader(let problem, _, _, _):

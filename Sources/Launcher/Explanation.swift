@@ -23,7 +23,8 @@ public enum Explanation {
         }
       }
     }
-    var text = table(rows)
+    var text = table(
+      rows.map { ($0.0, $0.1.escapingControlCharacters, $0.2.escapingControlCharacters) })
     for host in cluster.placement?.hosts ?? [] {
       text += "  host \(host.entry.name): \(counted(host.ranks, "rank")) (line \(host.entry.line))\n"
     }
@@ -34,8 +35,10 @@ public enum Explanation {
       }
     }
     let foreign = ["MASTER_ADDR", "MASTER_PORT", "RANK", "WORLD_SIZE", "LOCAL_RANK"]
-      .compactMap { name in environment(name).map { "\(name)=\($0) (variable): MPI finds hosts and numbers ranks" } }
-    for line in ignored + overridden + foreign { text += "ignored: \(line)\n" }
+      .compactMap { name in
+        environment(name).map { "\(name)=\(Secrets.shown($0, of: name)) (variable): MPI finds hosts and numbers ranks" }
+      }
+    for line in ignored + overridden + foreign { text += "ignored: \(line.escapingControlCharacters)\n" }
     return text
   }
 

@@ -131,6 +131,9 @@ package struct NetworkJudgement {
   /// The network to name, where MPI might choose a wrong one.
   package var advised: String?
 
+  /// Of one host's many interfaces the first will do.
+  private static let mostWarnings = 8
+
   /// - Parameters:
   ///   - networks: those that are named already: `10.0.0.0/24` or `eth0`.
   package init(_ hosts: [(name: String, addresses: [HostReport.Address])], networks: [String]) {
@@ -140,7 +143,8 @@ package struct NetworkJudgement {
     if !networks.isEmpty {
       for (host, addresses) in outer {
         for network in networks where !addresses.contains(where: { $0.isIn(network) }) {
-          let networksThere = addresses.map { "\($0.interface) \($0.network)" }.joined(separator: ", ")
+          let networksThere = addresses.prefix(Self.mostWarnings).map { "\($0.interface) \($0.network)" }.joined(
+            separator: ", ")
           let found = networksThere.isEmpty ? "none but lo" : networksThere
           findings.append(
             .error(
@@ -150,21 +154,25 @@ package struct NetworkJudgement {
       }
       return
     }
-    let first = outer[0].1
-    let common = first.filter { candidate in
-      let all = outer.map { $0.1.filter { $0.network == candidate.network } }
-      // The same address on two hosts is a bridge inside each, such as docker0, and leads nowhere.
-      let different = Set(all.compactMap { $0.first?.address }).count == outer.count
-      return all.allSatisfy { !$0.isEmpty } && different
+    // The hosts' first addresses by network.
+    var byNetwork: [UInt64: [UInt32]] = [:]
+    for (_, addresses) in outer {
+      var seen: Set<UInt64> = []
+      for address in addresses where seen.insert(address.networkNumber).inserted {
+        byNetwork[address.networkNumber, default: []].append(address.address)
+      }
     }
-    guard let shared = common.first else {
+    // The same address on two hosts is a bridge inside each, such as docker0, and leads nowhere.
+    let common = Set(
+      byNetwork.filter { $0.value.count == outer.count && Set($0.value).count == outer.count }.map(\.key))
+    guard let shared = outer[0].1.first(where: { common.contains($0.networkNumber) }) else {
       findings.append(
         .warning(
           "network", "no network is common to all hosts", hint: "if they reach one another over a router, all is well"))
       return
     }
     for (host, addresses) in outer {
-      for odd in addresses where !common.contains(where: { $0.network == odd.network }) {
+      for odd in addresses.lazy.filter({ !common.contains($0.networkNumber) }).prefix(Self.mostWarnings) {
         advised = shared.network
         findings.append(
           .warning(

@@ -12,8 +12,7 @@ public struct HostName: Sendable, Hashable, CustomStringConvertible {
   public init(_ text: String, at place: String?) throws(Failure) {
     let bytes = Array(text.utf8)
     func refuse(_ why: String, hint: String? = nil) -> Failure {
-      let shown = bytes.count > 80 ? String(decoding: bytes.prefix(77), as: UTF8.self) + "…" : text
-      return Failure(.configuration, at: place, "host name \"\(shown)\" \(why)", hint: hint)
+      Failure(.configuration, at: place, "host name \"\(text.shortened)\" \(why)", hint: hint)
     }
     guard !bytes.isEmpty else { throw refuse("is empty") }
     guard bytes.count <= 253 else { throw refuse("has \(bytes.count) characters, expected at most 253") }

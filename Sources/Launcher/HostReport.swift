@@ -9,10 +9,12 @@ package struct HostReport: Sendable, Equatable {
     package var prefix: Int
 
     /// The network that the address is in: `10.77.0.0/24`.
-    package var network: String {
-      let mask: UInt32 = prefix == 0 ? 0 : ~UInt32(0) << UInt32(32 - prefix)
-      return Self.dotted(address & mask) + "/\(prefix)"
-    }
+    package var network: String { Self.dotted(networkAddress) + "/\(prefix)" }
+
+    private var networkAddress: UInt32 { prefix == 0 ? 0 : address & (~UInt32(0) << UInt32(32 - prefix)) }
+
+    /// The same as a number, to compare and to look up.
+    package var networkNumber: UInt64 { UInt64(networkAddress) << 8 | UInt64(prefix) }
 
     /// Whether it is what `network` means: the interface's name, or a network that holds the address.
     package func isIn(_ network: String) -> Bool {
@@ -61,6 +63,12 @@ package struct HostReport: Sendable, Equatable {
   package var dataSums: [String: String] = [:]
   /// Whether the last answer was there, so that nothing was cut off.
   package var isComplete = false
+  /// The first line that no host would say.
+  package private(set) var nonsense: String?
+
+  /// More lines, and more addresses, than any host has to say.
+  private static let mostLines = 16_384
+  private static let mostAddresses = 1024
 
   /// Begins each line of an answer; a login script may print others.
   static let marker = "lockstep-preflight:"
@@ -73,33 +81,46 @@ package struct HostReport: Sendable, Equatable {
       $0.utf8.dropFirst(Self.marker.utf8.count)
     }
     if answers.isEmpty { return nil }
-    for answer in answers {
+    for answer in answers.prefix(Self.mostLines) {
       let words = answer.split(separator: 0x20, maxSplits: 1).map { String(Substring($0)) }
-      read(words[0], words.count > 1 ? words[1] : "")
+      if let key = words.first { read(key, words.count > 1 ? words[1] : "") }
     }
+    if answers.count > Self.mostLines { nonsense = nonsense ?? "\(answers.count) lines" }
+    if addresses.count >= Self.mostAddresses { nonsense = nonsense ?? "\(Self.mostAddresses) addresses or more" }
   }
 
   private mutating func read(_ key: String, _ value: String) {
     let words = value.utf8.split(separator: 0x20, maxSplits: 2).map { String(Substring($0)) }
-    let number = words.first.flatMap { Int($0) }
     switch key {
     case "no-daemon": hasDaemon = false
     case "no-folder": hasFolder = false
     case "no-program": missingPrograms.insert(value)
     case "program" where words.count == 3: programSums[words[2]] = "\(words[0]) \(words[1])"
-    case "mpi": mpiVersion = value
-    case "clock": clockSeconds = number
-    case "cores": cores = number
-    case "memory": freeMemoryBytes = number.map { $0 * 1024 }
-    case "temporary": freeTemporaryBytes = number.map { $0 * 1024 }
-    case "shared": freeSharedBytes = number.map { $0 * 1024 }
-    case "address" where words.count >= 2:
+    case "mpi": mpiVersion = value.shortened
+    case "clock": clockSeconds = number(words.first, upTo: 1 << 40, key)
+    case "cores": cores = number(words.first, upTo: 1 << 20, key)
+    case "memory": freeMemoryBytes = number(words.first, upTo: Self.mostKilobytes, key).map { $0 * 1024 }
+    case "temporary": freeTemporaryBytes = number(words.first, upTo: Self.mostKilobytes, key).map { $0 * 1024 }
+    case "shared": freeSharedBytes = number(words.first, upTo: Self.mostKilobytes, key).map { $0 * 1024 }
+    case "address" where words.count >= 2 && addresses.count < Self.mostAddresses:
       if let address = Address(interface: words[0], words[1]) { addresses.append(address) }
     case "no-data": missingData.insert(value)
     case "data" where words.count == 3: dataSums[words[2]] = "\(words[0]) \(words[1])"
     case "end": isComplete = true
     default: break
     }
+  }
+
+  /// An exbibyte.
+  private static let mostKilobytes = 1 << 50
+
+  /// The number `word`, from 0 to `limit`; nil where it is none, as where a host cannot tell. One beyond is nonsense.
+  private mutating func number(_ word: String?, upTo limit: Int, _ key: String) -> Int? {
+    guard let word, let first = word.utf8.first, first == UInt8(ascii: "-") || 0x30...0x39 ~= first else { return nil }
+    if word == "-" { return nil }
+    if let number = Int(word), 0...limit ~= number { return number }
+    nonsense = nonsense ?? "\(key) \(word.shortened)"
+    return nil
   }
 
   /// The text that the shell of a host runs to answer.

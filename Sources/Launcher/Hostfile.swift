@@ -31,17 +31,19 @@ public struct Hostfile: Sendable, Equatable {
   public var warnings: [String] = []
 
   public static let mostSlots = 65_535
+  /// Room for so many hosts with long names.
+  public static let mostBytes = 16 << 20
+  public static let mostHosts = 65_536
 
   /// Reads the file at `path`; `ownName` is this machine's name.
   public init(path: String, ownName: String? = nil) throws(Failure) {
     let bytes: [UInt8]
-    do throws(Failure) { bytes = try readBytes(path, limitBytes: 64 << 20) } catch {
+    do throws(Failure) { bytes = try readBytes(path, limitBytes: Self.mostBytes) } catch {
       throw Failure(.configuration, at: error.place, "the hostfile \(error.message)")
     }
     try self.init(bytes, path: path, ownName: ownName)
-    var info = stat()
-    if stat(path, &info) == 0, info.st_mode & 0o002 != 0 {
-      warnings.append("\(path): everybody may write to it, and so decide where the job runs (chmod o-w)")
+    if let danger = FileSafety.danger(path) {
+      warnings.append("\(path): \(danger.who), and so decide where the job runs (\(danger.remedy))")
     }
   }
 
@@ -79,6 +81,9 @@ public struct Hostfile: Sendable, Equatable {
         }
         ownLine = (entry.name.description, tokens.line)
       }
+      guard entries.count < Self.mostHosts else {
+        throw refuse(tokens.line, column, "names more than \(Self.mostHosts) hosts")
+      }
       entries.append(entry)
     }
     if isInComment { throw refuse(tokens.line, 1, "ends inside a comment, expected */") }
@@ -105,7 +110,7 @@ extension HostEntry {
     while index < words.count {
       let key = words[index]
       guard index + 2 < words.count, words[index + 1].text == "=" else {
-        throw refuse(key, "\"\(key.text)\" has no value, expected KEY=VALUE", hint: "such as slots=2")
+        throw refuse(key, "\"\(key.text.shortened)\" has no value, expected KEY=VALUE", hint: "such as slots=2")
       }
       let value = words[index + 2]
       index += 3
@@ -118,7 +123,7 @@ extension HostEntry {
       default:
         let near = nearest(to: key.text, among: ["slots", "max_slots", "username", "port"])
         throw refuse(
-          key, "unknown key \"\(key.text)\", expected slots, max_slots, username or port",
+          key, "unknown key \"\(key.text.shortened)\", expected slots, max_slots, username or port",
           hint: near.map { "did you mean \($0)?" })
       }
       guard given.insert(meaning).inserted else { throw refuse(key, "\(meaning) is given twice") }
@@ -144,7 +149,7 @@ extension HostEntry {
   ) throws(Failure) -> Int {
     let isNumber = !word.text.isEmpty && word.text.utf8.allSatisfy { (0x30...0x39).contains($0) }
     guard isNumber, let value = Int(word.text), 1...limit ~= value else {
-      throw refuse(word, "\(key)=\(word.text), expected 1 to \(limit)", nil)
+      throw refuse(word, "\(key)=\(word.text.shortened), expected 1 to \(limit)", nil)
     }
     return value
   }
@@ -157,7 +162,7 @@ extension HostEntry {
         || byte == 0x2E || byte == 0x2D || byte == 0x5F
     }
     guard !text.isEmpty, isPlain, text.utf8.first != 0x2D else {
-      throw refuse(word, "user name \"\(text)\", expected letters, digits, dots, dashes and underscores", nil)
+      throw refuse(word, "user name \"\(text.shortened)\", expected letters, digits, dots, dashes and underscores", nil)
     }
     return text
   }

@@ -15,6 +15,9 @@ struct HostfileTokens {
 
   init(_ bytes: [UInt8]) { self.bytes = bytes }
 
+  /// A line with every key, and room for mistakes.
+  private static let mostWords = 64
+
   /// The words of the next line, none for an empty one; nil at the end. A comment may go on over lines.
   mutating func nextLine(
     isInComment: inout Bool, refuse: (Int, Int, String, String?) -> Failure
@@ -31,6 +34,9 @@ struct HostfileTokens {
     }
     while index < end {
       let column = index - start + 1
+      guard words.count <= Self.mostWords else {
+        throw refuse(line, column, "has more than \(Self.mostWords) words, expected `host slots=N`", nil)
+      }
       if isInComment {
         if at(0, "*") && at(1, "/") {
           isInComment = false

@@ -54,7 +54,32 @@ public struct JobOutput {
   /// Makes the folder of files, where asked for.
   package init(_ options: Options) throws(Failure) {
     self.options = options
-    if let folder = options.folder { try checkWritable(folder) }
+    guard let folder = options.folder else { return }
+    try checkWritable(folder)
+    for name in names(in: folder) where name.hasPrefix("rank-") || name == Self.collectives {
+      if let reason = Self.objection("\(folder)/\(name)") {
+        throw Failure(.cannotCreate, at: "\(folder)/\(name)", reason, hint: "remove it, or name another folder")
+      }
+    }
+  }
+
+  /// The file of the last collectives.
+  package static let collectives = "collectives.txt"
+
+  /// Why nothing is written to `path`: a link leads to another file, a pipe waits for a reader. Nil where nothing, or a
+  /// regular file of no other name, is there.
+  package static func objection(_ path: String) -> String? {
+    var info = stat()
+    guard lstat(path, &info) == 0 else { return nil }
+    return objection(info)
+  }
+
+  private static func objection(_ info: stat) -> String? {
+    switch info.st_mode & S_IFMT {
+    case S_IFREG: info.st_nlink > 1 ? "is another file's second name, expected a file of its own" : nil
+    case S_IFLNK: "is a link, expected a file of its own"
+    default: "is not a regular file"
+    }
   }
 
   /// Takes what a rank has written.
@@ -212,9 +237,15 @@ public struct JobOutput {
     guard let folder = options.folder, !isLogBroken else { return }
     let path = "\(folder)/rank-\(stream.rank).\(stream.isError ? "err" : "out")"
     if files[stream] == nil {
-      let file = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o644)
+      let file = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0o644)
       guard file >= 0 else {
         breakLog(Failure(.cannotCreate, at: path, "cannot be written: \(lastSystemError())"))
+        return
+      }
+      var info = stat()
+      if fstat(file, &info) == 0, let reason = Self.objection(info) {
+        close(file)
+        breakLog(Failure(.cannotCreate, at: path, reason))
         return
       }
       files[stream] = file

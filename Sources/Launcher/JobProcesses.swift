@@ -50,9 +50,25 @@ public enum JobProcesses {
     let fields = stat[(end + 1)...].split(separator: 0x20).map { String(decoding: $0, as: UTF8.self) }
     var activity = fields.count > 12 ? (Int64(fields[11]) ?? 0) + (Int64(fields[12]) ?? 0) : 0
     for line in (systemText("/proc/\(pid)/io") ?? "").split(separator: "\n") {
-      if line.hasPrefix("rchar: ") || line.hasPrefix("wchar: ") { activity += Int64(line.dropFirst(7)) ?? 0 }
+      if line.hasPrefix("rchar: ") || line.hasPrefix("wchar: ") { activity &+= Int64(line.dropFirst(7)) ?? 0 }
     }
     return (letter, activity)
+  }
+
+  /// Whether `pid` descends from the process `ancestor`.
+  static func descends(_ pid: pid_t, from ancestor: pid_t) -> Bool {
+    var pid = pid
+    for _ in 0..<64 where pid > 1 {
+      guard let stat = systemFile("/proc/\(pid)/stat"), let end = stat.lastIndex(of: UInt8(ascii: ")")) else {
+        return false
+      }
+      // After the name: state, parent, …
+      let fields = stat[(end + 1)...].split(separator: 0x20)
+      guard fields.count > 1, let parent = pid_t(String(decoding: fields[1], as: UTF8.self)) else { return false }
+      if parent == ancestor { return true }
+      pid = parent
+    }
+    return false
   }
 
   /// Whether `entry`, which ends in NUL, is one of the entries of `environment`.

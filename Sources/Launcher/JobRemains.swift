@@ -1,50 +1,77 @@
+import FileSystem
 import Glibc
 
-/// What an mpirun that was killed leaves of its job on a host: shared memory, 4 MiB a rank, and the folder of its session.
-struct JobRemains: Sendable, Equatable {
-  /// Open MPI's number of the job; nil of Open MPI 5, which keeps its memory in the session's folder.
-  var job: UInt32?
-  /// The folder of the session.
-  var session: String
+/// What an mpirun, or the daemon that stands for it on another host, leaves of its job where it was killed: the folder
+/// of its session, and shared memory, 4 MiB a rank.
+///
+/// Nobody says where these are, for a host of the job or a variable could name any folder. They are looked for under the
+/// names that Open MPI gives them, which follow from the process's number, this host and this user.
+package struct JobRemains: Sendable, Equatable {
+  /// The process that held the session on this host.
+  package var holder: pid_t
+  /// What the numbers of the job begin with; nil where the session's own file tells.
+  package var family: UInt16?
 
-  /// As the environment of a rank tells; nil where it is not Open MPI's.
-  init?(_ environment: Environment) {
-    if let job = environment["OMPI_MCA_ess_base_jobid"],
-      let session = environment["OMPI_MCA_orte_jobfam_session_dir"]
-    {
-      self.init("\(job) \(session)")
-    } else if let session = environment["PMIX_SERVER_TMPDIR"] {
-      // `/tmp/ompi.4711`
-      self.init("- \(session)")
-    } else {
-      return nil
+  package init(holder: pid_t, family: UInt16? = nil) {
+    self.holder = holder
+    self.family = family
+  }
+
+  /// Where Open MPI puts them on this host.
+  package struct Places {
+    /// Folders for temporary files.
+    package var temporary = Places.temporaryFolders
+    package var memory = "/dev/shm"
+    package var host = systemText("/proc/sys/kernel/hostname") ?? "localhost"
+
+    package init() {}
+
+    /// Those of the environment, and the usual one.
+    private static var temporaryFolders: [String] {
+      let environment = Environment.ofThisProcess()
+      let named = ["TMPDIR", "TEMP", "TMP"].lazy.compactMap { environment[$0] }.first
+      return named.map { $0 == "/tmp" ? [$0] : [$0, "/tmp"] } ?? ["/tmp"]
     }
+
+    /// The host's names: whole, and without its domain.
+    var hostNames: Set<String> { [host, String(host.prefix { $0 != "." })] }
   }
 
-  /// From the text that keepers send.
-  init?(_ text: String) {
-    let fields = text.split(separator: " ", maxSplits: 1)
-    guard fields.count == 2, fields[1].contains("/ompi.") else { return nil }
-    job = UInt32(fields[0])
-    session = String(fields[1])
-  }
-
-  var text: String { "\(job.map { "\($0)" } ?? "-") \(session)" }
-
-  func remove() {
-    if let job {
-      let mark = ".\(geteuid()).\(String(job, radix: 16))."
-      for name in names(in: "/dev/shm") where name.hasPrefix("vader_segment.") && name.contains(mark) {
-        unlink("/dev/shm/\(name)")
+  /// Removes them.
+  package func remove(from places: Places = Places()) {
+    var families = Set(family.map { [$0] } ?? [])
+    for path in places.temporary {
+      guard let folder = OwnFolder(temporary: path) else { continue }
+      // Open MPI 5.
+      folder.removeTree("ompi.\(holder)")
+      for host in places.hostNames {
+        guard let top = folder.child("ompi.\(host).\(geteuid())") else { continue }
+        for name in ["pid.\(holder)"] + (family.map { ["jf.\($0)"] } ?? []) {
+          guard let session = top.child(name) else { continue }
+          if let found = Self.family(of: session) { families.insert(found) }
+          top.removeTree(name)
+        }
       }
     }
-    Self.removeTree(session)
+    guard let memory = OwnFolder(temporary: places.memory) else { return }
+    for name in memory.names where families.contains(where: { Self.isSegment(name, of: $0, places) }) {
+      memory.removeFile(name)
+    }
   }
 
-  /// Removes `path` with all that is in it; does not follow links.
-  private static func removeTree(_ path: String) {
-    if unlink(path) == 0 { return }
-    for name in names(in: path) { removeTree("\(path)/\(name)") }
-    rmdir(path)
+  /// The family of a session's job, from the address that mpirun leaves there: `3456106496.0;tcp://…`.
+  private static func family(of session: OwnFolder) -> UInt16? {
+    let digits = (session.content("contact.txt", limitBytes: 4096) ?? []).prefix { (0x30...0x39).contains($0) }
+    return UInt32(String(decoding: digits, as: UTF8.self)).map { UInt16($0 >> 16) }
+  }
+
+  /// Whether `name` is what Open MPI calls memory of this user's on this host for a job of `family`:
+  /// `vader_segment.HOST.UID.JOB.RANK`, the job in hexadecimal.
+  static func isSegment(_ name: String, of family: UInt16, _ places: Places) -> Bool {
+    let parts = name.split(separator: ".", omittingEmptySubsequences: false)
+    guard parts.count >= 5, parts[0] == "vader_segment" || parts[0] == "sm_segment",
+      let job = UInt32(parts[parts.count - 2], radix: 16), parts[parts.count - 3] == "\(geteuid())"
+    else { return false }
+    return UInt16(job >> 16) == family && places.hostNames.contains(parts[1..<parts.count - 3].joined(separator: "."))
   }
 }

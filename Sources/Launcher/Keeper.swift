@@ -51,14 +51,14 @@ public enum Keeper {
   public static func runIfAsked(_ arguments: [[UInt8]]) -> Failure? {
     guard arguments.count >= 5, arguments[1].elementsEqual(marker.utf8) else { return nil }
     let texts = arguments.map { String(decoding: $0, as: UTF8.self) }
-    guard let interval = Int(texts[2]), interval >= 10 else {
+    guard let interval = Int(texts[2]), 10...60_000 ~= interval else {
       return Failure(.usage, at: marker, "\"\(texts[2])\", expected milliseconds")
     }
     let way = Way(rawValue: texts[3])
     var position = way == nil ? 3 : 4
     var debugger: Debugger?
     if way == nil && texts[3] != "--" {
-      guard texts.count > 6, let rank = Int(texts[3]), let count = Int(texts[5]), count > 0, texts.count > 6 + count
+      guard texts.count > 6, let rank = Int(texts[3]), let count = Int(texts[5]), 1..<texts.count - 6 ~= count
       else { return Failure(.usage, at: marker, "expected the debugger's rank, terminal and words") }
       debugger = Debugger(rank: rank, terminal: texts[4], words: Array(texts[6..<6 + count]))
       position = 6 + count

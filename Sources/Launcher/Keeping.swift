@@ -30,7 +30,8 @@ struct Keeping {
     var environment = Environment.ofThisProcess()
     // Slurm's own last: a batch script has it, too.
     let names = way == .errors ? ["OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"] : []
-    rank = names.lazy.compactMap { environment[$0] }.first.flatMap { Int($0) } ?? 0
+    let number = names.lazy.compactMap { environment[$0] }.first.flatMap { Int($0) }
+    rank = number.flatMap { 0..<LaunchPlan.mostRanks ~= $0 ? $0 : nil } ?? 0
     launcher = way == .errors ? STDERR_FILENO : Supervisor.messagesDescriptor
     if way != .errors { _ = fcntl(launcher, F_SETFD, FD_CLOEXEC) }
     self.interval = Int64(interval) * 1_000_000
@@ -86,8 +87,7 @@ struct Keeping {
   /// Keeps the rank to its end; the status to exit with.
   mutating func run() -> Int32 {
     let host = systemText("/proc/sys/kernel/hostname") ?? ""
-    let remains = JobRemains(Environment.ofThisProcess())
-    send([RankFrame(.start, rank: rank, Array("\(host) \(remains?.text ?? "")".utf8))])
+    send([RankFrame(.start, rank: rank, Array(host.utf8))])
     var next = RankRecord.now()
     while true {
       let now = RankRecord.now()
@@ -111,7 +111,7 @@ struct Keeping {
       if let deadline, RankRecord.now() >= deadline { killChildren() }
       if let end, isAlone {
         forward()
-        if isOrphaned { remains?.remove() }
+        if isOrphaned && launcher == STDERR_FILENO { remains.remove() }
         switch end {
         case .status(let status): return status
         case .signal(let signal): return 128 + signal
@@ -127,6 +127,12 @@ struct Keeping {
       for _ in 0..<20 where parent == getppid() { usleep(5_000) }
     }
     return parent != getppid()
+  }
+
+  /// What mpirun, or its daemon on this host, leaves where it is killed.
+  private var remains: JobRemains {
+    let job = Environment.ofThisProcess()["OMPI_MCA_ess_base_jobid"].flatMap { UInt32($0) }
+    return JobRemains(holder: parent, family: job.map { UInt16($0 >> 16) })
   }
 
   private mutating func handle(_ signal: Int32) {
@@ -145,7 +151,7 @@ struct Keeping {
   }
 
   private var ring: [RankFrame] {
-    record.entries.map { entry in RankFrame(.entry, rank: rank, withUnsafeBytes(of: entry) { Array($0) }) }
+    record.entries.map { entry in RankFrame(.entry, rank: rank, withUnsafeBytes(of: entry.clamped) { Array($0) }) }
   }
 
   /// Takes note of processes that have ended; true once none is left.
@@ -201,10 +207,12 @@ struct Keeping {
 
   private mutating func report() -> RankReport {
     var report = RankReport()
-    report.state = record.state
-    report.last = record.last ?? RankRecord.Entry()
-    report.idle = report.state.changed == 0 ? 0 : RankRecord.now() - report.state.changed
-    let pid = report.state.pid > 0 ? pid_t(truncatingIfNeeded: report.state.pid) : child.pid
+    // One copy, for the rank may write while this looks, and then only numbers that can be.
+    report.state = record.state.clamped
+    report.last = record.last(of: report.state)?.clamped ?? RankRecord.Entry()
+    report.idle = report.state.changed == 0 ? 0 : max(0, RankRecord.now() - report.state.changed)
+    let told = pid_t(truncatingIfNeeded: report.state.pid)
+    let pid = told != child.pid && JobProcesses.descends(told, from: getpid()) ? told : child.pid
     report.pid = Int64(pid)
     let process = JobProcesses.activity(of: pid)
     report.letter = Int64(process?.letter ?? 0)

@@ -100,6 +100,9 @@ public struct LaunchPlan: Sendable, Equatable {
     return plan.ranks > 0 && plan.ranks < ranks ? plan : nil
   }
 
+  /// The most ranks of a job.
+  public static let mostRanks = 65_536
+
   /// Ranks when nobody says how many: one a core, up to four.
   public static func defaultRanks(cores: Int) -> Int { min(max(cores, 1), 4) }
 

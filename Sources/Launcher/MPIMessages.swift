@@ -26,6 +26,9 @@ public struct MPIMessages: Sendable {
   private var block: [[UInt8]]?
   private static let frame = [UInt8](repeating: UInt8(ascii: "-"), count: 74)
   private static let longestBlockLines = 200
+  /// Longer lines are taken in pieces.
+  private static let longestLine = 1 << 16
+  private static let mostHeldBytes = 1 << 20
 
   public init() {}
 
@@ -34,7 +37,7 @@ public struct MPIMessages: Sendable {
     var shown: [UInt8] = []
     for byte in bytes {
       pending.append(byte)
-      if byte == UInt8(ascii: "\n") {
+      if byte == UInt8(ascii: "\n") || pending.count >= Self.longestLine {
         take(pending, &shown)
         pending = []
       }
@@ -66,7 +69,11 @@ public struct MPIMessages: Sendable {
       let words = lines.joined(separator: " ").split(whereSeparator: \.isWhitespace).map(String.init)
       if !understand(words) {
         // Connections that fail are mostly the echo of a rank that ended: told if nothing else explains the end.
-        if words.contains("TCP") { held += block.joined() } else { shown += block.joined() }
+        if words.contains("TCP"), held.count < Self.mostHeldBytes {
+          held += block.joined()
+        } else {
+          shown += block.joined()
+        }
       }
       self.block = nil
     } else if block.count > Self.longestBlockLines {

@@ -64,8 +64,8 @@ public enum MPIRunCommand {
   /// The command `command`, which is `what`, with `options`: one a line, quoted for a shell, each with its comment.
   public static func commented(_ command: String, _ what: String, _ options: [Option]) -> String {
     let lines =
-      [(shellQuoted(command), what)]
-      + options.map { ("  " + $0.words.map(shellQuoted).joined(separator: " "), $0.comment) }
+      [(shellShown(command), what)]
+      + options.map { ("  " + $0.words.map(shellShown).joined(separator: " "), $0.comment) }
     let width = min(lines.map(\.0.count).max() ?? 0, 60)
     return lines.map { line, comment in
       line + String(repeating: " ", count: max(0, width - line.count)) + "  # " + comment + "\n"
@@ -88,6 +88,22 @@ public func shellQuoted(_ word: String) -> String {
   var quoted = "'"
   for scalar in word.unicodeScalars {
     if scalar == "'" { quoted += "'\\''" } else { quoted.unicodeScalars.append(scalar) }
+  }
+  return quoted + "'"
+}
+
+/// `word` as it is shown to be copied into bash: as above, but what would control a terminal is written with escapes.
+public func shellShown(_ word: String) -> String {
+  let escaped = word.escapingControlCharacters
+  guard escaped != word else { return shellQuoted(word) }
+  var quoted = "$'"
+  for scalar in word.unicodeScalars {
+    let text = String(scalar)
+    if text.escapingControlCharacters != text {
+      for byte in text.utf8 { quoted += "\\x" + (byte < 16 ? "0" : "") + String(byte, radix: 16) }
+    } else {
+      quoted += scalar == "'" || scalar == "\\" ? "\\" + text : text
+    }
   }
   return quoted + "'"
 }

@@ -7,6 +7,6 @@ public enum MemoryNeed {
     guard let text = capturedOutput(words, environment: environment, seconds: 20) else { return nil }
     // JSON is YAML.
     let root = try? Yams.compose(yaml: text)
-    return root?.mapping?["rank_bytes"]?.int
+    return (root?.mapping?["rank_bytes"]?.scalar?.string).flatMap { Int($0) }.flatMap { 0...1 << 45 ~= $0 ? $0 : nil }
   }
 }

@@ -24,6 +24,9 @@ public enum Package {
       files.append(
         File(name: "hostfiles/\(name)", bytes: try readBytes(path), isExecutable: access(path, X_OK) == 0))
     }
+    for name in ["LICENSE", "NOTICE"] {
+      files.append(File(name: name, bytes: try readBytes("\(parent(of: samples))/\(name)"), isExecutable: false))
+    }
     files.append(File(name: "README", bytes: Array(page.utf8), isExecutable: false))
     return files
   }

@@ -34,6 +34,11 @@ public struct Placement: Sendable, Equatable {
         .usage, "\(wanted) ranks, but \(path) has \(counted(total, "slot")) on \(counted(entries.count, "host"))",
         hint: "raise slots= there, or start at most \(total)")
     }
+    guard wanted <= LaunchPlan.mostRanks else {
+      throw Failure(
+        .configuration, at: path, "\(wanted) ranks, expected at most \(LaunchPlan.mostRanks)",
+        hint: "fewer slots, or --num_processes")
+    }
     var left = wanted
     hosts = []
     for (entry, slots) in zip(entries, slots) where left > 0 {

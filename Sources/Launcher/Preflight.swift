@@ -58,6 +58,7 @@ public struct Preflight: Sendable {
     guard let own = ownInquiry.answer(until: deadline + .seconds(15)).flatMap({ HostReport($0) }) else {
       throw Failure(.unavailable, "this machine does not answer its own shell, expected /bin/sh to work")
     }
+    if let refusal = Self.refusal(of: own, at: "this machine") { throw refusal }
     let judgement = Judgement(
       plan: plan, programs: programs, data: data, folder: folder, own: own, rankBytes: rankBytes)
     var result = Result()
@@ -121,15 +122,27 @@ public struct Preflight: Sendable {
       return .failure(
         Failure(.unavailable, at: place, "no answer within \(Int(seconds)) s", hint: "try: \(command(host))"))
     }
-    if let report = HostReport(text), report.isComplete { return .success(report) }
+    if let report = HostReport(text) {
+      if let refusal = Self.refusal(of: report, at: place) { return .failure(refusal) }
+      if report.isComplete { return .success(report) }
+    }
     let lines = text.utf8.split { $0 == UInt8(ascii: "\n") || $0 == UInt8(ascii: "\r") }.map { String(Substring($0)) }
     let last = lines.last { !$0.utf8.starts(with: HostReport.marker.utf8) }
-    let said = last.map { ": \($0)" } ?? ""
+    let said = last.map { ": \($0.utf8.count > 400 ? $0.shortened : $0)" } ?? ""
     let known = Self.reasons.first { reason in lines.contains { $0.utf8.firstIndex(ofText: reason.text) != nil } }
     return .failure(
       Failure(
         .unavailable, at: place, (known?.message ?? "cannot be reached") + said,
         hint: (known.map { "\($0.hint); " } ?? "") + "try: \(command(host))"))
+  }
+
+  /// Refuses an answer that no host would give.
+  private static func refusal(of report: HostReport, at place: String) -> Failure? {
+    report.nonsense.map { nonsense in
+      Failure(
+        .unavailable, at: place, "answers \"\(nonsense)\", expected facts about a host",
+        hint: "does its login script, or the remote shell, print that?")
+    }
   }
 
   /// What ssh says, what it means, and the way out.

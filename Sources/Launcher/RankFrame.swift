@@ -147,7 +147,7 @@ package struct RankFrameReader {
 package struct RankReport: BitwiseCopyable {
   package var state = RankRecord.State()
   /// The last collective.
-  var last = RankRecord.Entry()
+  package var last = RankRecord.Entry()
   /// Nanoseconds since the record last changed.
   var idle: Int64 = 0
   /// The rank's process.
@@ -170,9 +170,18 @@ package struct RankReport: BitwiseCopyable {
   package init?(_ bytes: [UInt8]) {
     guard bytes.count == MemoryLayout<RankReport>.size else { return nil }
     self = bytes.withUnsafeBytes { $0.loadUnaligned(as: RankReport.self) }
+    // A report may come from any host of the job.
+    state = state.clamped
+    last = last.clamped
+    idle = min(max(idle, 0), RankRecord.mostNanoseconds)
+    pid = min(max(pid, 0), RankRecord.mostPID)
+    letter = min(max(letter, 0), 255)
+    status = min(max(status, 0), 255)
+    signal = min(max(signal, 0), 64)
+    memoryKills = max(memoryKills, 0)
   }
 
-  var bytes: [UInt8] { withUnsafeBytes(of: self) { Array($0) } }
+  package var bytes: [UInt8] { withUnsafeBytes(of: self) { Array($0) } }
 
   var isStopped: Bool { letter == Int64(UInt8(ascii: "T")) || letter == Int64(UInt8(ascii: "t")) }
   var isInside: Bool { state.isInside != 0 }

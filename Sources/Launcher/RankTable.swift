@@ -1,3 +1,4 @@
+import FileSystem
 import Glibc
 import RankRecord
 
@@ -33,8 +34,6 @@ package struct RankTable: Sendable {
   }
 
   package private(set) var ranks: [Rank]
-  /// What the job leaves if mpirun is killed.
-  private(set) var remains: JobRemains?
   private var ended = 0
   /// Seconds of the last steps, and when the last one was seen.
   private var stepSeconds: [Double] = []
@@ -58,6 +57,8 @@ package struct RankTable: Sendable {
 
   /// Whether any rank uses the library: then all must end with a record that they are done.
   var isRegistered: Bool { ranks.contains { $0.phase != .unknown } }
+  /// Whether any rank has found the others.
+  var hasJoined: Bool { ranks.contains { $0.phase == .joined } }
   /// Whether keepers have been heard at all.
   var isKept: Bool { ranks.contains { $0.heard != nil } }
   /// Whether every rank asks at each step whether it is to stop.
@@ -81,9 +82,9 @@ package struct RankTable: Sendable {
     ranks[index].heard = now
     switch frame.kind {
     case .start:
-      let fields = String(decoding: frame.body, as: UTF8.self).split(separator: " ", maxSplits: 1)
-      ranks[index].host = fields.first.map(String.init)
-      remains = fields.count > 1 ? JobRemains(String(fields[1])) : nil
+      // What is no name stays unsaid: it stands in front of lines of output.
+      let name = String(decoding: frame.body, as: UTF8.self)
+      if name.utf8.count <= 253, !name.isEmpty { ranks[index].host = name.escapingControlCharacters }
       ranks[index].progressed = now
     case .report, .end:
       guard let report = RankReport(frame.body) else { return }
@@ -100,7 +101,7 @@ package struct RankTable: Sendable {
       }
     case .entry:
       guard frame.body.count == MemoryLayout<RankRecord.Entry>.size else { return }
-      let entry = frame.body.withUnsafeBytes { $0.loadUnaligned(as: RankRecord.Entry.self) }
+      let entry = frame.body.withUnsafeBytes { $0.loadUnaligned(as: RankRecord.Entry.self) }.clamped
       ranks[index].ring.removeAll { $0.sequence == entry.sequence }
       ranks[index].ring.append(entry)
       if ranks[index].ring.count > RankRecord.ringCount { ranks[index].ring.removeFirst() }

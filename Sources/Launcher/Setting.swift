@@ -123,9 +123,8 @@ public struct Setting: Sendable {
 
   /// Checks `text`, which stands at `place`; `status` is the status of the refusal.
   func value(_ text: String, at place: String, status: ExitStatus) throws(Failure) -> SettingValue {
-    let shown = text.utf8.count > 60 ? String(text.prefix(57)) + "…" : text
     func refuse(_ expected: String, hint: String? = nil) -> Failure {
-      Failure(status, at: place, "\"\(shown)\", expected \(expected)", hint: hint)
+      Failure(status, at: place, "\"\(text.shortened)\", expected \(expected)", hint: hint)
     }
     switch kind {
     case .integer(let range):
@@ -158,6 +157,7 @@ public struct Setting: Sendable {
       throw refuse(choices.joined(separator: " or "), hint: hint)
     case .text:
       guard !text.isEmpty else { throw refuse("a text that is not empty") }
+      guard text.utf8.count < 4096 else { throw refuse("at most 4095 bytes") }
       guard !text.utf8.contains(where: { $0 < 0x20 || $0 == 0x7F }) else { throw refuse("no control characters") }
       return .text(text)
     case .networks, .variables, .hosts, .ranks:
@@ -192,7 +192,7 @@ public struct Setting: Sendable {
     case .integer, .decimal, .boolean, .text, .choice: return
     }
     guard isFine, kind == .words || !text.isEmpty && text.utf8.first != UInt8(ascii: "-") else {
-      throw Failure(status, at: place, "\"\(text)\", expected \(expected)")
+      throw Failure(status, at: place, "\"\(text.shortened)\", expected \(expected)")
     }
   }
 }

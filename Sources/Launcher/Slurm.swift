@@ -21,7 +21,7 @@ public struct SlurmAllocation: Sendable, Equatable {
       guard tasks.count == names.count else {
         throw Failure(
           .configuration, at: tasksName,
-          "\"\(text)\" is for \(counted(tasks.count, "host")), but \"\(list)\" has \(names.count)")
+          "\"\(text.shortened)\" is for \(counted(tasks.count, "host")), but \"\(list.shortened)\" has \(names.count)")
       }
     }
     hosts = []
@@ -33,16 +33,21 @@ public struct SlurmAllocation: Sendable, Equatable {
     }
   }
 
-  /// The names in a list such as `gpu[1-3,07],login,n[0-1]c[2,4]`.
+  /// The names in a list such as `gpu[1-3,07],login,n[0-1]c[2,4]`; counted before they are made.
   package static func expand(_ list: String) throws(Failure) -> [String] {
-    var names: [String] = []
+    var parts: [NodeNames] = []
+    var count = 0
     for part in try split(list) {
-      names += try expandPart(part[...])
-      guard names.count <= 65_536 else { throw bad(list, "stands for more than 65536 hosts") }
+      let names = try NodeNames(part)
+      count += names.count
+      guard count <= mostHosts else { throw bad(list, "stands for more than \(mostHosts) hosts") }
+      parts.append(names)
     }
-    guard !names.isEmpty else { throw bad(list, "names no host") }
-    return names
+    guard count > 0 else { throw bad(list, "names no host") }
+    return parts.flatMap(\.all)
   }
+
+  static let mostHosts = 65_536
 
   /// Splits at commas outside brackets.
   private static func split(_ list: String) throws(Failure) -> [[UInt8]] {
@@ -66,32 +71,6 @@ public struct SlurmAllocation: Sendable, Equatable {
     return parts.filter { !$0.isEmpty }
   }
 
-  private static func expandPart(_ part: ArraySlice<UInt8>) throws(Failure) -> [String] {
-    guard let open = part.firstIndex(of: UInt8(ascii: "[")), let close = part.firstIndex(of: UInt8(ascii: "]")) else {
-      return [String(decoding: part, as: UTF8.self)]
-    }
-    let prefix = String(decoding: part[..<open], as: UTF8.self)
-    let tails = try expandPart(part[(close + 1)...])
-    var names: [String] = []
-    for range in part[(open + 1)..<close].split(separator: UInt8(ascii: ",")) {
-      let ends = range.split(separator: UInt8(ascii: "-"), omittingEmptySubsequences: false)
-        .map { String(decoding: $0, as: UTF8.self) }
-      let text = String(decoding: part, as: UTF8.self)
-      guard ends.count <= 2 else { throw bad(text, "has a range with two dashes") }
-      let first = try number(ends[0][...], at: "SLURM_JOB_NODELIST", 0...99_999_999)
-      let last = try number(ends[ends.count - 1][...], at: "SLURM_JOB_NODELIST", 0...99_999_999)
-      guard first <= last, last - first < 65_536 else { throw bad(text, "has a range that falls or is too long") }
-      // Leading zeros belong to the name.
-      let width = ends[0].utf8.count
-      for value in first...last {
-        let digits = "\(value)"
-        let number = String(repeating: "0", count: max(0, width - digits.utf8.count)) + digits
-        names += tails.map { prefix + number + $0 }
-      }
-    }
-    return names
-  }
-
   /// The numbers in a text such as `4(x2),2`.
   package static func counts(_ text: String, at place: String) throws(Failure) -> [Int] {
     var counts: [Int] = []
@@ -102,28 +81,30 @@ public struct SlurmAllocation: Sendable, Equatable {
       let rest = part.dropFirst(digits.count)
       if !rest.isEmpty {
         guard rest.starts(with: "(x".utf8), rest.last == UInt8(ascii: ")") else {
-          throw Failure(.configuration, at: place, "\"\(text)\", expected numbers as 4(x2),2")
+          throw Failure(.configuration, at: place, "\"\(text.shortened)\", expected numbers as 4(x2),2")
         }
         times = try number(Substring(rest.dropFirst(2).dropLast()), at: place, 1...65_535)
       }
-      counts += [Int](repeating: count, count: times)
-      guard counts.count <= 65_536 else {
-        throw Failure(.configuration, at: place, "\"\(text)\" is for too many hosts")
+      guard counts.count + times <= mostHosts else {
+        throw Failure(.configuration, at: place, "\"\(text.shortened)\" is for more than \(mostHosts) hosts")
       }
+      counts += [Int](repeating: count, count: times)
     }
     return counts
   }
 
-  private static func number(_ text: Substring, at place: String, _ range: ClosedRange<Int>) throws(Failure) -> Int {
+  static func number(_ text: Substring, at place: String, _ range: ClosedRange<Int>) throws(Failure) -> Int
+  {
     guard !text.isEmpty, text.utf8.allSatisfy({ (0x30...0x39).contains($0) }), let number = Int(text), range ~= number
     else {
-      throw Failure(.configuration, at: place, "\"\(text)\", expected \(range.lowerBound) to \(range.upperBound)")
+      throw Failure(
+        .configuration, at: place, "\"\(String(text).shortened)\", expected \(range.lowerBound) to \(range.upperBound)")
     }
     return number
   }
 
-  private static func bad(_ list: String, _ what: String) -> Failure {
-    Failure(.configuration, at: "SLURM_JOB_NODELIST", "\"\(list)\" \(what), expected names as n[1-3,7]")
+  static func bad(_ list: String, _ what: String) -> Failure {
+    Failure(.configuration, at: "SLURM_JOB_NODELIST", "\"\(list.shortened)\" \(what), expected names as n[1-3,7]")
   }
 }
 

@@ -7,6 +7,8 @@ public enum Suggestion {
 
 /// The name among `names` that `text` was most likely meant to be: the nearest by edits, if it is near enough.
 package func nearest(to text: String, among names: [String]) -> String? {
+  // The distance takes time in proportion to the length; no name of ours is so long.
+  guard text.utf8.count <= 64 else { return nil }
   let best = names.map { ($0, editDistance(Array(text.utf8), Array($0.utf8))) }.min { $0.1 < $1.1 }
   guard let best, best.1 <= max(1, text.utf8.count / 3) else { return nil }
   return best.0

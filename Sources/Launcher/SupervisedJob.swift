@@ -6,15 +6,17 @@ import Glibc
 struct SupervisedJob {
   private let child: ChildProcess
   private let supervisor: Supervisor
-  private let sweeper: Sweeper?
-  private var isSweeperTold = false
   private var output: JobOutput
   private var messages = MPIMessages()
   private var frames = RankFrameReader()
+  /// Whether mpirun can be reached from other hosts, though none has to.
+  private var isReachable: Bool
   private var table: RankTable
   private var finding: Watchdog.Finding?
   /// The last collectives when that was found: mpirun lets stopped ranks run on before it ends them.
   private var ringsAtFinding: [String] = []
+  /// Whether mpirun had to be ended though all ranks had ended.
+  private var isOutlived = false
   /// The signal that ended the job by the user's wish.
   private var stopSignal: Int32?
   private var stage = Stage.running
@@ -34,11 +36,11 @@ struct SupervisedJob {
     case killed
   }
 
-  init(child: ChildProcess, supervisor: Supervisor, output: JobOutput, sweeper: Sweeper?) {
+  init(child: ChildProcess, supervisor: Supervisor, output: JobOutput) {
     self.child = child
     self.supervisor = supervisor
     self.output = output
-    self.sweeper = sweeper
+    isReachable = supervisor.starter == .mpirun && supervisor.isOnThisHostAlone
     table = RankTable(count: supervisor.ranks, hosts: supervisor.hosts, threadRanks: supervisor.threadRanks)
   }
 
@@ -49,9 +51,10 @@ struct SupervisedJob {
       var waits = (sources + [signals.descriptor]).map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
       _ = poll(&waits, nfds_t(waits.count), 200)
       let hadNews = read(&sources)
-      if !isSweeperTold, let remains {
-        sweeper?.tell(remains)
-        isSweeperTold = true
+      // Keepers are started after it has begun to listen.
+      if isReachable && table.isKept {
+        isReachable = false
+        LocalListeners.bind(of: child.pid)
       }
       while let signal = signals.next() { handle(signal) }
       if let end = child.end() {
@@ -103,7 +106,8 @@ struct SupervisedJob {
         switch piece {
         case .other(let bytes): showOther(bytes)
         case .frame(let frame):
-          let host = table.ranks.indices.contains(frame.rank) ? table.ranks[frame.rank].host : nil
+          guard table.ranks.indices.contains(frame.rank) else { continue }
+          let host = table.ranks[frame.rank].host
           switch frame.kind {
           case .output, .errors:
             output.take(frame.body, rank: frame.rank, host: host, isError: frame.kind == .errors)
@@ -122,8 +126,12 @@ struct SupervisedJob {
     show(messages.read(kept.joined(separator: [UInt8(ascii: "\n")])))
   }
 
+  /// Shows what mpirun, a daemon or a remote shell says, which may be text of any host.
   private func show(_ bytes: [UInt8]) {
-    if !bytes.isEmpty { _ = bytes.withUnsafeBytes { Glibc.write(STDERR_FILENO, $0.baseAddress, $0.count) } }
+    if bytes.isEmpty { return }
+    let text = String(decoding: bytes.filter { $0 != UInt8(ascii: "\r") }, as: UTF8.self).escapingAllButLines
+    let shown = Array(text.utf8)
+    _ = shown.withUnsafeBytes { Glibc.write(STDERR_FILENO, $0.baseAddress, $0.count) }
   }
 
   private mutating func say(_ text: String) {
@@ -142,6 +150,10 @@ struct SupervisedJob {
     switch stage {
     case .running:
       if output.failure != nil || table.hasLivedOn(seconds: supervisor.failureSeconds, at: now) {
+        tell()
+      } else if table.hasEnded(seconds: supervisor.outliveSeconds, at: now) {
+        say("\(supervisor.starter.rawValue) does not end though all ranks have; ending it")
+        isOutlived = true
         tell()
       } else if let found = supervisor.watchdog?.finding(table, at: now) {
         finding = found
@@ -185,7 +197,10 @@ struct SupervisedJob {
     switch signal {
     case SIGINT where supervisor.debuggedRank != nil:
       let pid = supervisor.debuggedRank.map { table.ranks[$0].report.pid } ?? 0
-      if pid > 0 { kill(pid_t(truncatingIfNeeded: pid), SIGINT) }
+      // The number came from the rank's keeper; only a process of this job gets the signal.
+      if JobProcesses.find(runID: supervisor.runID).contains(pid_t(truncatingIfNeeded: pid)) {
+        kill(pid_t(truncatingIfNeeded: pid), SIGINT)
+      }
     case SIGQUIT where supervisor.starter != .srun:
       // mpirun passes it on, and keepers answer with their rings.
       kill(child.pid, SIGCONT)
@@ -231,10 +246,10 @@ struct SupervisedJob {
 
   // MARK: The end.
 
-  var remains: JobRemains? { table.remains }
-
   mutating func verdict(_ end: ChildProcess.End) -> Verdict {
-    var verdict = Verdict(end: end, fault: messages.fault, ranks: table, starter: supervisor.starter)
+    // The ranks alone say how it went where mpirun hung after them.
+    var verdict = Verdict(
+      end: isOutlived ? .status(0) : end, fault: messages.fault, ranks: table, starter: supervisor.starter)
     if let stopSignal {
       // A job that was through before it took notice is a success.
       if verdict.status == 0 && !table.hasStopped { return verdict }
@@ -248,7 +263,8 @@ struct SupervisedJob {
     }
     if verdict.status != 0, let folder = supervisor.output.folder {
       let text = (finding == nil ? table.rings() : ringsAtFinding).map { $0 + "\n" }.joined()
-      try? writeAtomically(Array(text.utf8), to: "\(folder)/collectives.txt")
+      let path = "\(folder)/\(JobOutput.collectives)"
+      if JobOutput.objection(path) == nil { try? writeAtomically(Array(text.utf8), to: path) }
     }
     guard verdict.status != 0, let message = verdict.message else { return verdict }
     if let rank = verdict.rank, output.lastRank != rank {
@@ -258,7 +274,9 @@ struct SupervisedJob {
     }
     let others = table.others(than: verdict.rank)
     if !others.isEmpty { say(others) }
-    verdict.message = "\(message); \(timeOfDay()), \(tenths((clock.now - begin) / .seconds(1))) s after the start"
+    let cause = table.hasJoined ? "" : supervisor.shortage.map { "; \($0)" } ?? ""
+    verdict.message =
+      "\(message)\(cause); \(timeOfDay()), \(tenths((clock.now - begin) / .seconds(1))) s after the start"
     return verdict
   }
 

@@ -21,6 +21,8 @@ public struct Supervisor: Sendable {
   public var threadRanks = 1
   /// The host of each rank, as far as the plan says.
   public var hosts: [String] = []
+  /// Whether all ranks are on this host.
+  public var isOnThisHostAlone = false
   /// Nil does not watch: a debugger may hold the ranks.
   public var watchdog: Watchdog? = Watchdog()
   public var output = JobOutput.Options()
@@ -30,6 +32,10 @@ public struct Supervisor: Sendable {
   public var graceSeconds: Double = 4
   /// How long the others of a rank that failed may live on: the grace of an mpirun that ends them by itself.
   public var failureSeconds: Double = 8
+  /// How long mpirun may live on after its last rank.
+  public var outliveSeconds: Double = 10
+  /// What this host has too little of for MPI, which explains a job that does not come up.
+  public var shortage: String?
   /// How long ranks may take to stop by themselves.
   public var stopSeconds: Double = 30
   /// Shows a line to the user.
@@ -52,6 +58,7 @@ public struct Supervisor: Sendable {
   public func run(
     _ command: [[UInt8]], environment: Environment, hostfile: String? = nil
   ) throws(Failure) -> Verdict {
+    try Self.checkDescriptors()
     var environment = environment
     environment[JobProcesses.variable] = runID
     if starter == .mpirun { environment[MPIRunCommand.outputVariable] = "\(Self.messagesDescriptor)" }
@@ -91,11 +98,26 @@ public struct Supervisor: Sendable {
     for descriptor in toClose { close(descriptor) }
     toClose = []
 
-    var job = SupervisedJob(child: child, supervisor: self, output: output, sweeper: sweeper)
+    let remains = starter == .mpirun ? JobRemains(holder: child.pid) : nil
+    if let remains { sweeper?.tell(remains) }
+    var job = SupervisedJob(child: child, supervisor: self, output: output)
     let end = job.watch(signals: signals, sources: &sources)
-    sweep(after: end, job.remains)
+    sweep(after: end, remains)
     return job.verdict(end)
   }
+
+  /// The numbers that are out of the way of what a process has open need a limit above them.
+  private static func checkDescriptors() throws(Failure) {
+    var limit = rlimit()
+    guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0, limit.rlim_cur < leastDescriptors else {
+      return
+    }
+    throw Failure(
+      .unavailable, "a process may have \(limit.rlim_cur) open files, expected at least \(leastDescriptors)",
+      hint: "ulimit -n \(leastDescriptors)")
+  }
+
+  private static let leastDescriptors: rlim_t = 64
 
   /// Waits between two runs; the signal that ended the pause, or nil.
   public static func pause(seconds: Double) throws(Failure) -> Int32? {

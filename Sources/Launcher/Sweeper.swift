@@ -32,7 +32,7 @@ public struct Sweeper: Sendable {
   }
 
   /// Tells it what mpirun may leave.
-  func tell(_ remains: JobRemains) { write(Array(remains.text.utf8)) }
+  func tell(_ remains: JobRemains) { write(Array("\(remains.holder)".utf8)) }
 
   /// Ends it: the launcher has cleaned up by itself.
   func dismiss() {
@@ -59,7 +59,7 @@ public struct Sweeper: Sendable {
     let deadline = ContinuousClock.now + .seconds(patienceSeconds)
     while !JobProcesses.find(runID: runID).isEmpty && ContinuousClock.now < deadline { usleep(50_000) }
     _ = JobProcesses.kill(runID: runID)
-    JobRemains(String(decoding: told, as: UTF8.self))?.remove()
+    if let holder = pid_t(String(decoding: told, as: UTF8.self)) { JobRemains(holder: holder).remove() }
     exit(0)
   }
 }

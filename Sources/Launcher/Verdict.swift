@@ -49,6 +49,12 @@ public struct Verdict: Sendable, Equatable {
       self.init(culprit)
     } else if fault == nil, end == .status(0), table.isKept {
       self.init(agreementOf: table)
+    } else if let signal = fault?.signal, let rank = fault?.rank, table.isKeeperLost(of: rank) {
+      // mpirun takes the keeper for the rank: the rank itself has not ended.
+      let keeper = "the keeper of \(table.ranks[rank].label)"
+      self.init(
+        Self.isTrap(signal) ? .internalError : .lost,
+        "\(keeper) was ended by \(signalName(signal)); its rank went with it")
     } else {
       self.init(end: end, fault: fault, starter: name)
     }
@@ -90,7 +96,8 @@ public struct Verdict: Sendable, Equatable {
         ? ": killed for lack of memory (oom_kill \(report.memoryKills) in its control group)" : ""
       self.init(rank: rank.label, signal: signal, step: step, memory: memory)
     } else if rank.outcome == .failed {
-      let status = Int32(truncatingIfNeeded: report.state.status)
+      // A failure is never a success, whatever the record says.
+      let status = report.state.status == 0 ? ExitStatus.lost.rawValue : Int32(truncatingIfNeeded: report.state.status)
       // What all agreed on has been said by one of them.
       self.init(
         status: status, message: report.state.isAgreed != 0 ? nil : "\(rank.label): ended with status \(status)\(step)")
@@ -135,16 +142,21 @@ public struct Verdict: Sendable, Equatable {
   }
 
   private init(rank: String, signal: Int32, step: String = "", memory: String = "") {
-    // What a Swift trap, a bad pointer or a wrong instruction raises is a mistake in the program.
-    let isTrap = [SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV, SIGABRT, SIGSYS].contains(signal)
     let guess =
       switch signal {
       case SIGKILL where memory.isEmpty: "; if nobody did, the kernel may have: see dmesg for \"Out of memory\""
       case SIGPIPE: ": nobody reads what it writes"
+      case SIGXFSZ: ": a file would have grown over the limit (ulimit -f)"
       default: memory
       }
-    let status: ExitStatus = isTrap ? .internalError : signal == SIGPIPE ? .ioError : .lost
+    let isWrite = signal == SIGPIPE || signal == SIGXFSZ
+    let status: ExitStatus = Self.isTrap(signal) ? .internalError : isWrite ? .ioError : .lost
     self.init(status, "\(rank): ended by \(signalName(signal))\(step)\(guess)")
+  }
+
+  /// Whether `signal` is what a Swift trap, a bad pointer or a wrong instruction raises: a mistake in the program.
+  private static func isTrap(_ signal: Int32) -> Bool {
+    [SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV, SIGABRT, SIGSYS].contains(signal)
   }
 }
 
@@ -158,10 +170,21 @@ extension RankTable.Rank {
 }
 
 extension RankTable {
+  /// Whether the process that ended as `rank`, as mpirun says, was its keeper, which says how the rank has ended.
+  func isKeeperLost(of rank: Int) -> Bool {
+    ranks.indices.contains(rank) && ranks[rank].heard != nil && !ranks[rank].hasEnded
+  }
+
   /// Whether ranks live on so long after one failed.
   func hasLivedOn(seconds: Double, at now: ContinuousClock.Instant) -> Bool {
     guard ranks.contains(where: { !$0.hasEnded }), let ended = culprit?.ended else { return false }
     return now - ended > .seconds(seconds)
+  }
+
+  /// Whether all ranks have ended, the last so long ago.
+  func hasEnded(seconds: Double, at now: ContinuousClock.Instant) -> Bool {
+    guard ranks.allSatisfy(\.hasEnded), let last = ranks.compactMap(\.ended).max() else { return false }
+    return now - last > .seconds(seconds)
   }
 
   /// The rank that has called MPI_Abort with a status that is 0 to the system, where mpirun, which loses the message now

@@ -28,7 +28,7 @@ public struct Watchdog: Sendable {
   func seconds(_ table: RankTable) -> Double { timeoutSeconds ?? max(30, 10 * (table.medianStepSeconds ?? 0)) }
 
   /// Nil while all is well.
-  func finding(_ table: RankTable, at now: ContinuousClock.Instant) -> Finding? {
+  package func finding(_ table: RankTable, at now: ContinuousClock.Instant) -> Finding? {
     let live = table.ranks.filter { !$0.hasEnded }
     guard !live.isEmpty else { return nil }
     let hasBegun = table.ranks.contains { $0.phase == .joined }

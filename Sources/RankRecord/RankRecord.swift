@@ -83,8 +83,11 @@ public final class RankRecord: @unchecked Sendable {
 
     public var call: Call? { Call.Kind(rawValue: kind).map { Call($0, count: Int(count), root: Int(root)) } }
 
+    /// Where the call stands in the program; bytes that no name has are shown as `?`.
     public var siteText: String {
-      withUnsafeBytes(of: site) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+      withUnsafeBytes(of: site) { bytes in
+        String(decoding: bytes.prefix { $0 != 0 }.map { 0x20...0x7E ~= $0 ? $0 : UInt8(ascii: "?") }, as: UTF8.self)
+      }
     }
 
     /// `sum of 4 floats at Training/Accelerator.swift:112`.
@@ -147,8 +150,8 @@ public final class RankRecord: @unchecked Sendable {
 
   /// Enters a collective.
   public func enter(_ call: Call, at site: CallSite) {
-    let sequence = states.pointee.sequence + 1
-    let slot = ring + Int(sequence % Int64(Self.ringCount))
+    let sequence = states.pointee.sequence &+ 1
+    let slot = ring + Self.slot(of: sequence)
     touch()
     slot.pointee.sequence = sequence
     slot.pointee.step = states.pointee.step
@@ -172,7 +175,7 @@ public final class RankRecord: @unchecked Sendable {
   public func leave() {
     states.pointee.isInside = 0
     touch()
-    ring[Int(states.pointee.sequence % Int64(Self.ringCount))].left = states.pointee.changed
+    ring[Self.slot(of: states.pointee.sequence)].left = states.pointee.changed
   }
 
   /// A sign of life.
@@ -210,13 +213,14 @@ public final class RankRecord: @unchecked Sendable {
 
   // MARK: The keeper reads.
 
+  /// A copy. The rank may write anything there at any time, even by mistake, so a reader takes one copy and looks at that.
   public var state: State { states.pointee }
 
-  /// The last collective; nil before the first.
-  public var last: Entry? {
-    let sequence = states.pointee.sequence
-    return sequence == 0 ? nil : ring[Int(sequence % Int64(Self.ringCount))]
-  }
+  /// The last collective as of `state`; nil before the first.
+  public func last(of state: State) -> Entry? { state.sequence == 0 ? nil : ring[Self.slot(of: state.sequence)] }
+
+  /// The place in the ring of a collective; of any number one that is there.
+  private static func slot(of sequence: Int64) -> Int { Int(UInt64(bitPattern: sequence) % UInt64(ringCount)) }
 
   /// The last collectives, the oldest first.
   public var entries: [Entry] {

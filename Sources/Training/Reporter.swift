@@ -21,10 +21,10 @@ public final class Reporter {
   /// Under mpirun the output of a rank is never a terminal; the launcher then says what it has.
   private static func terminalColumns() -> Int? {
     if let text = getenv("LOCKSTEP_TERMINAL_COLUMNS") {
-      return Int(String(cString: text)).flatMap { $0 >= 20 ? $0 : nil }
+      return Int(String(cString: text)).flatMap { 20...1000 ~= $0 ? $0 : nil }
     }
     var size = winsize()
-    guard isatty(STDOUT_FILENO) == 1, ioctl(STDOUT_FILENO, UInt(TIOCGWINSZ), &size) == 0, size.ws_col >= 20 else {
+    guard isatty(STDOUT_FILENO) == 1, ioctl(STDOUT_FILENO, UInt(TIOCGWINSZ), &size) == 0, 20...1000 ~= size.ws_col else {
       return nil
     }
     return Int(size.ws_col)

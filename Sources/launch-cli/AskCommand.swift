@@ -12,7 +12,7 @@ struct AskCommand: ParsableCommand {
     let context = LaunchContext()
     let path = configFile ?? context.defaultConfigPath
     var values = exists(path) ? try ConfigFile(path: path).plainValues : [:]
-    print("Enter takes what stands in brackets; - takes nothing.")
+    try put("Enter takes what stands in brackets; - takes nothing.")
     let hostfile = try askForHostfile(values["mpirun_hostfile"], context)
     values["mpirun_hostfile"] = hostfile.map { .text($0.path) }
     if let hostfile {
@@ -47,7 +47,7 @@ struct AskCommand: ParsableCommand {
         let file = try Hostfile(path: answer, ownName: context.hostName)
         // The file is found from any folder.
         return (realPath(answer), file.entries)
-      } catch { print("  \(error)") }
+      } catch { try put("  \(error)") }
     }
   }
 
@@ -63,19 +63,18 @@ struct AskCommand: ParsableCommand {
       do throws(Failure) {
         values[name] = try ConfigFile.value(answer, for: try ConfigFile.setting(name))
         return
-      } catch { print("  \(error)") }
+      } catch { try put("  \(error)") }
     }
   }
 
   /// The answer; nil for nothing.
   private func question(_ text: String, _ standard: String?) throws(Failure) -> String? {
-    print(text + (standard.map { " [\($0)]" } ?? "") + ": ", terminator: "")
-    fflush(nil)
+    try put(text + (standard.map { " [\($0.escapingControlCharacters)]" } ?? "") + ": ", terminator: "")
     guard let line = readLine() else {
-      print("")
+      try put("")
       throw Failure(.usage, "the answers ended early, expected one a line", hint: "config default asks nothing")
     }
-    if isatty(STDIN_FILENO) == 0 { print("") }
+    if isatty(STDIN_FILENO) == 0 { try put("") }
     let isSpace = { (byte: UInt8) in byte == 0x20 || byte == 0x09 || byte == 0x0D }
     let bytes = line.utf8.drop(while: isSpace)
     let end = bytes.lastIndex { !isSpace($0) }.map { bytes.index(after: $0) } ?? bytes.startIndex

@@ -18,7 +18,7 @@ struct CheckCommand: ParsableCommand {
 
   func run() throws {
     if arguments.first == "--help" || arguments.first == "-h" {
-      print(Launch.helpMessage(for: CheckCommand.self))
+      try put(Launch.helpMessage(for: CheckCommand.self))
       return
     }
     let command = try RunCommand.parse(arguments)
@@ -29,34 +29,34 @@ struct CheckCommand: ParsableCommand {
       context: context, settings: settings, threadRanks: command.threadRankCount, debugger: nil,
       debugRank: nil,
       command: command.command.isEmpty ? ["selftest"] : command.command)
-    for note in try command.options.checkIgnored() + job.warnings { show("warning", note) }
+    for note in try command.options.checkIgnored() + job.warnings { try show("warning", note) }
     let (mpirun, plan): (String, LaunchPlan)
     switch job.start {
-    case .directly, .debugger: return show("ok", "one process, started without MPI: nothing to check between hosts")
-    case .srun: return show("ok", "ranks are started by srun: Slurm knows its hosts, test tries them")
+    case .directly, .debugger: return try show("ok", "one process, started without MPI: nothing to check between hosts")
+    case .srun: return try show("ok", "ranks are started by srun: Slurm knows its hosts, test tries them")
     case .mpirun(let path, let found): (mpirun, plan) = (path, found)
     }
     if let path = settings.text("mpirun_hostfile"), let placement = plan.placement {
       let hosts = placement.hosts.map { "\($0.entry.name) \($0.ranks) (line \($0.entry.line))" }
-      show("ok", "\(path): \(plan.ranks) ranks: \(hosts.joined(separator: ", "))")
+      try show("ok", "\(path): \(plan.ranks) ranks: \(hosts.joined(separator: ", "))")
     }
-    show("ok", "\(plan.flavour.rawValue): \(mpirun)")
+    try show("ok", "\(plan.flavour.rawValue): \(mpirun)")
     var environment = context.environment
     for (name, value) in job.variables { environment[name] = value }
     for (name, value) in MPIRunCommand.variables(for: plan) { environment[name] = value }
     if plan.remote.isSlurm {
-      show("ok", "the hosts are Slurm's, which are reached through Slurm alone: only the all-reduces are tried")
+      try show("ok", "the hosts are Slurm's, which are reached through Slurm alone: only the all-reduces are tried")
       return try measure(plan, job, mpirun, environment)
     }
     let selftest = try context.programs.path(of: "selftest")
     let result = try job.preflight(
       of: plan, mpirun: mpirun, programs: plan.program == selftest ? [] : [selftest], isThorough: true, environment)
     for finding in result.findings {
-      show(finding.kind == .fine ? "ok" : finding.kind.rawValue, "\(finding.failure)")
+      try show(finding.kind == .fine ? "ok" : finding.kind.rawValue, "\(finding.failure)")
     }
     if let error = result.findings.first(where: { $0.kind == .error }) { fail(quietly: error.failure) }
     guard plan.flavour.isOpenMPI else {
-      show("warning", "all-reduces are not measured: the package's own programs need Open MPI")
+      try show("warning", "all-reduces are not measured: the package's own programs need Open MPI")
       return
     }
     var chosen = plan
@@ -68,14 +68,13 @@ struct CheckCommand: ParsableCommand {
     _ plan: LaunchPlan, _ job: Job, _ mpirun: String, _ environment: Environment
   ) throws(Failure) {
     do throws(Failure) { try job.measureNetwork(plan, mpirun: mpirun, environment) } catch {
-      show("error", "\(error)")
+      try show("error", "\(error)")
       fail(quietly: error)
     }
   }
 
-  private func show(_ kind: String, _ text: String) {
-    print("\(kind)\(String(repeating: " ", count: 8 - kind.utf8.count))\(text)")
-    fflush(nil)
+  private func show(_ kind: String, _ text: String) throws(Failure) {
+    try put("\(kind)\(String(repeating: " ", count: 8 - kind.utf8.count))\(text.escapingControlCharacters)")
   }
 
   /// Ends with the status of what was shown already.

@@ -19,7 +19,7 @@ struct CompletionsCommand: ParsableCommand {
     guard let shell = CompletionShell(rawValue: shell) else {
       throw Failure(.usage, at: "completions", "\"\(shell)\", expected bash, zsh or fish")
     }
-    print(CompletedLaunch.completionScript(for: shell))
+    try put(CompletedLaunch.completionScript(for: shell))
   }
 }
 

@@ -21,7 +21,9 @@ struct ConfigCommand: ParsableCommand {
       let context = LaunchContext()
       let path = configFile ?? context.defaultConfigPath
       if exists(path) {
-        print("Configuration already exists at \(path), will not override. Use config set or config update.")
+        try put(
+          "Configuration already exists at \(path.escapingControlCharacters), will not override. Use config set or config update."
+        )
         return
       }
       try saveConfiguration(
@@ -40,7 +42,9 @@ struct ConfigCommand: ParsableCommand {
     func run() throws {
       let path = configFile ?? LaunchContext().defaultConfigPath
       let file = try ConfigFile(path: path)
-      for ignored in file.ignored { print("dropped \(ignored.key) (line \(ignored.line)): \(ignored.reason)") }
+      for ignored in file.ignored {
+        try put("dropped \(ignored.key.escapingControlCharacters) (line \(ignored.line)): \(ignored.reason)")
+      }
       try saveConfiguration(file.plainValues, to: path)
     }
   }
@@ -79,8 +83,10 @@ struct ConfigCommand: ParsableCommand {
       let cluster = try ClusterPlan(
         settings, cores: context.cores.usable, isSingleProcess: false, ownName: context.hostName,
         slurm: try SlurmAllocation { context.environment[$0] })
-      print(Explanation.text(settings, cluster) { context.environment[$0] }, terminator: "")
-      for note in try options.checkIgnored() + cluster.warnings { print("note: \(note)") }
+      try put(Explanation.text(settings, cluster) { context.environment[$0] }, terminator: "")
+      for note in try options.checkIgnored() + (settings.file?.warnings ?? []) + cluster.warnings {
+        try put("note: \(note.escapingControlCharacters)")
+      }
     }
   }
 }
@@ -90,6 +96,6 @@ extension ParsableCommand {
   func saveConfiguration(_ values: [String: SettingValue], to path: String) throws(Failure) {
     try makeDirectory(parent(of: path))
     try writeAtomically(Array(ConfigFile.text(values).utf8), to: path)
-    print("configuration saved at \(path)")
+    try put("configuration saved at \(path.escapingControlCharacters)")
   }
 }

@@ -12,17 +12,21 @@ struct EnvironmentCommand: ParsableCommand {
 
   func run() throws {
     let context = LaunchContext()
-    print("Copy-and-paste the text below in your bug report\n")
+    try put("Copy-and-paste the text below in your bug report\n")
     for (name, value) in SystemFacts.gather(programs: context.programs, cores: context.cores) {
-      print("- \(name): \(value)")
+      try put("- \(name): \(value.escapingControlCharacters)")
     }
     for name in ["OMPI_", "OMP_", "OPENBLAS_", "LOCKSTEP_", "SLURM_"] {
-      for (key, value) in context.environment.variables(withPrefix: name) { print("- \(key): \(value)") }
+      for (key, value) in context.environment.variables(withPrefix: name) {
+        try put("- \(key.escapingControlCharacters): \(Secrets.shown(value, of: key))")
+      }
     }
     let settings = try context.settings(options)
-    print("- Configuration: \(settings.file?.path ?? "no file")")
+    try put("- Configuration: \((settings.file?.path ?? "no file").escapingControlCharacters)")
     for setting in Setting.all {
-      if let value = settings.values[setting.name] { print("\t- \(setting.name): \(value.value) (\(value.origin))") }
+      guard let value = settings.values[setting.name] else { continue }
+      let shown = Secrets.shown("\(value.value)", of: setting.name)
+      try put("\t- \(setting.name): \(shown) (\("\(value.origin)".escapingControlCharacters))")
     }
   }
 }

@@ -61,7 +61,7 @@ struct Job {
     } else {
       insertedArguments = []
     }
-    var notes = cluster.warnings
+    var notes = (settings.file?.warnings ?? []) + cluster.warnings
     if settings.file != nil {
       for (name, value) in settings.values.sorted(by: { $0.key < $1.key }) {
         notes += value.overridden.map { "\(name) is \(value.value) (\(value.origin)); \($0)" }
@@ -159,7 +159,9 @@ struct Job {
     }
     return (timeout ?? [])
       + ["OMPI_MCA_", "PRTE_MCA_", "PMIX_MCA_", "I_MPI_", "HYDRA_"].flatMap {
-        environment.variables(withPrefix: $0).map { "\($0.name)=\($0.value) (variable) is in force" }
+        environment.variables(withPrefix: $0).map {
+          "\($0.name)=\(Secrets.shown($0.value, of: $0.name)) (variable) is in force"
+        }
       }
   }
 
@@ -173,7 +175,7 @@ struct Job {
         first <= last, last < ranks
       else {
         throw Failure(
-          .usage, at: "--local_ranks_filter", "\"\(item)\", expected ranks from 0 to \(ranks - 1), as 0,2-3")
+          .usage, at: "--local_ranks_filter", "\"\(item.shortened)\", expected ranks from 0 to \(ranks - 1), as 0,2-3")
       }
       shown.formUnion(first...last)
     }
@@ -239,23 +241,23 @@ struct Job {
   private static func terminalColumns() -> Int? {
     var size = winsize()
     guard isatty(STDOUT_FILENO) == 1, ioctl(STDOUT_FILENO, UInt(TIOCGWINSZ), &size) == 0 else { return nil }
-    return size.ws_col > 0 ? Int(size.ws_col) : 80
+    return size.ws_col > 0 ? min(max(Int(size.ws_col), 20), 1000) : 80
   }
 
   /// The command as `--dry-run` prints it.
   var description: String {
-    let text = variables.map { "\($0.name)=\(shellQuoted($0.value))\n" }.joined()
+    let text = variables.map { "\($0.name)=\(shellShown($0.value))\n" }.joined()
     switch start {
     case .debugger(let words):
-      return text + (words + arguments).map(shellQuoted).joined(separator: " ") + "\n"
+      return text + (words + arguments).map(shellShown).joined(separator: " ") + "\n"
     case .directly(let plan):
-      return text + ([plan.program] + plan.arguments).map(shellQuoted).joined(separator: " ") + "\n"
+      return text + ([plan.program] + plan.arguments).map(shellShown).joined(separator: " ") + "\n"
     case .mpirun(let path, let plan):
       let hosts = MPIRunCommand.hostfile(for: plan).map { hostfile in
         "# the hostfile \(plan.hostfilePath):\n"
           + hostfile.split(separator: "\n").map { "#   \($0)\n" }.joined()
       }
-      let own = MPIRunCommand.variables(for: plan).map { "\($0.name)=\(shellQuoted($0.value))\n" }.joined()
+      let own = MPIRunCommand.variables(for: plan).map { "\($0.name)=\(shellShown($0.value))\n" }.joined()
       return text + own + (hosts ?? "") + MPIRunCommand.commented(path, for: plan)
     case .srun(let path, let plan):
       return text + MPIRunCommand.commented(path, "Slurm", SrunCommand.options(for: plan))
@@ -326,6 +328,8 @@ struct Job {
     supervisor.hosts = (plan.placement?.hosts ?? []).flatMap { host in
       Array(repeating: host.entry.name.description, count: host.ranks)
     }
+    supervisor.isOnThisHostAlone = plan.placement == nil
+    if starter == .mpirun { supervisor.shortage = Shortage.find(context.environment) }
     supervisor.output = plan.output
     supervisor.debuggedRank = debugged
     let timeout = settings.decimal("stall_timeout")

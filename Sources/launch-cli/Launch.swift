@@ -24,22 +24,13 @@ struct Launch: ParsableCommand {
       fail(failure)
     } catch {
       // Help and the like; or a mistake in the options.
-      if exitCode(for: error).isSuccess { exit(withError: error) }
-      fail(Failure(.usage, message(for: error), hint: "./launch --help shows the options"))
+      guard exitCode(for: error).isSuccess else {
+        fail(Failure(.usage, message(for: error), hint: "./launch --help shows the options"))
+      }
+      do throws(Failure) { try put(fullMessage(for: error)) } catch { fail(error) }
+      exit(withError: nil)
     }
   }
-}
-
-/// Shows `failure` and ends the process.
-func fail(_ failure: Failure) -> Never {
-  say("error: \(failure)")
-  exit(failure.status.rawValue)
-}
-
-/// Shows one line on stderr, in one write so that it stays whole among the output of ranks.
-func say(_ line: String) {
-  let bytes = Array("launch: \(line)\n".utf8)
-  _ = bytes.withUnsafeBytes { write(STDERR_FILENO, $0.baseAddress, $0.count) }
 }
 
 extension CommandLine {

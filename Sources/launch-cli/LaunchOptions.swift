@@ -141,8 +141,9 @@ struct LaunchOptions: ParsableArguments {
   func checkIgnored() throws(Failure) -> [String] {
     var notes: [String] = []
     if let machineRank {
-      guard let rank = Int(machineRank), rank >= 0 else {
-        throw Failure(.usage, at: "--machine_rank", "\"\(machineRank)\", expected a whole number from 0")
+      guard let rank = Int(machineRank), 0...65_534 ~= rank else {
+        throw Failure(
+          .usage, at: "--machine_rank", "\"\(machineRank.shortened)\", expected a whole number from 0 to 65534")
       }
       if let machines = machineCount.flatMap({ Int($0) }), rank >= machines {
         throw Failure(.usage, at: "--machine_rank", "\(rank), expected less than --num_machines \(machines)")
@@ -152,7 +153,7 @@ struct LaunchOptions: ParsableArguments {
     if mainProcessIP != nil { notes.append("--main_process_ip is ignored: MPI finds the hosts") }
     if let mainProcessPort {
       guard let port = Int(mainProcessPort), 1...65_535 ~= port else {
-        throw Failure(.usage, at: "--main_process_port", "\"\(mainProcessPort)\", expected 1 to 65535")
+        throw Failure(.usage, at: "--main_process_port", "\"\(mainProcessPort.shortened)\", expected 1 to 65535")
       }
       notes.append("--main_process_port is ignored: MPI finds its own ports")
     }

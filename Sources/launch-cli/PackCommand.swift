@@ -16,7 +16,7 @@ struct PackCommand: ParsableCommand {
     let context = LaunchContext()
     let files = try Package.files(programs: context.programs)
     try Package.write(files, to: folder)
-    print("packed \(files.map(\.name).joined(separator: ", "))")
-    print("copy it to the same path on each host, such as: rsync -a \(shellQuoted(folder))/ HOST:PATH/")
+    try put("packed \(files.map(\.name.escapingControlCharacters).joined(separator: ", "))")
+    try put("copy it to the same path on each host, such as: rsync -a \(shellShown(folder))/ HOST:PATH/")
   }
 }

@@ -36,7 +36,7 @@ struct RunCommand: ParsableCommand {
   func run() throws {
     if let first = command.first, first.utf8.first == UInt8(ascii: "-") {
       guard first == "--help" || first == "-h" else { throw RefusedFlags.refusal(first) }
-      print(Launch.helpMessage(for: RunCommand.self))
+      try put(Launch.helpMessage(for: RunCommand.self))
       return
     }
     if let first = command.first, Self.commandsOnly.contains(first) {
@@ -44,7 +44,7 @@ struct RunCommand: ParsableCommand {
         .usage, at: first, "is a command of the launcher, expected in front of the options",
         hint: "./launch \(first) …; a program of that name needs its path")
     }
-    guard fcntl(STDOUT_FILENO, F_GETFD) >= 0, fcntl(STDERR_FILENO, F_GETFD) >= 0 else {
+    guard StandardDescriptors.isWritable(STDOUT_FILENO), StandardDescriptors.isWritable(STDERR_FILENO) else {
       throw Failure(.ioError, "stdout or stderr is closed, expected both open")
     }
     let context = LaunchContext()
@@ -52,7 +52,7 @@ struct RunCommand: ParsableCommand {
     let job = try Job(
       context: context, settings: settings, threadRanks: threadRankCount, debugger: debugger,
       debugRank: debugRank, command: command.isEmpty ? [Programs.standard] : command)
-    if isDryRun { return print(job.description, terminator: "") }
+    if isDryRun { return try put(job.description, terminator: "") }
     if !settings.boolean("quiet") {
       for note in try options.checkIgnored() + job.warnings { say("note: \(note)") }
     }

@@ -5,7 +5,11 @@ import Launcher
 
 // Whoever ignores the end of children, as a shell after `trap '' CHLD`, hands that down, and none could be waited for.
 signal(SIGCHLD, SIG_DFL)
+// Over the limit on a file's size a write is to fail, and not to end the process. Children get the usual action.
+signal(SIGXFSZ, SIG_IGN)
+StandardDescriptors.fill()
 let arguments = CommandLine.rawArguments
 Sweeper.runIfAsked(arguments)
 if let failure = Guard.runIfAsked(arguments) ?? Keeper.runIfAsked(arguments) { fail(failure) }
+HelpWidth.limit()
 Launch.mainReportingInOneLine()
