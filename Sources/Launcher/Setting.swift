@@ -157,7 +157,6 @@ public struct Setting: Sendable {
       throw refuse(choices.joined(separator: " or "), hint: hint)
     case .text:
       guard !text.isEmpty else { throw refuse("a text that is not empty") }
-      guard text.utf8.count < 4096 else { throw refuse("at most 4095 bytes") }
       guard !text.utf8.contains(where: { $0 < 0x20 || $0 == 0x7F }) else { throw refuse("no control characters") }
       return .text(text)
     case .networks, .variables, .hosts, .ranks:
