@@ -39,7 +39,7 @@ public struct TokenizedDataset: Sendable {
     tokenTypeIDs = encoding.tokenTypeIDs
     self.offsets = offsets
     self.labels = labels
-    padID = tokenizer.vocabulary.padID
+    padID = tokenizer.padID
     func largest(_ values: [Int32]) -> Int { Int(values.reduce(0) { max($0, UInt32(bitPattern: $1)) }) }
     largestID = largest(inputIDs)
     largestType = largest(tokenTypeIDs)

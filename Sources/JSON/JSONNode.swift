@@ -132,6 +132,18 @@ extension JSONNode {
     }
   }
 
+  /// Calls `body` with each key and value of an object, in the order of the text: for objects of which a list would be
+  /// too large.
+  public func forEachMember(_ body: (_ key: [UInt8], _ value: JSONNode) throws(Failure) -> Void) throws(Failure) {
+    guard entry.kind == .object else { throw unexpected("an object") }
+    var index = index + 1
+    while index < Int(entry.next) {
+      let key = document.bytes.withUnsafeBufferPointer { unescaped($0, document.entries[index]) }
+      try body(key, child(index + 1, String(decoding: key, as: UTF8.self)))
+      index = Int(document.entries[index + 1].next)
+    }
+  }
+
   /// The values of a list.
   public func elements() throws(Failure) -> [JSONNode] {
     guard entry.kind == .array else { throw unexpected("a list") }

@@ -4,13 +4,18 @@ import FileSystem
 public struct Encoding: Sendable, Equatable {
   /// [tokens]
   public var inputIDs: [Int32]
-  /// [tokens], 0 up to and with the first separator, 1 after it.
+  /// [tokens], usually 0 up to and with the first separator, 1 after it.
   public var tokenTypeIDs: [Int32]
   public var count: Int { inputIDs.count }
 
   public init(inputIDs: [Int32] = [], tokenTypeIDs: [Int32] = []) {
     self.inputIDs = inputIDs
     self.tokenTypeIDs = tokenTypeIDs
+  }
+
+  mutating func append(_ ids: some Collection<Int32>, type: Int32) {
+    inputIDs.append(contentsOf: ids)
+    for _ in 0..<ids.count { tokenTypeIDs.append(type) }
   }
 
   /// Empties the row and keeps its memory.
@@ -20,12 +25,29 @@ public struct Encoding: Sendable, Equatable {
   }
 }
 
-/// BERT's tokenizer, the same ids as Hugging Face's `BertTokenizer`: cleaning, ideographs, accents, case, punctuation,
-/// WordPiece, and the special tokens where a text spells them out.
+/// BERT's tokenizer, the same ids as transformers' `AutoTokenizer` (version 5) gives for the same folder.
 public struct BertTokenizer: Sendable {
+  /// The names that BertTokenizer's special tokens have where no file names others.
+  static let usualTokens = [
+    "unk_token": "[UNK]", "sep_token": "[SEP]", "pad_token": "[PAD]", "cls_token": "[CLS]", "mask_token": "[MASK]",
+  ]
+
   public let vocabulary: Vocabulary
-  public let configuration: TokenizerConfiguration
-  private let reader: WordReader
+  /// What is odd about the files, and which of them are not followed, in sentences. File names and tokens in them come
+  /// from outside: escape them before a terminal sees them.
+  public let warnings: [String]
+  /// A hash of all that decides ids (FNV-1a; no defence against forgery).
+  public let fingerprint: UInt64
+  /// The most tokens of a row where a caller gives no number; nil where there is no limit.
+  public let maxLength: Int?
+  /// The id that fills short rows of a padded batch: 0 where the model has no row for it.
+  public let padID: Int32
+  /// One more than the largest token type.
+  public let tokenTypeCount: Int
+
+  let template: RowTemplate
+  let truncatesLeft: Bool
+  let reader: TextReader
 
   /// Reads the tokenizer files of `folder`.
   public init(folder: String) throws(Failure) {
@@ -33,50 +55,30 @@ public struct BertTokenizer: Sendable {
   }
 
   /// The tokenizer that `files` describe.
-  public init(files: TokenizerFiles) throws(Failure) {
-    guard let vocabulary = files.bytes("vocab.txt") else {
-      throw Failure(
-        .missingInput, at: files.path("vocab.txt"),
-        files.bytes("tokenizer.json") == nil ? "is missing" : "is missing; tokenizer.json is there but is not read",
-        hint: "save_vocabulary of the transformers tokenizer writes vocab.txt")
-    }
-    let configurationPath = files.path("tokenizer_config.json")
-    let configuration =
-      if let bytes = files.bytes("tokenizer_config.json") {
-        try TokenizerConfiguration(json: bytes, path: configurationPath)
-      } else { TokenizerConfiguration() }
-    self.init(
-      vocabulary: try Vocabulary(
-        text: vocabulary, path: files.path("vocab.txt"), specialTokens: configuration.specialTokens),
-      configuration: configuration)
-  }
-
-  /// A tokenizer over `vocabulary`, whose special tokens it uses.
-  public init(vocabulary: Vocabulary, configuration: TokenizerConfiguration = TokenizerConfiguration()) {
-    self.vocabulary = vocabulary
-    self.configuration = configuration
-    let names = vocabulary.specialTokens
-    let specials = (names.required + [names.mask]).compactMap { name in
-      vocabulary.id(of: name).map { (bytes: Array(name.utf8), id: $0) }
-    }
-    reader = WordReader(configuration, specials: specials)
-  }
-
-  /// A sentence that says what is odd about the vocabulary, or nil: capitals that lowercased text can never match.
-  public var advice: String? {
-    guard configuration.lowercases else { return nil }
-    var capitals = 0
-    for id in 0..<Int32(vocabulary.count) {
-      let token = vocabulary.token(id)
-      if token.first != UInt8(ascii: "["), token.contains(where: { (0x41...0x5A).contains($0) }) { capitals += 1 }
-    }
-    guard capitals * 20 > vocabulary.count else { return nil }
-    return "text is lowercased, but \(capitals) of \(vocabulary.count) tokens have capitals: "
-      + "is do_lower_case meant to be false?"
+  ///
+  /// - Parameter rows: the rows of the model's word embedding, `vocab_size`. A vocabulary or an added token beyond them is
+  ///   an error, and so is a text that spells a token that only transformers' defaults put there.
+  public init(files: TokenizerFiles, rows: Int? = nil) throws(Failure) {
+    let recipe = try TokenizerRecipe(files)
+    let settings = recipe.settings
+    if let rows { try recipe.requireRows(rows, files) }
+    vocabulary = recipe.vocabulary
+    warnings = recipe.warnings
+    var state = recipe.vocabulary.fingerprint
+    for byte in settings.stableDescription.utf8 { state = hash(state, adding: byte) }
+    fingerprint = state
+    maxLength = settings.maxLength
+    padID = if let rows, settings.padID >= rows { 0 } else { settings.padID }
+    tokenTypeCount = Int(settings.template.types.max() ?? 0) + 1
+    template = settings.template
+    truncatesLeft = settings.truncatesLeft
+    reader = try TextReader(recipe, files, rows: rows)
   }
 
   /// The number of special tokens around one text or a pair.
-  public func specialTokenCount(pair: Bool) -> Int { pair ? 3 : 2 }
+  public func specialTokenCount(pair: Bool) -> Int {
+    (pair ? template.pair : template.single).count { if case .token = $0 { true } else { false } }
+  }
 
   /// Encodes a text, or a pair where `b` is given. See ``encode(_:_:maxLength:)-([UInt8],_,_)``.
   public func encode(_ a: String, _ b: String? = nil, maxLength: Int? = nil) throws(Failure) -> Encoding {
@@ -85,7 +87,7 @@ public struct BertTokenizer: Sendable {
 
   /// Encodes UTF-8 text `a`, or the pair of `a` and `b`; bytes that are not UTF-8 are passed over.
   ///
-  /// More than `maxLength` tokens (the configuration's limit where it is nil), special ones included, are cut longest
+  /// More than `maxLength` tokens (the tokenizer's limit where it is nil), special ones included, are cut longest
   /// first. Throws `.usage` where `maxLength` has no room for the special tokens.
   public func encode(_ a: [UInt8], _ b: [UInt8]? = nil, maxLength: Int? = nil) throws(Failure) -> Encoding {
     var encoder = PairEncoder(self, maxLength: maxLength)
@@ -93,48 +95,46 @@ public struct BertTokenizer: Sendable {
     try encoder.append(a, b, to: &encoding)
     return encoding
   }
-
-  /// Appends the ids of `text`, without special tokens around it.
-  func read(_ text: [UInt8], into scratch: inout TokenizerScratch) {
-    text.withUnsafeBufferPointer { reader.read($0, into: &scratch, vocabulary) }
-  }
 }
 
 /// Encodes many pairs one after the other with one set of buffers.
 public struct PairEncoder {
   private let tokenizer: BertTokenizer
   private let maxLength: Int?
-  private var scratch = TokenizerScratch()
+  private var scratch: TextReader.Scratch
 
   /// At most `maxLength` tokens a row, or the tokenizer's own limit where that is nil.
   public init(_ tokenizer: BertTokenizer, maxLength: Int? = nil) {
     self.tokenizer = tokenizer
-    self.maxLength = maxLength ?? tokenizer.configuration.maxLength
+    self.maxLength = maxLength ?? tokenizer.maxLength
+    scratch = TextReader.Scratch(tokenizer.reader)
   }
 
   /// Appends the row of `a`, or of the pair `a`, `b`, to `encoding`. See ``BertTokenizer/encode(_:_:maxLength:)``.
   public mutating func append(_ a: [UInt8], _ b: [UInt8]?, to encoding: inout Encoding) throws(Failure) {
     let specialCount = tokenizer.specialTokenCount(pair: b != nil)
-    if let maxLength, maxLength < specialCount {
+    if let maxLength, maxLength < max(specialCount, 1) {
       throw Failure(
-        .usage, "the maximum length is \(maxLength), expected at least \(specialCount) for the special tokens")
+        .usage, "the maximum length is \(maxLength), expected at least \(max(specialCount, 1)) for the special tokens")
     }
-    scratch.ids.removeAll(keepingCapacity: true)
-    tokenizer.read(a, into: &scratch)
+    scratch.removeAll()
+    tokenizer.reader.read(a, into: &scratch)
     let aCount = scratch.ids.count
-    if let b { tokenizer.read(b, into: &scratch) }
+    if let b { tokenizer.reader.read(b, into: &scratch) }
+    try tokenizer.reader.requireRows(scratch)
+    let bCount = scratch.ids.count - aCount
     let (aKept, bKept) = longestFirst(
-      aCount, scratch.ids.count - aCount, room: maxLength.map { $0 - specialCount } ?? .max, isPair: b != nil)
+      aCount, bCount, room: maxLength.map { $0 - specialCount } ?? .max, isPair: b != nil)
+    let first = tokenizer.truncatesLeft ? scratch.ids[aCount - aKept..<aCount] : scratch.ids[..<aKept]
+    let second = tokenizer.truncatesLeft ? scratch.ids.suffix(bKept) : scratch.ids[aCount..<aCount + bKept]
 
-    let start = encoding.inputIDs.count
-    encoding.inputIDs.append(tokenizer.vocabulary.classificationID)
-    encoding.inputIDs.append(contentsOf: scratch.ids[..<aKept])
-    encoding.inputIDs.append(tokenizer.vocabulary.separatorID)
-    for _ in start..<encoding.inputIDs.count { encoding.tokenTypeIDs.append(0) }
-    guard b != nil else { return }
-    encoding.inputIDs.append(contentsOf: scratch.ids[aCount..<aCount + bKept])
-    encoding.inputIDs.append(tokenizer.vocabulary.separatorID)
-    for _ in 0...bKept { encoding.tokenTypeIDs.append(1) }
+    for piece in b == nil ? tokenizer.template.single : tokenizer.template.pair {
+      switch piece {
+      case .first(let type): encoding.append(first, type: type)
+      case .second(let type): encoding.append(second, type: type)
+      case .token(let id, let type): encoding.append(CollectionOfOne(id), type: type)
+      }
+    }
   }
 }
 

@@ -48,3 +48,38 @@ package func quoted(_ bytes: some Collection<UInt8>) -> String {
   let shown = String(decoding: bytes.prefix(limit), as: UTF8.self)
   return bytes.count > limit ? "\"\(shown)…\" (\(bytes.count) bytes)" : "\"\(shown)\""
 }
+
+/// The scalar that `bytes` end with, or nil.
+func lastScalar(_ bytes: UnsafeBufferPointer<UInt8>) -> (value: UInt32, length: Int)? {
+  var start = bytes.count - 1
+  while start > 0 && bytes.count - start < 4 && bytes[start] & 0xC0 == 0x80 { start -= 1 }
+  guard start >= 0, let scalar = decodeScalar(bytes, at: start), start + scalar.length == bytes.count else {
+    return nil
+  }
+  return scalar
+}
+
+/// The scalars of `bytes`, those that are not UTF-8 passed over.
+func scalars(_ bytes: UnsafeBufferPointer<UInt8>) -> [UInt32] {
+  var result: [UInt32] = []
+  result.reserveCapacity(bytes.count)
+  var index = 0
+  while index < bytes.count {
+    if let scalar = decodeScalar(bytes, at: index) {
+      result.append(scalar.value)
+      index += scalar.length
+    } else {
+      index += 1
+    }
+  }
+  return result
+}
+
+/// Appends `value` as UTF-8.
+func append(_ value: UInt32, to bytes: inout [UInt8]) {
+  if value < 0x80 {
+    bytes.append(UInt8(value))
+  } else if let scalar = Unicode.Scalar(value) {
+    bytes.append(contentsOf: UTF8.encode(scalar)!)
+  }
+}

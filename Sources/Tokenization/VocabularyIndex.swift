@@ -5,67 +5,82 @@ func hash(_ state: UInt64, adding byte: UInt8) -> UInt64 { (state ^ UInt64(byte)
 /// The hash of nothing.
 let emptyHash: UInt64 = 0xCBF2_9CE4_8422_2325
 
-/// Tokens stored end to end, found by their bytes through an open-addressing table.
+/// Tokens stored end to end with their ids, found by their bytes through an open-addressing table.
 struct VocabularyIndex: Sendable {
   /// All tokens' bytes, end to end.
   private(set) var bytes: [UInt8] = []
-  /// Token `id` is `bytes[offsets[id]..<offsets[id + 1]]`.
-  private(set) var offsets: [Int] = [0]
+  /// The token of entry `i` is `bytes[offsets[i]..<offsets[i + 1]]`.
+  private(set) var offsets: [UInt32] = [0]
+  /// The id of each entry.
+  private(set) var ids: [Int32] = []
   private(set) var longestByteCount = 0
-  /// Per slot: the hash's upper half, then the id + 1; 0 where empty.
-  private var slots: [UInt64]
-  private let mask: Int
+  /// Per slot: the hash's upper half, then the entry + 1; 0 where empty.
+  private var slots = [UInt64](repeating: 0, count: 16)
 
-  init(capacity: Int) {
-    var slotCount = 16
-    while slotCount < 2 * capacity { slotCount *= 2 }
-    slots = [UInt64](repeating: 0, count: slotCount)
-    mask = slotCount - 1
-    offsets.reserveCapacity(capacity + 1)
-  }
+  /// The number of different tokens.
+  var count: Int { ids.count }
 
-  var count: Int { offsets.count - 1 }
+  func token(_ entry: Int) -> ArraySlice<UInt8> { bytes[Int(offsets[entry])..<Int(offsets[entry + 1])] }
 
-  func token(_ id: Int) -> ArraySlice<UInt8> { bytes[offsets[id]..<offsets[id + 1]] }
-
-  /// Adds a token under the next id, or returns the id that it has already.
-  mutating func insert(_ token: some Collection<UInt8>) -> Int? {
+  /// Gives `token` the id `id`, also where it has another already.
+  mutating func insert(_ token: some Collection<UInt8>, id: Int32) {
+    if 2 * (count + 1) > slots.count { grow() }
     let tokenHash = token.reduce(emptyHash) { hash($0, adding: $1) }
-    var slot = Self.firstSlot(tokenHash) & mask
+    var slot = firstSlot(tokenHash)
     while slots[slot] != 0 {
-      let id = Int(slots[slot] & 0xFFFF_FFFF) - 1
-      if slots[slot] >> 32 == tokenHash >> 32 && self.token(id).elementsEqual(token) { return id }
-      slot = (slot + 1) & mask
+      let entry = Int(slots[slot] & 0xFFFF_FFFF) - 1
+      if slots[slot] >> 32 == tokenHash >> 32 && self.token(entry).elementsEqual(token) {
+        ids[entry] = id
+        return
+      }
+      slot = (slot + 1) & (slots.count - 1)
     }
     slots[slot] = (tokenHash >> 32) << 32 | UInt64(count + 1)
     bytes.append(contentsOf: token)
-    offsets.append(bytes.count)
+    offsets.append(UInt32(bytes.count))
+    ids.append(id)
     longestByteCount = max(longestByteCount, token.count)
-    return nil
+  }
+
+  /// Twice as many slots.
+  private mutating func grow() {
+    slots = [UInt64](repeating: 0, count: 2 * slots.count)
+    for entry in 0..<count {
+      let tokenHash = token(entry).reduce(emptyHash) { hash($0, adding: $1) }
+      var slot = firstSlot(tokenHash)
+      while slots[slot] != 0 { slot = (slot + 1) & (slots.count - 1) }
+      slots[slot] = (tokenHash >> 32) << 32 | UInt64(entry + 1)
+    }
   }
 
   /// The id of the token `prefix + word`, of which `tokenHash` is the hash; nil where there is none.
   @inline(__always)
-  func find(_ word: UnsafeBufferPointer<UInt8>, after prefix: StaticString, hash tokenHash: UInt64) -> Int32? {
-    var slot = Self.firstSlot(tokenHash) & mask
+  func find(
+    _ word: UnsafeBufferPointer<UInt8>, after prefix: UnsafeBufferPointer<UInt8>, hash tokenHash: UInt64
+  ) -> Int32? {
+    var slot = firstSlot(tokenHash)
     while slots[slot] != 0 {
       if slots[slot] >> 32 == tokenHash >> 32 {
-        let id = Int(slots[slot] & 0xFFFF_FFFF) - 1
-        if equals(id, prefix, word) { return Int32(id) }
+        let entry = Int(slots[slot] & 0xFFFF_FFFF) - 1
+        if equals(entry, prefix, word) { return ids[entry] }
       }
-      slot = (slot + 1) & mask
+      slot = (slot + 1) & (slots.count - 1)
     }
     return nil
   }
 
-  private static func firstSlot(_ hash: UInt64) -> Int { Int(truncatingIfNeeded: hash ^ hash >> 29) & Int(UInt32.max) }
+  @inline(__always)
+  private func firstSlot(_ hash: UInt64) -> Int {
+    Int(truncatingIfNeeded: hash ^ hash >> 29) & Int(UInt32.max) & (slots.count - 1)
+  }
 
-  private func equals(_ id: Int, _ prefix: StaticString, _ word: UnsafeBufferPointer<UInt8>) -> Bool {
-    let start = offsets[id]
-    let prefixCount = prefix.utf8CodeUnitCount
-    guard offsets[id + 1] - start == prefixCount + word.count else { return false }
-    for index in 0..<prefixCount where bytes[start + index] != prefix.utf8Start[index] { return false }
-    for index in 0..<word.count where bytes[start + prefixCount + index] != word[index] { return false }
+  private func equals(
+    _ entry: Int, _ prefix: UnsafeBufferPointer<UInt8>, _ word: UnsafeBufferPointer<UInt8>
+  ) -> Bool {
+    let start = Int(offsets[entry])
+    guard Int(offsets[entry + 1]) - start == prefix.count + word.count else { return false }
+    for index in 0..<prefix.count where bytes[start + index] != prefix[index] { return false }
+    for index in 0..<word.count where bytes[start + prefix.count + index] != word[index] { return false }
     return true
   }
 }

@@ -1,69 +1,135 @@
-/// Reused memory of the tokenizer: one word at a time, and the ids found so far.
-struct TokenizerScratch {
-  /// The word being read, as UTF-8; no longer filled once it has more than `WordPiece.longestWordCharacters`.
-  var word: [UInt8] = []
-  var wordCharacterCount = 0
-  var ids: [Int32] = []
-  /// Combining marks that wait to be put in canonical order.
-  var marks: [(order: UInt8, value: UInt32)] = []
-  /// The hash of each prefix of the rest of a word.
-  var hashes: [UInt64] = []
-}
-
-/// Spells a word with the vocabulary's pieces, the longest first; pieces inside a word begin with `##`.
-/// (Devlin et al. 2018; the greedy search of Schuster and Nakajima 2012.)
-enum WordPiece {
+/// The WordPiece model: spells a word with the vocabulary's pieces, the longest first; pieces inside a word begin with
+/// a prefix. (Devlin et al. 2018; the greedy search of Schuster and Nakajima 2012.)
+struct WordPiece: Sendable {
+  let vocabulary: Vocabulary
+  /// Stands for a word that the vocabulary cannot spell.
+  let unknownID: Int32
+  /// `##` in BERT's vocabularies.
+  let continuationPrefix: [UInt8]
   /// A longer word is unknown as a whole.
-  static let longestWordCharacters = 100
+  let longestWordCharacters: Int
+  private let continuationHash: UInt64
 
-  private static let continuationPrefix: StaticString = "##"
-  private static let continuationHash = hash(hash(emptyHash, adding: 0x23), adding: 0x23)
-
-  /// Appends the pieces of `scratch.word` to `scratch.ids` and empties the word.
-  static func flush(_ scratch: inout TokenizerScratch, _ vocabulary: Vocabulary) {
-    guard scratch.wordCharacterCount > 0 else { return }
-    let firstPiece = scratch.ids.count
-    let fits = scratch.wordCharacterCount <= longestWordCharacters
-    if !fits || !append(scratch.word, &scratch.ids, &scratch.hashes, vocabulary) {
-      scratch.ids.removeSubrange(firstPiece...)
-      scratch.ids.append(vocabulary.unknownID)
-    }
-    scratch.word.removeAll(keepingCapacity: true)
-    scratch.wordCharacterCount = 0
+  init(_ vocabulary: Vocabulary, unknownID: Int32, continuationPrefix: [UInt8], longestWordCharacters: Int) {
+    self.vocabulary = vocabulary
+    self.unknownID = unknownID
+    self.continuationPrefix = continuationPrefix
+    self.longestWordCharacters = longestWordCharacters
+    continuationHash = continuationPrefix.reduce(emptyHash) { hash($0, adding: $1) }
   }
 
-  /// Appends the pieces of `word` to `ids`; false where the vocabulary cannot spell it.
-  private static func append(
-    _ word: [UInt8], _ ids: inout [Int32], _ hashes: inout [UInt64], _ vocabulary: Vocabulary
-  ) -> Bool {
-    word.withUnsafeBufferPointer { word in
+  /// Appends the pieces of `word`, which is UTF-8, to `ids`. `hashes` is memory.
+  func append(_ word: UnsafeBufferPointer<UInt8>, to ids: inout [Int32], hashes: inout [UInt64]) {
+    let firstPiece = ids.count
+    let spelled = continuationPrefix.withUnsafeBufferPointer { prefix in
       var start = 0
       while start < word.count {
-        let prefix = start == 0 ? "" : continuationPrefix
-        let longest = min(word.count - start, vocabulary.index.longestByteCount)
-        var state = start == 0 ? emptyHash : continuationHash
-        hashes.removeAll(keepingCapacity: true)
-        for offset in 0..<longest {
-          state = hash(state, adding: word[start + offset])
-          hashes.append(state)
-        }
-        var length = longest
-        var piece: Int32?
-        while length > 0 {
-          // A piece ends where a character does.
-          let end = start + length
-          if end == word.count || word[end] & 0xC0 != 0x80 {
-            piece = vocabulary.index.find(
-              UnsafeBufferPointer(rebasing: word[start..<end]), after: prefix, hash: hashes[length - 1])
-            if piece != nil { break }
-          }
-          length -= 1
-        }
-        guard let piece else { return false }
-        ids.append(piece)
+        let length = longestPiece(word, from: start, start == 0 ? .init(start: nil, count: 0) : prefix, &ids, &hashes)
+        guard length > 0 else { return false }
         start += length
       }
       return true
     }
+    if !spelled {
+      ids.removeSubrange(firstPiece...)
+      ids.append(unknownID)
+    }
   }
+
+  /// Appends the longest piece of `word` from `start` on; returns its length, 0 where there is none.
+  @inline(__always)
+  private func longestPiece(
+    _ word: UnsafeBufferPointer<UInt8>, from start: Int, _ prefix: UnsafeBufferPointer<UInt8>, _ ids: inout [Int32],
+    _ hashes: inout [UInt64]
+  ) -> Int {
+    let longest = min(word.count - start, vocabulary.index.longestByteCount)
+    var state = start == 0 ? emptyHash : continuationHash
+    hashes.removeAll(keepingCapacity: true)
+    for offset in 0..<longest {
+      state = hash(state, adding: word[start + offset])
+      hashes.append(state)
+    }
+    var length = longest
+    while length > 0 {
+      // A piece ends where a character does.
+      let end = start + length
+      if end == word.count || word[end] & 0xC0 != 0x80 {
+        let piece = UnsafeBufferPointer(rebasing: word[start..<end])
+        if let id = vocabulary.index.find(piece, after: prefix, hash: hashes[length - 1]) {
+          ids.append(id)
+          return length
+        }
+      }
+      length -= 1
+    }
+    return 0
+  }
+}
+
+/// Cuts a normalized text at blanks and around punctuation, as BERT's pre-tokenizer does, and gives each word to
+/// WordPiece at once: the usual tokenizer in one pass, and the memory that it reuses.
+struct WordWriter: ScalarSink {
+  private let model: WordPiece
+  private(set) var ids: [Int32] = []
+  /// The word being read, as UTF-8; no longer filled once it has more than `longestWordCharacters`.
+  private var word: [UInt8] = []
+  private var wordCharacterCount = 0
+  /// The hash of each prefix of the rest of a word.
+  private var hashes: [UInt64] = []
+
+  init(_ model: WordPiece) { self.model = model }
+
+  mutating func removeAll() { ids.removeAll(keepingCapacity: true) }
+
+  /// A token that was found as a whole.
+  mutating func token(_ id: Int32) { ids.append(id) }
+
+  /// A word that was cut elsewhere.
+  mutating func word(_ bytes: UnsafeBufferPointer<UInt8>) {
+    // A character has at most 4 bytes: counted only where the number could matter.
+    if bytes.count > model.longestWordCharacters, characterCount(bytes) > model.longestWordCharacters {
+      ids.append(model.unknownID)
+    } else {
+      model.append(bytes, to: &ids, hashes: &hashes)
+    }
+  }
+
+  mutating func space(_ value: UInt32) { endWord() }
+
+  @inline(__always)
+  mutating func letter(_ byte: UInt8) {
+    if wordCharacterCount < model.longestWordCharacters { word.append(byte) }
+    wordCharacterCount += 1
+  }
+
+  mutating func scalar(_ value: UInt32) {
+    let isApart = isPunctuation(value)
+    if isApart { endWord() }
+    if wordCharacterCount < model.longestWordCharacters { append(value, to: &word) }
+    wordCharacterCount += 1
+    if isApart { endWord() }
+  }
+
+  /// Ends the word, if one has begun.
+  mutating func endWord() {
+    guard wordCharacterCount > 0 else { return }
+    if wordCharacterCount <= model.longestWordCharacters {
+      word.withUnsafeBufferPointer { model.append($0, to: &ids, hashes: &hashes) }
+    } else {
+      ids.append(model.unknownID)
+    }
+    word.removeAll(keepingCapacity: true)
+    wordCharacterCount = 0
+  }
+
+  private func characterCount(_ bytes: UnsafeBufferPointer<UInt8>) -> Int { bytes.count { $0 & 0xC0 != 0x80 } }
+}
+
+/// Writes a normalized text as UTF-8.
+struct TextSink: ScalarSink {
+  private(set) var bytes: [UInt8] = []
+
+  mutating func space(_ value: UInt32) { append(value, to: &bytes) }
+  mutating func scalar(_ value: UInt32) { append(value, to: &bytes) }
+  mutating func letter(_ byte: UInt8) { bytes.append(byte) }
 }

@@ -27,8 +27,7 @@ public struct ModelFolder: Sendable {
     configurationText = try readBytes("\(path)/config.json", limitBytes: 1 << 24)
     configuration = try BertConfiguration(json: configurationText, path: "\(path)/config.json", labels: labels)
     tokenizerFiles = try TokenizerFiles(folder: path, modelConfiguration: configurationText)
-    tokenizer = try BertTokenizer(files: tokenizerFiles)
-    try checkVocabulary()
+    tokenizer = try BertTokenizer(files: tokenizerFiles, rows: configuration.vocabularySize)
   }
 
   /// A folder that exists in memory only, such as the embedded default: its files' texts under the name that errors and
@@ -42,22 +41,12 @@ public struct ModelFolder: Sendable {
     tokenizerFiles = TokenizerFiles(
       folder: name, contents: [("tokenizer_config.json", tokenizerText), ("vocab.txt", vocabulary)],
       modelConfiguration: configuration)
-    tokenizer = try BertTokenizer(files: tokenizerFiles)
-    try checkVocabulary()
+    tokenizer = try BertTokenizer(files: tokenizerFiles, rows: self.configuration.vocabularySize)
   }
 
   /// A digest of config.json's text.
   public var configurationFingerprint: UInt64 {
     configurationText.reduce(0xcbf2_9ce4_8422_2325) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
-  }
-
-  private func checkVocabulary() throws(Failure) {
-    guard tokenizer.vocabulary.count <= configuration.vocabularySize else {
-      throw Failure(
-        .badData, at: "\(path)/vocab.txt",
-        "has \(tokenizer.vocabulary.count) tokens, expected at most \(configuration.vocabularySize) (\"vocab_size\" of config.json)"
-      )
-    }
   }
 
   /// Saves a model beside this folder's tokenizer, as transformers' `from_pretrained` reads it.

@@ -11,8 +11,8 @@ import Tokenization
   ]
 
   private func dataset(_ pairs: [SentencePair] = pairs, maxLength: Int? = nil) throws -> TokenizedDataset {
-    let words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "b", "c"].map { Array($0.utf8) }
-    let tokenizer = BertTokenizer(vocabulary: try Vocabulary(tokens: words, path: "vocab.txt"))
+    let vocabulary = Array("[PAD]\n[UNK]\n[CLS]\n[SEP]\na\nb\nc\n".utf8)
+    let tokenizer = try BertTokenizer(files: TokenizerFiles(folder: "f", contents: [("vocab.txt", vocabulary)]))
     return try TokenizedDataset(pairs, tokenizer: tokenizer, maxLength: maxLength)
   }
 

@@ -13,7 +13,8 @@ extension Reader {
     "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nthe\notter\n##s\nun\n##want\n##ed\n東\n,\n.\ne\n##t\n")
   private static let tokenizerConfiguration = """
     {"do_lower_case": true, "strip_accents": null, "tokenize_chinese_chars": true, "model_max_length": 40,
-     "tokenizer_class": "BertTokenizer", "unk_token": "[UNK]", "never_split": ["otter"], "mask_token": {"content": "[MASK]"},
+     "tokenizer_class": "BertTokenizer", "unk_token": "[UNK]", "never_split": ["otter"],
+     "mask_token": {"__type": "AddedToken", "content": "[MASK]"},
      "additional_special_tokens": ["<e1>"], "truncation_side": "right",
      "added_tokens_decoder": {"0": {"content": "[PAD]", "lstrip": false, "normalized": false, "rstrip": false,
      "single_word": false, "special": true}}}
@@ -67,7 +68,7 @@ extension Reader {
         let encoding = try tokenizer.encode("The otters <e1> unwanted, ét [MASK] 東京", "[SEP] otter's </e1>")
         guard encoding.inputIDs.allSatisfy({ $0 >= 0 }) else { throw Wrong("a negative id") }
         _ = try? tokenizer.encode("otter", maxLength: 3)
-        _ = tokenizer.advice
+        _ = tokenizer.warnings
       }
     }
     let vocabularyFile = (name: "vocab.txt", bytes: vocabulary)

@@ -2,12 +2,17 @@ import FileSystem
 import Foundation
 import Tokenization
 
+/// A Python with transformers, for comparisons on the spot.
+let python = ProcessInfo.processInfo.environment["LOCKSTEP_PYTHON"]
+
+/// This folder, with the scripts.
+let testFolder = URL(fileURLWithPath: #filePath).deletingLastPathComponent().path
+
 /// The checked-in values, made by make_goldens.py.
-let goldens = URL(fileURLWithPath: #filePath).deletingLastPathComponent().path + "/Goldens"
+let goldens = "\(testFolder)/Goldens"
 
 /// A line of a golden file.
 struct Case: Decodable {
-  var configuration: String?
   var a: String
   var b: String?
   var maxLength: Int?
@@ -51,6 +56,22 @@ final class TemporaryFolder {
 
   func write(_ text: String, _ name: String) throws -> String { try write(Array(text.utf8), name) }
 }
+
+/// The tokenizer of files that exist in memory only.
+func tokenizer(_ files: [String: String], config: String? = nil, rows: Int? = nil) throws(Failure) -> BertTokenizer {
+  try BertTokenizer(
+    files: TokenizerFiles(
+      folder: "folder", contents: files.map { ($0.key, Array($0.value.utf8)) },
+      modelConfiguration: config.map { Array($0.utf8) }), rows: rows)
+}
+
+/// The tokenizer of a small vocabulary with a tokenizer_config.json.
+func tokenizer(_ configuration: String, _ others: [String: String] = [:]) throws(Failure) -> BertTokenizer {
+  try tokenizer(["vocab.txt": smallVocabulary, "tokenizer_config.json": configuration].merging(others) { $1 })
+}
+
+/// Ids 0 to 12: the special tokens, then these words.
+let smallVocabulary = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\ncat\n##s\ndog\nCat\ncafe\ncafé\n中\n[\n"
 
 /// What `body` throws, or nil.
 func failure<Value>(_ body: () throws(Failure) -> Value) -> Failure? {

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Writes Sources/Tokenization/UnicodeTables.swift: how Hugging Face's `tokenizers` treats every Unicode scalar.
+"""Writes UnicodeTables.swift and NormalizationTables.swift in Sources/Tokenization: how Hugging Face's `tokenizers` treats
+every Unicode scalar.
 
     python3 -m venv venv && venv/bin/pip install tokenizers
     venv/bin/python Tests/TokenizationTests/make_unicode_tables.py     # from the top of the package
@@ -7,7 +8,7 @@
 The Rust crate joins several Unicode versions (categories of version 8, normalization of version 9, case mapping of the
 compiler's own), so the tables are read off its behaviour, scalar by scalar, and not taken from one Unicode release.
 """
-import pathlib
+import pathlib, unicodedata
 import tokenizers
 from tokenizers import normalizers, pre_tokenizers
 
@@ -82,3 +83,70 @@ parts = [
 path = pathlib.Path("Sources/Tokenization/UnicodeTables.swift")
 path.write_text(head + "\n".join(parts) + "}\n")
 print(path, len(ranges(dropped)) // 2, len(ranges(spaces)) // 2, len(ranges(marks)) // 2, len(ranges(punctuation)) // 2, len(folded))
+
+# What the parts of tokenizer.json do that BERT's own normalizer and pre-tokenizer do not.
+scalars = [v for v in range(0x110000) if not 0xD800 <= v < 0xE000]
+syllables = range(0xAC00, 0xD7A4)
+nfd, nfkd, nfc = normalizers.NFD(), normalizers.NFKD(), normalizers.NFC()
+accents, spaces_split, words_split, digits = (
+    normalizers.StripAccents(), pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Whitespace(), pre_tokenizers.Digits())
+canonical, compatible, combining, white, word, numeric = [], [], [], [], [], []
+for value in scalars:
+    char = chr(value)
+    parts = nfd.normalize_str(char)
+    if parts != char and value not in syllables:
+        canonical.append((value, [ord(c) for c in parts]))
+    wide = nfkd.normalize_str(char)
+    if wide != parts:
+        compatible.append((value, [ord(c) for c in wide]))
+    if accents.normalize_str("a" + char) == "a":
+        combining.append(value)
+    if len(spaces_split.pre_tokenize_str(f"a{char}a")) == 2:
+        white.append(value)
+    if len(words_split.pre_tokenize_str(f"a{char}a")) == 1:
+        word.append(value)
+    if len(digits.pre_tokenize_str(f"a{char}a")) == 3:
+        numeric.append(value)
+
+# A pair of scalars that NFC joins is the canonical decomposition of the scalar that it becomes.
+pairs = []
+for value in scalars:
+    parts = unicodedata.decomposition(chr(value)).split()
+    if len(parts) == 2 and not parts[0].startswith("<"):
+        first, second = (int(part, 16) for part in parts)
+        if nfc.normalize_str(chr(first) + chr(second)) == chr(value):
+            pairs.append((first, second, value))
+pairs.sort()
+
+
+def decomposition(name, comment, entries):
+    starts = [0]
+    for _, parts in entries:
+        starts.append(starts[-1] + len(parts))
+    return [literal(name + "From", comment + ", in rising order.", [value for value, _ in entries]),
+            literal(name + "Start", f"Where in `{name}To` each of `{name}From` begins, and the end.", starts),
+            literal(name + "To", f"What `{name}From` becomes, end to end.", [n for _, parts in entries for n in parts])]
+
+
+head = f"""// Made by Tests/TokenizationTests/make_unicode_tables.py with tokenizers {tokenizers.__version__}; do not edit.
+
+// swift-format-ignore-file
+
+/// How the normalizers and pre-tokenizers that a tokenizer.json may name treat scalars. Ranges are pairs of first and last
+/// value, in rising order.
+enum NormalizationTables {{
+"""
+parts = [
+    *decomposition("canonical", "Scalars that NFD decomposes (Hangul syllables apart)", canonical),
+    *decomposition("compatible", "Scalars that NFKD decomposes otherwise than NFD", compatible),
+    literal("composed", "Triples: two scalars that NFC joins, and what they become (Hangul apart), in rising order.",
+            [n for triple in pairs for n in triple]),
+    literal("combining", "Ranges of scalars that StripAccents removes.", ranges(combining)),
+    literal("white", "Ranges of white space.", ranges(white)),
+    literal("word", "Ranges of scalars that Whitespace takes for parts of a word.", ranges(word)),
+    literal("numeric", "Ranges of scalars that Digits takes for digits.", ranges(numeric)),
+]
+path = pathlib.Path("Sources/Tokenization/NormalizationTables.swift")
+path.write_text(head + "\n".join(parts) + "}\n")
+print(path, len(canonical), len(compatible), len(pairs), len(ranges(combining)) // 2, len(ranges(white)) // 2,
+      len(ranges(word)) // 2, len(ranges(numeric)) // 2)

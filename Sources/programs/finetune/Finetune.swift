@@ -22,6 +22,9 @@ func finetune(_ command: FinetuneCommand, _ communicator: any Communicator, _ re
     return try command.metrics.map(MetricsFile.init)
   }
   try reporter.facts(job.facts)
+  for warning in job.folder.tokenizer.warnings {
+    try reporter.line("warning: \("\(job.folder.path): \(warning)".escapingControlCharacters)")
+  }
   try say(report, reporter)
   for baseline in job.baselines {
     try reporter.line("for comparison, \(baseline.name): " + scores(baseline.accuracy, baseline.f1))

@@ -84,7 +84,7 @@ struct Job {
     [
       ("config.json", folder.configurationFingerprint), ("training rows", train.fingerprint),
       ("validation rows", validation.fingerprint),
-      ("vocabulary", folder.tokenizer.vocabulary.fingerprint),
+      ("vocabulary", folder.tokenizer.fingerprint),
     ]
   }
 
@@ -94,7 +94,7 @@ struct Job {
       throw Failure(
         .usage, at: "--max-length", "\(asked), expected at most the model's \(most) (\"max_position_embeddings\")")
     }
-    return min(asked ?? 512, most, folder.tokenizer.configuration.maxLength ?? most)
+    return min(asked ?? 512, most, folder.tokenizer.maxLength ?? most)
   }
 
   private func describe(_ source: Source, _ communicator: any Communicator) -> [(name: String, value: String)] {

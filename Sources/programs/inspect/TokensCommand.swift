@@ -31,7 +31,9 @@ struct TokensCommand: ParsableCommand {
 
   func run() throws {
     let tokenizer = try BertTokenizer(folder: model)
-    if let advice = tokenizer.advice { printError("inspect: warning: \(model): \(advice)") }
+    for warning in tokenizer.warnings {
+      printError("inspect: warning: \("\(model): \(warning)".escapingControlCharacters)")
+    }
     let pairs: any Collection<SentencePair> =
       if let tsv {
         try GLUETask.mrpc.parse(readBytes(tsv), path: tsv, requiresLabels: false)

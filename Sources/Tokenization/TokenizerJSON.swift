@@ -1,0 +1,57 @@
+import FileSystem
+import JSON
+
+/// A tokenizer.json, as far as it decides ids; its normalizer, pre-tokenizer and post-processor are read where they count.
+struct TokenizerJSON {
+  /// The object `model.vocab`.
+  var vocabulary: JSONNode
+  var unknownToken: [UInt8]
+  var continuationPrefix: [UInt8]
+  var longestWordCharacters: Int
+  var normalizer: JSONNode?
+  var preTokenizer: JSONNode?
+  var postProcessor: JSONNode?
+  var addedTokens: [(id: Int, token: AddedToken)] = []
+  /// The side of the section `truncation`; its length does not count, for every call sets one.
+  var truncatesLeft: Bool?
+  /// The token of the section `padding`, which is the class's where no other is named.
+  var paddingToken: ConfiguredToken?
+
+  /// Refuses a model that is not WordPiece, by its name.
+  init(_ json: JSONNode) throws(Failure) {
+    let model = try json.requiredMember("model")
+    try Self.requireWordPiece(model)
+    vocabulary = try model.requiredMember("vocab")
+    guard vocabulary.kind == .object else { throw vocabulary.unexpected("an object, as WordPiece has it") }
+    unknownToken = try model.requiredMember("unk_token").utf8()
+    continuationPrefix = try model.requiredMember("continuing_subword_prefix").utf8()
+    longestWordCharacters = try model.requiredMember("max_input_chars_per_word").int(0...(.max))
+    normalizer = try json.member("normalizer")
+    preTokenizer = try json.member("pre_tokenizer")
+    postProcessor = try json.member("post_processor")
+    for token in try json.member("added_tokens")?.elements() ?? [] {
+      addedTokens.append((try token.requiredMember("id").int(0...Int(Int32.max)), try AddedToken(token)))
+    }
+    if let side = try json.member("truncation")?.member("direction") {
+      switch try side.string() {
+      case "Left": truncatesLeft = true
+      case "Right": truncatesLeft = false
+      default: throw side.unexpected("Left or Right")
+      }
+    }
+    if let token = try json.member("padding")?.member("pad_token") { paddingToken = .text(try token.utf8()) }
+  }
+
+  /// Older files name no type; the keys tell then.
+  private static func requireWordPiece(_ model: JSONNode) throws(Failure) {
+    if let type = try model.member("type") {
+      guard try type.string() == "WordPiece" else {
+        throw type.unexpected("WordPiece", hint: "only BERT's kind of tokenizer is supported")
+      }
+      return
+    }
+    let hasPrefix = try model.member("continuing_subword_prefix") != nil
+    let hasMerges = try model.member("merges") != nil
+    if !hasPrefix || hasMerges { throw model.failure("the model names no type and is not WordPiece") }
+  }
+}

@@ -1,0 +1,87 @@
+/// Unicode's normalization forms as Hugging Face's `tokenizers` knows them, which is Unicode 9's. (Unicode 16, section
+/// 3.11: decompose, put marks in canonical order, compose.)
+enum UnicodeForm: Sendable, Equatable {
+  case nfd, nfc, nfkd, nfkc
+
+  func normalized(_ values: [UInt32]) -> [UInt32] {
+    var result: [UInt32] = []
+    result.reserveCapacity(values.count)
+    for value in values { decompose(value, into: &result) }
+    order(&result)
+    return self == .nfc || self == .nfkc ? composed(result) : result
+  }
+
+  private func decompose(_ value: UInt32, into result: inout [UInt32]) {
+    guard value >= 0xA0 else { return result.append(value) }
+    if (0xAC00...0xD7A3).contains(value) { return decomposeHangul(value) { result.append($0) } }
+    typealias Tables = NormalizationTables
+    if self == .nfkd || self == .nfkc, let index = position(of: value, in: Tables.compatibleFrom) {
+      result += Tables.compatibleTo[Int(Tables.compatibleStart[index])..<Int(Tables.compatibleStart[index + 1])]
+    } else if let index = position(of: value, in: Tables.canonicalFrom) {
+      result += Tables.canonicalTo[Int(Tables.canonicalStart[index])..<Int(Tables.canonicalStart[index + 1])]
+    } else {
+      result.append(value)
+    }
+  }
+
+  /// Sorts each run of marks by combining class, equal ones as they stand.
+  private func order(_ values: inout [UInt32]) {
+    var start = 0
+    while start < values.count {
+      guard combiningClass(values[start]) != 0 else {
+        start += 1
+        continue
+      }
+      var run: [(order: UInt8, value: UInt32)] = []
+      while start + run.count < values.count {
+        let value = values[start + run.count]
+        let order = combiningClass(value)
+        guard order != 0 else { break }
+        run.append((order, value))
+      }
+      let sorted = run.enumerated().sorted { ($0.element.order, $0.offset) < ($1.element.order, $1.offset) }
+      for (offset, mark) in sorted.enumerated() { values[start + offset] = mark.element.value }
+      start += run.count
+    }
+  }
+
+  private func composed(_ values: [UInt32]) -> [UInt32] {
+    var result: [UInt32] = []
+    result.reserveCapacity(values.count)
+    /// Where in `result` the last scalar of class 0 is, which what follows may join.
+    var starter: Int?
+    var lastClass: UInt8 = 0
+    for value in values {
+      let valueClass = combiningClass(value)
+      if let starter, result.count == starter + 1 || lastClass < valueClass && lastClass != 0,
+        let joined = Self.join(result[starter], value)
+      {
+        result[starter] = joined
+        continue
+      }
+      if valueClass == 0 { starter = result.count }
+      lastClass = valueClass
+      result.append(value)
+    }
+    return result
+  }
+
+  /// What `first` and `second` become together; nil where they stay apart.
+  private static func join(_ first: UInt32, _ second: UInt32) -> UInt32? {
+    if (0x1100..<0x1113).contains(first) && (0x1161..<0x1176).contains(second) {
+      return 0xAC00 + ((first - 0x1100) * 21 + second - 0x1161) * 28
+    }
+    if (0xAC00...0xD7A3).contains(first) && (first - 0xAC00) % 28 == 0 && (0x11A8..<0x11C3).contains(second) {
+      return first + second - 0x11A7
+    }
+    let table = NormalizationTables.composed
+    var low = 0
+    var high = table.count / 3
+    while low < high {
+      let middle = (low + high) / 2
+      if (table[3 * middle], table[3 * middle + 1]) < (first, second) { low = middle + 1 } else { high = middle }
+    }
+    guard 3 * low < table.count, table[3 * low] == first, table[3 * low + 1] == second else { return nil }
+    return table[3 * low + 2]
+  }
+}
