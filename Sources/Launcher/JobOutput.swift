@@ -17,6 +17,7 @@ public struct JobOutput {
   }
 
   private let options: Options
+  private let screen: Screen
   /// Whether both outputs are the user's terminal, where a progress bar may stand.
   private let isTerminal = isatty(STDOUT_FILENO) == 1 && isatty(STDERR_FILENO) == 1
   private var streams: [Stream: Pending] = [:]
@@ -26,7 +27,8 @@ public struct JobOutput {
   private var tails: [Int: [UInt8]] = [:]
   private var files: [Stream: Int32] = [:]
   /// Why output cannot be written any more.
-  package private(set) var failure: Failure?
+  package var failure: Failure? { logFailure ?? screen.failure }
+  private var logFailure: Failure?
   /// When output came last, of whatever rank, and was taken from us.
   private var lastTaken = ContinuousClock.now
   /// Whether a file of a rank could not be written.
@@ -54,6 +56,7 @@ public struct JobOutput {
   /// Makes the folder of files, where asked for.
   package init(_ options: Options) throws(Failure) {
     self.options = options
+    screen = try Screen()
     guard let folder = options.folder else { return }
     try checkWritable(folder)
     for name in names(in: folder) where name.hasPrefix("rank-") || name == Self.collectives {
@@ -171,37 +174,37 @@ public struct JobOutput {
   }
 
   private mutating func show(_ bytes: [UInt8], _ stream: Stream) {
-    let screen = screen(of: stream)
-    if isTerminal && (owners[screen] ?? stream) == stream { return write(bytes, stream, screen) }
+    let row = self.row(of: stream)
+    if isTerminal && (owners[row] ?? stream) == stream { return write(bytes, stream, row) }
     var pending = streams[stream] ?? Pending()
     pending.bytes += bytes
-    if isTerminal, let owner = owners[screen] {
+    if isTerminal, let owner = owners[row] {
       streams[stream] = pending
       return interject(stream, owner)
     }
     // Whole lines at once; the rest after a while, in case the line is never ended.
-    if (owners[screen] ?? stream) == stream, let end = pending.bytes.lastIndex(of: UInt8(ascii: "\n")) {
+    if (owners[row] ?? stream) == stream, let end = pending.bytes.lastIndex(of: UInt8(ascii: "\n")) {
       put(Array(pending.bytes[...end]), isError: stream.isError)
       pending = Pending(bytes: Array(pending.bytes[(end + 1)...]))
-      owners[screen] = nil
+      owners[row] = nil
     }
     pending.since = pending.bytes.isEmpty ? nil : pending.since ?? .now
     streams[stream] = pending
     if pending.bytes.count > Self.longestLine { release(stream) }
   }
 
-  private func screen(of stream: Stream) -> Int { stream.isError && !isTerminal ? 1 : 0 }
+  private func row(of stream: Stream) -> Int { stream.isError && !isTerminal ? 1 : 0 }
 
   /// Writes and remembers the unfinished line.
-  private mutating func write(_ bytes: [UInt8], _ stream: Stream, _ screen: Int) {
+  private mutating func write(_ bytes: [UInt8], _ stream: Stream, _ row: Int) {
     put(bytes, isError: stream.isError)
     var shown = streams[stream]?.shown ?? []
     if let end = bytes.lastIndex(of: UInt8(ascii: "\n")) { shown = Array(bytes[(end + 1)...]) } else { shown += bytes }
     if let start = shown.lastIndex(of: UInt8(ascii: "\r")), start > 0 { shown.removeFirst(start) }
     streams[stream] = Pending(shown: shown.count > 4096 ? [] : shown)
-    owners[screen] = shown.isEmpty ? nil : stream
-    guard isTerminal, owners[screen] == nil else { return }
-    for other in streams.keys where self.screen(of: other) == screen {
+    owners[row] = shown.isEmpty ? nil : stream
+    guard isTerminal, owners[row] == nil else { return }
+    for other in streams.keys where self.row(of: other) == row {
       if !(streams[other]?.bytes.isEmpty ?? true) { return release(other) }
     }
   }
@@ -219,16 +222,16 @@ public struct JobOutput {
   private mutating func release(_ stream: Stream) {
     guard let bytes = streams[stream]?.bytes, !bytes.isEmpty else { return }
     streams[stream] = Pending(shown: streams[stream]?.shown ?? [])
-    write(bytes, stream, screen(of: stream))
+    write(bytes, stream, row(of: stream))
   }
 
-  private mutating func put(_ bytes: [UInt8], isError: Bool) {
-    guard failure == nil, !bytes.isEmpty else { return }
-    if let reason = Self.writeAll(bytes, to: isError ? STDERR_FILENO : STDOUT_FILENO) {
-      failure = Failure(
-        .ioError, at: isError ? "standard error" : "standard output", "the ranks' output cannot be written: \(reason)")
-    }
-  }
+  /// Shows `bytes` as they are.
+  func put(_ bytes: [UInt8], isError: Bool) { screen.write(bytes, isError: isError) }
+
+  /// Waits until all is shown; a signal ends that, and so does `patience` without a reader. The signal, or nil.
+  func drain(_ signals: SignalQueue, patience: Duration?) -> Int32? { screen.drain(signals, patience: patience) }
+
+  func closeScreen() { screen.close() }
 
   // MARK: Files.
 
@@ -257,7 +260,7 @@ public struct JobOutput {
 
   private mutating func breakLog(_ reason: Failure) {
     isLogBroken = true
-    failure = failure ?? reason
+    logFailure = logFailure ?? reason
   }
 
   /// Nil, or why it failed.

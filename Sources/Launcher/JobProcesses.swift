@@ -46,9 +46,10 @@ public enum JobProcesses {
     guard let letter = state(of: pid), let stat = systemFile("/proc/\(pid)/stat"),
       let end = stat.lastIndex(of: UInt8(ascii: ")"))
     else { return nil }
-    // After the name: state, …; the times in user and kernel mode are the 12th and 13th of these.
+    // After the name: state, …; the times in user and kernel mode are the 12th and 13th of these, and then those of
+    // children that have ended.
     let fields = stat[(end + 1)...].split(separator: 0x20).map { String(decoding: $0, as: UTF8.self) }
-    var activity = fields.count > 12 ? (Int64(fields[11]) ?? 0) + (Int64(fields[12]) ?? 0) : 0
+    var activity = fields.dropFirst(11).prefix(4).reduce(0) { $0 &+ (Int64($1) ?? 0) }
     for line in (systemText("/proc/\(pid)/io") ?? "").split(separator: "\n") {
       if line.hasPrefix("rchar: ") || line.hasPrefix("wchar: ") { activity &+= Int64(line.dropFirst(7)) ?? 0 }
     }
@@ -69,6 +70,23 @@ public enum JobProcesses {
       pid = parent
     }
     return false
+  }
+
+  /// The same of a process and all that descend from it: a script waits while the program that it started works.
+  static func activityOfTree(of pid: pid_t) -> (letter: UInt8, activity: Int64)? {
+    guard var found = activity(of: pid) else { return nil }
+    var waiting = children(of: pid)
+    while let next = waiting.popLast() {
+      found.activity &+= activity(of: next)?.activity ?? 0
+      waiting += children(of: next)
+    }
+    return found
+  }
+
+  private static func children(of pid: pid_t) -> [pid_t] {
+    names(in: "/proc/\(pid)/task").flatMap { thread in
+      (systemText("/proc/\(pid)/task/\(thread)/children") ?? "").split(separator: " ").compactMap { pid_t($0) }
+    }
   }
 
   /// Whether `entry`, which ends in NUL, is one of the entries of `environment`.

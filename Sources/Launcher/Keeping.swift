@@ -15,6 +15,7 @@ struct Keeping {
   private var sources: [(kind: RankFrame.Kind, descriptor: Int32)] = []
   private let interval: Int64
   private var memory: MemoryKills
+  private let refusals = Limits.refusals()
   private let parent = getppid()
   private var wasTold = false
   /// The progress at which the ring was last sent.
@@ -214,7 +215,8 @@ struct Keeping {
     let told = pid_t(truncatingIfNeeded: report.state.pid)
     let pid = told != child.pid && JobProcesses.descends(told, from: getpid()) ? told : child.pid
     report.pid = Int64(pid)
-    let process = JobProcesses.activity(of: pid)
+    let isRegistered = report.state.knownPhase != .unknown
+    let process = isRegistered ? JobProcesses.activity(of: pid) : JobProcesses.activityOfTree(of: child.pid)
     report.letter = Int64(process?.letter ?? 0)
     report.activity = process?.activity ?? 0
     report.wasTold = wasTold ? 1 : 0
@@ -224,6 +226,9 @@ struct Keeping {
       switch end {
       case .status(let status): report.status = Int64(status)
       case .signal(let signal): report.signal = Int64(signal)
+      }
+      if end != .status(0), let limit = Limits.near(since: refusals) {
+        (report.limit, report.limitValue) = (limit.kind.rawValue, limit.value)
       }
     }
     return report

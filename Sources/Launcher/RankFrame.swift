@@ -164,6 +164,9 @@ package struct RankReport: BitwiseCopyable {
   var wasTold: Int64 = 0
   /// Processes that the kernel killed for lack of memory meanwhile.
   var memoryKills: Int64 = 0
+  /// The limit that it may have crashed at: a kind of `Limits`, and its value.
+  var limit: Int64 = 0
+  var limitValue: Int64 = 0
 
   package init() {}
 

@@ -91,7 +91,7 @@ package struct RankTable: Sendable {
       let before = ranks[index].report
       if report.state.progress != before.state.progress { ranks[index].progressed = now }
       let isWaiting = report.isInside || report.state.knownPhase == .starting
-      if report.activity > before.activity && !isWaiting { ranks[index].busy = now }
+      if report.activity != before.activity && !isWaiting { ranks[index].busy = now }
       noteStep(report.state.step, now)
       ranks[index].report = report
       if frame.kind == .end {
@@ -126,6 +126,8 @@ package struct RankTable: Sendable {
     for index in ranks.indices {
       if ranks[index].heard != nil { ranks[index].heard = now }
       if ranks[index].progressed != nil { ranks[index].progressed = now }
+      if ranks[index].busy != nil { ranks[index].busy = now }
+      if ranks[index].ended != nil { ranks[index].ended = now }
     }
     lastStep?.at = now
     began = now

@@ -16,7 +16,6 @@ public enum Shortage {
       }
     }
     return limit(RLIMIT_FSIZE, below: UInt64(leastFreeBytes)).map { "files are limited to \($0) kB (ulimit -f)" }
-      ?? limit(RLIMIT_AS, below: .max).map { "memory of a process is limited to \($0) kB (ulimit -v)" }
   }
 
   /// The limit on `resource` in kB, where there is one below `bytes`.

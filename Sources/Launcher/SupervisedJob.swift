@@ -20,6 +20,14 @@ struct SupervisedJob {
   /// The signal that ended the job by the user's wish.
   private var stopSignal: Int32?
   private var stage = Stage.running
+  /// Whether mpirun has said something of its own.
+  private var hasMPISpoken = false
+  /// Whether the user was told how a program that does not use the library is watched.
+  private var isWatchExplained = false
+  /// Processes that were refused before this job.
+  private let refusals = Limits.refusals()
+  /// When the loop last ran.
+  private var lastLook = ContinuousClock.now
   /// When rings that were asked for are shown.
   private var ringsAt: ContinuousClock.Instant?
   private let clock = ContinuousClock()
@@ -50,6 +58,7 @@ struct SupervisedJob {
     while true {
       var waits = (sources + [signals.descriptor]).map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
       _ = poll(&waits, nfds_t(waits.count), 200)
+      noticePause()
       let hadNews = read(&sources)
       // Keepers are started after it has begun to listen.
       if isReachable && table.isKept {
@@ -67,6 +76,25 @@ struct SupervisedJob {
       output.tick()
       // Judged only when nothing waits to be read: this process may have been held up itself.
       if !hadNews { judge() }
+    }
+  }
+
+  /// Longer than this loop takes, however busy the machine is: all was paused, by a freezer, a lid or a hypervisor. Nobody
+  /// is late because of that.
+  private static let pause: Duration = .seconds(3)
+
+  private mutating func noticePause() {
+    let now = clock.now
+    if now - lastLook > Self.pause { restartClocks(at: now) }
+    lastLook = now
+  }
+
+  private mutating func restartClocks(at now: ContinuousClock.Instant) {
+    table.restartClocks(at: now)
+    switch stage {
+    case .asked: stage = .asked(now)
+    case .told: stage = .told(now)
+    case .running, .passedOn, .killed: break
     }
   }
 
@@ -111,7 +139,7 @@ struct SupervisedJob {
           switch frame.kind {
           case .output, .errors:
             output.take(frame.body, rank: frame.rank, host: host, isError: frame.kind == .errors)
-          case .message: supervisor.say(String(decoding: frame.body, as: UTF8.self).escapingControlCharacters)
+          case .message: say(String(decoding: frame.body, as: UTF8.self).escapingControlCharacters)
           default: table.take(frame, at: clock.now)
           }
         }
@@ -127,16 +155,16 @@ struct SupervisedJob {
   }
 
   /// Shows what mpirun, a daemon or a remote shell says, which may be text of any host.
-  private func show(_ bytes: [UInt8]) {
+  private mutating func show(_ bytes: [UInt8]) {
     if bytes.isEmpty { return }
+    hasMPISpoken = true
     let text = String(decoding: bytes.filter { $0 != UInt8(ascii: "\r") }, as: UTF8.self).escapingAllButLines
-    let shown = Array(text.utf8)
-    _ = shown.withUnsafeBytes { Glibc.write(STDERR_FILENO, $0.baseAddress, $0.count) }
+    output.put(Array(text.utf8), isError: true)
   }
 
   private mutating func say(_ text: String) {
     output.endLine()
-    supervisor.say(text)
+    output.put(launcherLine(text), isError: true)
   }
 
   // MARK: What is done.
@@ -161,6 +189,9 @@ struct SupervisedJob {
         say("the job stands still:")
         for line in found.details + table.rings(count: 4) { say("  " + line) }
         if found.isCutOff { killNow() } else { tell() }
+      } else if !isWatchExplained, let note = supervisor.watchdog?.note(table, at: now) {
+        isWatchExplained = true
+        say(note)
       }
     case .asked(let since):
       let patience = max(5, 3 * (table.medianStepSeconds ?? 0))
@@ -213,7 +244,7 @@ struct SupervisedJob {
       for pid in stopped { kill(pid, SIGSTOP) }
       raise(SIGSTOP)
       for pid in stopped { kill(pid, SIGCONT) }
-      table.restartClocks(at: clock.now)
+      restartClocks(at: clock.now)
     case SIGUSR1 where table.acceptsStop:
       stop(signal)
     case SIGUSR1, SIGUSR2:
@@ -251,16 +282,29 @@ struct SupervisedJob {
     var verdict = Verdict(
       end: isOutlived ? .status(0) : end, fault: messages.fault, ranks: table, starter: supervisor.starter)
     if let stopSignal {
-      // A job that was through before it took notice is a success.
-      if verdict.status == 0 && !table.hasStopped { return verdict }
+      // A job that was through before it took notice is a success. Of a program that got the signal itself nobody knows.
+      var isThrough = verdict.status == 0 && !table.hasStopped
+      if case .passedOn = stage, !table.isRegistered { isThrough = false }
+      if isThrough { return verdict }
       verdict = Verdict(status: 128 + stopSignal)
       verdict.isUsersWish = true
       return verdict
+    }
+    if verdict.status == 0, table.hasStopped {
+      let step = table.step.map { " after step \($0)" } ?? ""
+      verdict = Verdict(
+        status: 128 + SIGUSR1,
+        message:
+          "the ranks have stopped\(step), as a signal to \(supervisor.starter.rawValue) or a keeper asked them to")
+      verdict.isUsersWish = true
+    } else if verdict.status != 0, verdict.message == nil, verdict.rank == nil, finding == nil {
+      explain(&verdict, end)
     }
     if let failure = output.failure { verdict = Verdict(failure.status, failure.description) }
     if let finding {
       verdict = Verdict(finding.status, finding.message)
     }
+    if verdict.status != 0, finding == nil { explain(&verdict, end, by: Limits.near(since: refusals)) }
     if verdict.status != 0, let folder = supervisor.output.folder {
       let text = (finding == nil ? table.rings() : ringsAtFinding).map { $0 + "\n" }.joined()
       let path = "\(folder)/\(JobOutput.collectives)"
@@ -278,6 +322,38 @@ struct SupervisedJob {
     verdict.message =
       "\(message)\(cause); \(timeOfDay()), \(tenths((clock.now - begin) / .seconds(1))) s after the start"
     return verdict
+  }
+
+  /// Words for an mpirun that ended without saying why, as it does when it is told to.
+  private func explain(_ verdict: inout Verdict, _ end: ChildProcess.End) {
+    guard supervisor.starter != .launcher, case .running = stage, case .status(let status) = end,
+      table.ranks.contains(where: { !$0.hasEnded })
+    else { return }
+    let starter = supervisor.starter.rawValue
+    if hasMPISpoken {
+      verdict.message = "\(starter) ended with status \(status), for the reason that it gives above"
+    } else {
+      verdict = Verdict(
+        .lost,
+        "\(starter) ended with status \(status) and ended the ranks: it was told to, by a signal that somebody sent it")
+    }
+  }
+
+  /// An mpirun that crashed, or could not start the ranks, under a limit.
+  private func explain(_ verdict: inout Verdict, _ end: ChildProcess.End, by limit: Limits?) {
+    guard let limit else { return }
+    if case .signal(let signal) = end, Verdict.isTrap(signal) {
+      verdict.status = ExitStatus.internalError.rawValue
+      verdict.explain(by: limit)
+    } else if !table.isKept && limit.kind != .addressSpace {
+      verdict = Verdict(.unavailable, "\(supervisor.starter.rawValue) did not start the ranks")
+      verdict.explain(by: limit)
+    }
+  }
+
+  /// Waits until the user has been shown everything; the signal that ended that, or nil.
+  func drain(_ signals: SignalQueue) -> Int32? {
+    output.drain(signals, patience: stopSignal == nil ? nil : .seconds(1))
   }
 
   /// `14:02:11`.

@@ -62,10 +62,12 @@ public struct Supervisor: Sendable {
     var environment = environment
     environment[JobProcesses.variable] = runID
     if starter == .mpirun { environment[MPIRunCommand.outputVariable] = "\(Self.messagesDescriptor)" }
-    let output = try JobOutput(output)
     let signals = try SignalQueue([SIGCHLD, SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP, SIGUSR1, SIGUSR2])
     defer { signals.close() }
     signal(SIGPIPE, SIG_IGN)
+    // Its threads are not to take signals from the queue.
+    let output = try JobOutput(output)
+    defer { output.closeScreen() }
 
     let messages = try Self.pipe()
     var descriptors = [(from: messages.write, to: Self.messagesDescriptor)]
@@ -103,7 +105,15 @@ public struct Supervisor: Sendable {
     var job = SupervisedJob(child: child, supervisor: self, output: output)
     let end = job.watch(signals: signals, sources: &sources)
     sweep(after: end, remains)
-    return job.verdict(end)
+    var interruption = job.drain(signals)
+    var verdict = job.verdict(end)
+    interruption = interruption ?? job.drain(signals)
+    if let interruption, verdict.status == 0 {
+      // What the user has not seen may be what counts.
+      verdict = Verdict(status: 128 + interruption)
+      verdict.isUsersWish = true
+    }
+    return verdict
   }
 
   /// The numbers that are out of the way of what a process has open need a limit above them.

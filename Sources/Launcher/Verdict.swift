@@ -65,6 +65,8 @@ public struct Verdict: Sendable, Equatable {
     self.init(status: 0)
     if let gone = table.ranks.first(where: { !$0.hasEnded }) {
       self.init(.lost, "\(gone.label): nothing is known of its end")
+    } else if let told = table.ranks.first(where: { $0.report.wasTold != 0 && $0.outcome != .done }) {
+      self.init(.lost, "\(told.label): ended with status 0 after somebody told its keeper to end it")
     } else if table.isRegistered {
       func odd<Value: Equatable>(_ value: (RankRecord.State) -> Value) -> RankTable.Rank? {
         table.ranks.first { value($0.report.state) != value(table.ranks[0].report.state) }
@@ -108,6 +110,9 @@ public struct Verdict: Sendable, Equatable {
       self.init(status: status, message: "\(rank.label): ended with status \(status)\(step)")
     }
     self.rank = rank.rank
+    if rank.outcome != .failed {
+      explain(by: Limits(kind: report.limit, value: report.limitValue), signal: report.signal)
+    }
   }
 
   /// Judges by mpirun alone.
@@ -141,6 +146,18 @@ public struct Verdict: Sendable, Equatable {
     }
   }
 
+  /// A failure under a limit that is near may well be the limit's: programs crash where they do not ask whether they got
+  /// what they need. Not one that the program has told itself, or that somebody brought about.
+  mutating func explain(by limit: Limits?, signal: Int64 = 0) {
+    guard let limit, status != 0, let message else { return }
+    if limit.kind == .addressSpace && status != ExitStatus.internalError.rawValue { return }
+    if [SIGKILL, SIGTERM, SIGHUP, SIGPIPE].contains(Int32(truncatingIfNeeded: signal)) { return }
+    if [ExitStatus.internalError, .lost].contains(where: { $0.rawValue == status }) {
+      status = ExitStatus.unavailable.rawValue
+    }
+    self.message = "\(message); \(limit.text), which may be too little"
+  }
+
   private init(rank: String, signal: Int32, step: String = "", memory: String = "") {
     let guess =
       switch signal {
@@ -155,7 +172,7 @@ public struct Verdict: Sendable, Equatable {
   }
 
   /// Whether `signal` is what a Swift trap, a bad pointer or a wrong instruction raises: a mistake in the program.
-  private static func isTrap(_ signal: Int32) -> Bool {
+  static func isTrap(_ signal: Int32) -> Bool {
     [SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV, SIGABRT, SIGSYS].contains(signal)
   }
 }

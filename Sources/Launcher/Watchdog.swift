@@ -6,7 +6,13 @@ public struct Watchdog: Sendable {
   /// Seconds without any progress; nil for ten median steps, 30 at least.
   public var timeoutSeconds: Double?
 
-  public init(timeoutSeconds: Double? = nil) { self.timeoutSeconds = timeoutSeconds }
+  /// Whether the only rank waits for nobody.
+  public var isAlone = false
+
+  public init(timeoutSeconds: Double? = nil, isAlone: Bool = false) {
+    self.timeoutSeconds = timeoutSeconds
+    self.isAlone = isAlone
+  }
 
   /// A rank that computes, reads or writes outside of collectives counts as alive for so many timeouts.
   private static let busyFactor = 20.0
@@ -44,7 +50,7 @@ public struct Watchdog: Sendable {
         message: "\(list(unheard)): did not start within \(Int(limit)) s; a host may not reach this one",
         details: details(table, now), isCutOff: true)
     }
-    guard table.isRegistered else { return nil }
+    guard table.isRegistered && !isAlone else { return idleness(table, live, limit: timeoutSeconds, now) }
     let gone = table.ranks.first {
       $0.hasEnded && $0.outcome == .none && $0.report.status == 0 && $0.report.signal == 0
         && age($0.ended) > Self.endSeconds
@@ -72,6 +78,32 @@ public struct Watchdog: Sendable {
     guard live.allSatisfy({ age($0.heard) <= age(progressed) - limit }) else { return nil }
     let (status, message) = judge(live, stopped: stopped, waiting: waiting)
     return Finding(status: status, message: "\(message); no progress \(text)", details: details(table, now))
+  }
+
+  /// Of programs that do not use the library, and of one that waits for nobody, only the use of the CPU, of files and of
+  /// pipes tells; and only where the user has said how long they may rest.
+  private func idleness(
+    _ table: RankTable, _ live: [RankTable.Rank], limit: Double?, _ now: ContinuousClock.Instant
+  ) -> Finding? {
+    guard let limit else { return nil }
+    let signs = live.flatMap { [$0.busy, $0.progressed] }.compactMap { $0 }
+    guard let last = signs.max(), (now - last) / .seconds(1) > limit,
+      // Each must have been seen at rest after the limit.
+      live.allSatisfy({ rank in rank.heard.map { ($0 - last) / .seconds(1) >= limit } ?? false })
+    else { return nil }
+    return Finding(
+      status: .lost, message: "\(list(live)): computed, read and wrote nothing for \(Int(limit)) s",
+      details: live.prefix(16).map { "\($0.label): \($0.report.isStopped ? "is stopped (state T)" : "rests")" })
+  }
+
+  /// What the user is told once of how a program that does not use the library is watched; nil where there is nothing to
+  /// tell, or it is too early.
+  func note(_ table: RankTable, at now: ContinuousClock.Instant) -> String? {
+    guard let timeoutSeconds, !isAlone, !table.isRegistered, table.ranks.allSatisfy({ $0.heard != nil }),
+      (now - table.began) / .seconds(1) > timeoutSeconds
+    else { return nil }
+    return "note: the program does not use the library: --stall_timeout watches whether it computes, reads or writes, "
+      + "as ranks of MPI do also while they wait"
   }
 
   private func judge(

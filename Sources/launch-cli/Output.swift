@@ -28,11 +28,12 @@ func fail(_ failure: Failure) -> Never {
 }
 
 /// Shows one line on stderr, in one write so that it stays whole among the output of ranks.
+///
+/// A terminal that is frozen, or a pipe that nobody reads, gets none.
 func say(_ line: String) {
-  let most = 4096
-  var line = line.escapingControlCharacters
-  if line.utf8.count > most { line = String(line.unicodeScalars.prefix(most / 4)) + "…" }
-  let bytes = Array("launch: \(line)\n".utf8)
+  let bytes = launcherLine(line)
+  var wait = pollfd(fd: STDERR_FILENO, events: Int16(POLLOUT), revents: 0)
+  guard poll(&wait, 1, 1000) != 0 else { return }
   _ = bytes.withUnsafeBytes { write(STDERR_FILENO, $0.baseAddress, $0.count) }
 }
 
