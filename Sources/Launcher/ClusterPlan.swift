@@ -16,10 +16,12 @@ public struct ClusterPlan: Sendable, Equatable {
   ///   - cores: cores of this machine that may be used.
   ///   - isSingleProcess: whether the program is a tool of one process by nature.
   public init(
-    _ settings: Settings, cores: Int, isSingleProcess: Bool, ownName: String?, slurm: SlurmAllocation? = nil
+    _ settings: Settings, cores: Int, isSingleProcess: Bool, ownName own: OwnNames?, slurm: SlurmAllocation? = nil
   ) throws(Failure) {
-    if let path = settings.text("mpirun_hostfile") {
-      let hostfile = try Hostfile(path: path, ownName: ownName)
+    if let path = settings.text("mpirun_hostfile"),
+      !Self.isForeign(settings.origin("mpirun_hostfile"), isSingleProcess, slurm)
+    {
+      let hostfile = try Hostfile(path: path, ownName: own)
       try self.init(settings, hosts: hostfile.entries, path: path, cores: cores)
       warnings = hostfile.warnings
     } else if let slurm, !isSingleProcess {
@@ -29,12 +31,27 @@ public struct ClusterPlan: Sendable, Equatable {
         (threadsPerRank, threadsOrigin) = (cpus, .variable("SLURM_CPUS_PER_TASK"))
       }
       // All on this machine: no host list, no helpers.
-      if let only = placement?.hosts.first, placement?.hosts.count == 1, only.entry.name.description == ownName {
+      if let only = placement?.hosts.first, placement?.hosts.count == 1,
+        own?.contains(only.entry.name.description) ?? false
+      {
         placement = nil
       }
     } else {
       try self.init(onThisMachine: settings, cores: cores, isSingleProcess: isSingleProcess)
     }
+    let hosts = placement?.hosts.map { host in
+      var host = host
+      host.nameForMPI = own?.nameForMPI(host.entry.name.description)
+      return host
+    }
+    placement = hosts.map { Placement(hosts: $0) }
+  }
+
+  /// Whether a hostfile that somebody else has named, in a variable of Open MPI's, is not meant: Slurm knows better, and a
+  /// tool of one process needs none.
+  private static func isForeign(_ origin: Origin?, _ isSingleProcess: Bool, _ slurm: SlurmAllocation?) -> Bool {
+    guard case .variable(let name)? = origin, !name.hasPrefix("LOCKSTEP_") else { return false }
+    return isSingleProcess || slurm != nil
   }
 
   private init(onThisMachine settings: Settings, cores: Int, isSingleProcess: Bool) throws(Failure) {

@@ -27,7 +27,7 @@ public struct ConfigFile: Sendable, Equatable {
 
   public init(path: String) throws(Failure) {
     let bytes: [UInt8]
-    do throws(Failure) { bytes = try readBytes(path, limitBytes: Self.mostBytes) } catch {
+    do throws(Failure) { bytes = try readSettings(path, limitBytes: Self.mostBytes) } catch {
       throw Failure(.configuration, at: error.place, "the configuration file \(error.message)")
     }
     try self.init(bytes, path: path)

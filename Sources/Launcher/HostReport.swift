@@ -52,6 +52,8 @@ package struct HostReport: Sendable, Equatable {
   /// Checksum and size, by program.
   package var programSums: [String: String] = [:]
   package var mpiVersion: String?
+  /// Which machine it is: the same under another name, too.
+  package var identity: String?
   package var clockSeconds: Int?
   package var cores: Int?
   package var freeMemoryBytes: Int?
@@ -97,6 +99,7 @@ package struct HostReport: Sendable, Equatable {
     case "no-program": missingPrograms.insert(value)
     case "program" where words.count == 3: programSums[words[2]] = "\(words[0]) \(words[1])"
     case "mpi": mpiVersion = value.shortened
+    case "machine": identity = value.shortened
     case "clock": clockSeconds = number(words.first, upTo: 1 << 40, key)
     case "cores": cores = number(words.first, upTo: 1 << 20, key)
     case "memory": freeMemoryBytes = number(words.first, upTo: Self.mostKilobytes, key).map { $0 * 1024 }
@@ -144,6 +147,8 @@ package struct HostReport: Sendable, Equatable {
     }
     lines += [
       "say mpi $(\(shellQuoted(mpirun)) --version 2>/dev/null | head -n 2)",
+      // Of a container, its network and its name.
+      "say machine $(cat /proc/sys/kernel/random/boot_id /proc/sys/kernel/hostname) $(readlink /proc/self/ns/net)",
       "say clock $(date +%s)", "unset OMP_NUM_THREADS OMP_THREAD_LIMIT", "say cores $(nproc)",
       "while read -r key value unit; do [ \"$key\" = MemAvailable: ] && say memory $value; done </proc/meminfo",
       "say temporary $(df -kP \"${TMPDIR:-/tmp}\" | tail -n 1 | { read -r a b c free d; echo $free; })",

@@ -35,20 +35,20 @@ public struct Hostfile: Sendable, Equatable {
   public static let mostBytes = 16 << 20
   public static let mostHosts = 65_536
 
-  /// Reads the file at `path`; `ownName` is this machine's name.
-  public init(path: String, ownName: String? = nil) throws(Failure) {
+  /// Reads the file at `path`; `own` are the names of this machine.
+  public init(path: String, ownName own: OwnNames? = nil) throws(Failure) {
     let bytes: [UInt8]
-    do throws(Failure) { bytes = try readBytes(path, limitBytes: Self.mostBytes) } catch {
+    do throws(Failure) { bytes = try readSettings(path, limitBytes: Self.mostBytes) } catch {
       throw Failure(.configuration, at: error.place, "the hostfile \(error.message)")
     }
-    try self.init(bytes, path: path, ownName: ownName)
+    try self.init(bytes, path: path, ownName: own)
     if let danger = FileSafety.danger(path) {
       warnings.append("\(path): \(danger.who), and so decide where the job runs (\(danger.remedy))")
     }
   }
 
   /// Reads `bytes`, the content of `path`.
-  public init(_ bytes: [UInt8], path: String, ownName: String? = nil) throws(Failure) {
+  public init(_ bytes: [UInt8], path: String, ownName own: OwnNames? = nil) throws(Failure) {
     func refuse(_ line: Int, _ column: Int, _ message: String, hint: String? = nil) -> Failure {
       Failure(.configuration, at: "\(path):\(line):\(column)", message, hint: hint)
     }
@@ -60,7 +60,7 @@ public struct Hostfile: Sendable, Equatable {
     }
     entries = []
     var seen: [String: Int] = [:]
-    let own = Set(["localhost", "127.0.0.1"] + (ownName.map { [$0.lowercased()] } ?? []))
+    let own = own ?? OwnNames(hostName: "localhost")
     var ownLine: (name: String, line: Int)?
     var tokens = HostfileTokens(bytes)
     var isInComment = false
@@ -73,7 +73,7 @@ public struct Hostfile: Sendable, Equatable {
           tokens.line, column, "host \(entry.name) is listed already in line \(earlier)", hint: "add its slots there")
       }
       seen[entry.name.folded] = tokens.line
-      if own.contains(entry.name.folded) {
+      if own.contains(entry.name.description) {
         if let ownLine {
           throw refuse(
             tokens.line, column, "\(entry.name) is this machine, as is \(ownLine.name) in line \(ownLine.line)",

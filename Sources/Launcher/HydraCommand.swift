@@ -55,7 +55,7 @@ enum HydraCommand {
   /// `host:ranks` a line.
   static func hostfile(_ placement: Placement) -> String {
     placement.hosts.map { host in
-      "\(host.entry.name):\(host.ranks)" + (host.entry.user.map { " user=\($0)" } ?? "") + "\n"
+      "\(host.nameForMPI ?? "\(host.entry.name)"):\(host.ranks)" + (host.entry.user.map { " user=\($0)" } ?? "") + "\n"
     }.joined()
   }
 

@@ -26,6 +26,10 @@ public struct LaunchPlan: Sendable, Equatable {
   public var networks: [String] = []
   /// Whether a variable tells MPI how ranks speak with one another.
   public var isTransportGiven = false
+  /// Whether ranks of this host speak over TCP, for lack of memory that they can share.
+  public var isMemoryScarce = false
+  /// Whether ranks cannot read one another's memory, and copy through memory that they share.
+  public var copiesTwice = false
   public var remote = Remote()
   /// The folder that ranks start in; nil for the present one.
   public var workingFolder: String?
@@ -43,6 +47,8 @@ public struct LaunchPlan: Sendable, Equatable {
     public var port: Int?
     /// Path of a private key.
     public var identity: String?
+    /// Further options of ssh.
+    public var options: [String] = []
     /// Whether Slurm starts Open MPI's helpers on the hosts, and no remote shell is needed.
     public var isSlurm = false
 
@@ -57,7 +63,7 @@ public struct LaunchPlan: Sendable, Equatable {
       var words = ["-o BatchMode=yes", "-o ConnectTimeout=10", "-o ServerAliveInterval=5"]
       if let port { words.append("-p \(port)") }
       if let identity { words.append("-i \(identity)") }
-      return words
+      return words + options
     }
   }
 
@@ -83,7 +89,7 @@ public struct LaunchPlan: Sendable, Equatable {
 
   /// Whether Open MPI is told to use memory only: all ranks are on this host, and nobody else says how they speak. Its search
   /// for networks takes 0.2 s at each start.
-  var choosesMemory: Bool {
+  public var choosesMemory: Bool {
     placement == nil && !isTransportGiven && !extraArguments.contains { Self.transportParameters.contains($0) }
   }
 

@@ -68,5 +68,5 @@ extension Substring.UTF8View {
 }
 
 extension String.UTF8View {
-  func firstIndex(ofText text: String) -> Index? { self[...].firstIndex(ofText: text) }
+  package func firstIndex(ofText text: String) -> Index? { self[...].firstIndex(ofText: text) }
 }

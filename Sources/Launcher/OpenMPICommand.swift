@@ -79,8 +79,23 @@ private enum OpenMPI {
   ///
   /// - Parameter memory: the component for ranks of one host.
   static func speaking(_ plan: LaunchPlan, memory: String) -> [MPIRunCommand.Option] {
-    guard plan.choosesMemory else { return [] }
-    return [
+    let copies =
+      memory == "vader" ? ["btl_vader_single_copy_mechanism", "none"] : ["smsc", "^cma,knem,xpmem"]
+    let twice =
+      plan.copiesTwice
+      ? [MPIRunCommand.Option(["--mca"] + copies, "the system forbids ranks to read one another's memory")] : []
+    if plan.placement != nil && plan.isMemoryScarce {
+      return [.init(["--mca", "btl", "^\(memory)"], "a host has too little memory for its ranks to speak through")]
+    }
+    guard plan.choosesMemory else { return twice }
+    if plan.isMemoryScarce {
+      return [
+        .init(["--mca", "pml", "ob1"], "all ranks are on this host: no search for networks, which takes 0.2 s"),
+        .init(["--mca", "btl", "self,tcp"], "there is too little memory to speak through"),
+        .init(["--mca", "btl_tcp_if_include", "lo"], "they speak over the loopback interface"),
+      ]
+    }
+    return twice + [
       .init(["--mca", "pml", "ob1"], "all ranks are on this host: no search for networks, which takes 0.2 s"),
       .init(["--mca", "btl", "self,\(memory)"], "they speak through memory"),
     ]

@@ -6,6 +6,8 @@ public struct Placement: Sendable, Equatable {
     public var entry: HostEntry
     /// Ranks that run there.
     public var ranks: Int
+    /// What mpirun calls it, where that is not the name in the hostfile.
+    public var nameForMPI: String?
 
     public init(entry: HostEntry, ranks: Int) {
       self.entry = entry
@@ -50,7 +52,7 @@ public struct Placement: Sendable, Equatable {
   /// The hostfile that mpirun is given.
   public var hostfile: String {
     hosts.map { host in
-      var line = "\(host.entry.name) slots=\(host.ranks)"
+      var line = "\(host.nameForMPI ?? "\(host.entry.name)") slots=\(host.ranks)"
       if let user = host.entry.user { line += " username=\(user)" }
       if let port = host.entry.port { line += " port=\(port)" }
       return line + "\n"

@@ -6,6 +6,8 @@ public struct Preflight: Sendable {
   public var plan: LaunchPlan
   /// Path of ssh, or of the program that stands for it.
   public var shellPath: String
+  /// What follows it.
+  public var shellOptions: [String] = []
   /// Path of mpirun.
   public var mpirun: String
   /// The folder that ranks start in.
@@ -18,15 +20,17 @@ public struct Preflight: Sendable {
   public var data: [String] = []
   /// Whether large files are compared by their content too, which takes its time.
   public var isThorough = false
+  /// The hostfile that names the hosts.
+  public var hostfile: String?
   /// Memory that each rank takes, where it is known.
   public var rankBytes: Int?
   /// Names of this machine.
-  public var ownNames: Set<String>
+  public var ownNames: OwnNames
   public var seconds: Double = 15
 
   public init(
     plan: LaunchPlan, shellPath: String, mpirun: String, folder: String, programs: [String],
-    samePrograms: Set<String>, ownNames: Set<String>
+    samePrograms: Set<String>, ownNames: OwnNames
   ) {
     self.plan = plan
     self.shellPath = shellPath
@@ -41,6 +45,8 @@ public struct Preflight: Sendable {
     public var findings: [Finding] = []
     /// The network to name, where MPI might choose a wrong one.
     public var advisedNetwork: String?
+    /// Whether ranks of one of the hosts have too little memory to share for MPI.
+    public var isMemoryScarce = false
   }
 
   /// Asks the hosts of the plan, all at once.
@@ -51,7 +57,7 @@ public struct Preflight: Sendable {
     let ownInquiry = try Inquiry(["/bin/sh", "-c", question], environment)
     var inquiries: [Inquiry?] = []
     for host in hosts {
-      let isOwn = host.entry.map { ownNames.contains($0.name.folded) } ?? true
+      let isOwn = host.entry.map { ownNames.contains($0.name.description) } ?? true
       inquiries.append(isOwn ? nil : try Inquiry(arguments(for: host.entry!), environment))
     }
     let deadline = ContinuousClock.now + .milliseconds(Int(seconds * 1000))
@@ -63,6 +69,7 @@ public struct Preflight: Sendable {
       plan: plan, programs: programs, data: data, folder: folder, own: own, rankBytes: rankBytes)
     var result = Result()
     var addresses: [(name: String, addresses: [HostReport.Address])] = []
+    var machines: [String: HostEntry] = [:]
     for (host, inquiry) in zip(hosts, inquiries) {
       var report = own
       if let inquiry, let entry = host.entry {
@@ -72,6 +79,16 @@ public struct Preflight: Sendable {
           result.findings.append(Finding(kind: .error, failure: failure))
           continue
         }
+      }
+      if let entry = host.entry, let identity = report.identity {
+        if let other = machines[identity] {
+          result.findings.append(Finding(kind: .error, failure: sameMachine(entry, other)))
+          continue
+        }
+        machines[identity] = entry
+      }
+      if host.ranks > 1, let free = report.freeSharedBytes, free < Surroundings.sharedBytes(ranks: host.ranks) {
+        result.isMemoryScarce = true
       }
       let found = judgement.findings(of: report, at: host.name, ranks: host.ranks)
       addresses.append((host.name, report.addresses))
@@ -86,6 +103,13 @@ public struct Preflight: Sendable {
     result.findings += networks.findings
     result.advisedNetwork = networks.advised
     return result
+  }
+
+  /// MPI would start two of its helpers on one machine, which get in each other's way.
+  private func sameMachine(_ entry: HostEntry, _ other: HostEntry) -> Failure {
+    Failure(
+      .configuration, at: "\(hostfile ?? "the hostfile"):\(entry.line)",
+      "\(entry.name) is the same machine as \(other.name) in line \(other.line)", hint: "list it once")
   }
 
   /// The text that the shell of a host runs.
@@ -103,13 +127,13 @@ public struct Preflight: Sendable {
 
   /// The arguments of the remote shell, its own name first.
   package func arguments(for host: HostEntry) -> [String] {
-    var words = [shellPath]
+    var words = [shellPath] + shellOptions
     if plan.remote.shell == nil {
       words += ["-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o", "ServerAliveInterval=5"]
       if let port = host.port ?? plan.remote.port { words += ["-p", "\(port)"] }
       if let identity = plan.remote.identity { words += ["-i", identity] }
       if let user = host.user { words += ["-l", user] }
-      words.append("--")
+      words += plan.remote.options + ["--"]
     }
     return words + [host.name.description, question]
   }

@@ -47,6 +47,13 @@ public struct Programs: Sendable {
     throw Failure(.missingInput, at: name, "no such program, neither of this package nor on the PATH", hint: hint)
   }
 
+  /// The path of the program `name`, which the kernel knows how to start: not a script without interpreter.
+  public func startable(_ name: String) throws(Failure) -> String {
+    let path = try path(of: name)
+    try Script.check(path, find: find)
+    return path
+  }
+
   /// The path of the executable `name` on the PATH.
   public func find(_ name: String) -> String? {
     guard !name.isEmpty else { return nil }

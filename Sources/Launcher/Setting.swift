@@ -7,6 +7,8 @@ public struct Setting: Sendable {
     case decimal(ClosedRange<Double>)
     case boolean
     case text
+    /// A text that may start with `~`.
+    case path
     case choice([String])
     /// Networks or interfaces.
     case networks
@@ -23,7 +25,7 @@ public struct Setting: Sendable {
     var isList: Bool {
       switch self {
       case .networks, .variables, .hosts, .ranks, .words: true
-      case .integer, .decimal, .boolean, .text, .choice: false
+      case .integer, .decimal, .boolean, .text, .path, .choice: false
       }
     }
   }
@@ -46,7 +48,7 @@ public struct Setting: Sendable {
       name: "num_machines", kind: .integer(1...65_535), path: ["num_machines"],
       help: "hosts: the first so many of the hostfile"),
     Setting(
-      name: "mpirun_hostfile", kind: .text, variables: ["LOCKSTEP_HOSTFILE"],
+      name: "mpirun_hostfile", kind: .path, variables: ["LOCKSTEP_HOSTFILE"],
       path: ["mpirun_config", "mpirun_hostfile"], help: "Open MPI hostfile: host slots=N"),
     Setting(
       name: "ranks_per_host", kind: .integer(1...65_535), path: ["lockstep", "ranks_per_host"],
@@ -59,7 +61,7 @@ public struct Setting: Sendable {
       name: "launcher", kind: .choice(["mpirun", "srun"]), path: ["lockstep", "launcher"],
       help: "what starts the ranks; srun inside a Slurm allocation only"),
     Setting(
-      name: "mpirun", kind: .text, variables: ["LOCKSTEP_MPIRUN"], path: ["lockstep", "mpirun"],
+      name: "mpirun", kind: .path, variables: ["LOCKSTEP_MPIRUN"], path: ["lockstep", "mpirun"],
       help: "path of the mpirun to use, where it is not the first on the PATH"),
     Setting(
       name: "binding", kind: .choice(["none", "core", "socket", "numa"]), path: ["lockstep", "binding"],
@@ -83,21 +85,21 @@ public struct Setting: Sendable {
       help: "networks between the hosts: 10.0.0.0/24, eth0"
     ),
     Setting(
-      name: "remote_shell", kind: .text, path: ["lockstep", "remote_shell"],
+      name: "remote_shell", kind: .path, path: ["lockstep", "remote_shell"],
       help: "program that runs a command on a host; ssh by default"),
     Setting(
       name: "ssh_port", kind: .integer(1...65_535), path: ["lockstep", "ssh_port"], help: "port of sshd on the hosts"),
-    Setting(name: "ssh_identity", kind: .text, path: ["lockstep", "ssh_identity"], help: "private key for ssh"),
+    Setting(name: "ssh_identity", kind: .path, path: ["lockstep", "ssh_identity"], help: "private key for ssh"),
     Setting(
       name: "export", kind: .variables, path: ["lockstep", "export"],
       help: "variables of this environment that ranks get"),
     Setting(name: "include", kind: .hosts, path: ["lockstep", "include"], help: "use these hosts only"),
     Setting(name: "exclude", kind: .hosts, path: ["lockstep", "exclude"], help: "leave out these hosts"),
     Setting(
-      name: "working_folder", kind: .text, path: ["lockstep", "working_folder"], help: "folder that ranks start in"),
+      name: "working_folder", kind: .path, path: ["lockstep", "working_folder"], help: "folder that ranks start in"),
     Setting(
       name: "tee", kind: .boolean, path: ["lockstep", "tee"], help: "put the rank in front of each line of output"),
-    Setting(name: "log_dir", kind: .text, path: ["lockstep", "log_dir"], help: "folder for a file of output per rank"),
+    Setting(name: "log_dir", kind: .path, path: ["lockstep", "log_dir"], help: "folder for a file of output per rank"),
     Setting(
       name: "local_ranks_filter", kind: .ranks, path: ["lockstep", "local_ranks_filter"],
       help: "ranks whose output is shown: 0,2-3"),
@@ -155,10 +157,10 @@ public struct Setting: Sendable {
         name == "mixed_precision" && ["fp16", "fp8"].contains(found)
         ? "\(found) needs a GPU; CPUs have bf16" : nearest(to: found, among: choices).map { "did you mean \($0)?" }
       throw refuse(choices.joined(separator: " or "), hint: hint)
-    case .text:
+    case .text, .path:
       guard !text.isEmpty else { throw refuse("a text that is not empty") }
       guard !text.utf8.contains(where: { $0 < 0x20 || $0 == 0x7F }) else { throw refuse("no control characters") }
-      return .text(text)
+      return .text(kind == .path ? try expandingHome(text) : text)
     case .networks, .variables, .hosts, .ranks:
       let items = text.utf8.split(separator: UInt8(ascii: ",")).map { String(Substring($0)) }
       for item in items { try checkItem(item, at: place, status: status) }
@@ -188,7 +190,7 @@ public struct Setting: Sendable {
     case .words:
       isFine = !text.utf8.contains(0)
       expected = "text without NUL"
-    case .integer, .decimal, .boolean, .text, .choice: return
+    case .integer, .decimal, .boolean, .text, .path, .choice: return
     }
     guard isFine, kind == .words || !text.isEmpty && text.utf8.first != UInt8(ascii: "-") else {
       throw Failure(status, at: place, "\"\(text.shortened)\", expected \(expected)")

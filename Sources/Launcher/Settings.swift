@@ -44,6 +44,11 @@ public struct Settings: Sendable {
       if let entry = file?.values[setting.name] {
         found.append(Value(value: entry.value, origin: .file(path: file!.path, line: entry.line)))
       }
+      if found.isEmpty, let foreign = ForeignVariables.settings.first(where: { $0.name == setting.name }),
+        let (text, name) = ForeignVariables.value(foreign.variables, variable)
+      {
+        found.append(Value(value: try setting.value(text, at: name, status: .usage), origin: .variable(name)))
+      }
       guard var best = found.first else { continue }
       best.overridden = found.dropFirst().filter { $0.value != best.value }.map { "\($0.origin) says \($0.value)" }
       values[setting.name] = best

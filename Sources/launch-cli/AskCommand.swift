@@ -10,7 +10,7 @@ struct AskCommand: ParsableCommand {
 
   func run() throws {
     let context = LaunchContext()
-    let path = configFile ?? context.defaultConfigPath
+    let path = try context.configPath(configFile)
     var values = exists(path) ? try ConfigFile(path: path).plainValues : [:]
     try put("Enter takes what stands in brackets; - takes nothing.")
     let hostfile = try askForHostfile(values["mpirun_hostfile"], context)
@@ -44,7 +44,8 @@ struct AskCommand: ParsableCommand {
         "Hostfile with the machines, `host slots=N` a line; nothing for this machine alone", present?.description)
       guard let answer else { return nil }
       do throws(Failure) {
-        let file = try Hostfile(path: answer, ownName: context.hostName)
+        let answer = try expandingHome(answer)
+        let file = try Hostfile(path: answer, ownName: context.ownNames)
         // The file is found from any folder.
         return (realPath(answer), file.entries)
       } catch { try put("  \(error)") }

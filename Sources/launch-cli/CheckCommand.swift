@@ -44,6 +44,8 @@ struct CheckCommand: ParsableCommand {
     var environment = context.environment
     for (name, value) in job.variables { environment[name] = value }
     for (name, value) in MPIRunCommand.variables(for: plan) { environment[name] = value }
+    try job.checkSurroundings(plan, environment)
+    environment = Job.environment(for: plan, environment)
     if plan.remote.isSlurm {
       try show("ok", "the hosts are Slurm's, which are reached through Slurm alone: only the all-reduces are tried")
       return try measure(plan, job, mpirun, environment)

@@ -19,7 +19,7 @@ struct ConfigCommand: ParsableCommand {
 
     func run() throws {
       let context = LaunchContext()
-      let path = configFile ?? context.defaultConfigPath
+      let path = try context.configPath(configFile)
       if exists(path) {
         try put(
           "Configuration already exists at \(path.escapingControlCharacters), will not override. Use config set or config update."
@@ -40,7 +40,7 @@ struct ConfigCommand: ParsableCommand {
     @Option(name: names("config_file"), help: "The file.") var configFile: String?
 
     func run() throws {
-      let path = configFile ?? LaunchContext().defaultConfigPath
+      let path = try LaunchContext().configPath(configFile)
       let file = try ConfigFile(path: path)
       for ignored in file.ignored {
         try put("dropped \(ignored.key.escapingControlCharacters) (line \(ignored.line)): \(ignored.reason)")
@@ -57,7 +57,7 @@ struct ConfigCommand: ParsableCommand {
     @Argument(help: "KEY=VALUE") var assignments: [String]
 
     func run() throws {
-      let path = configFile ?? LaunchContext().defaultConfigPath
+      let path = try LaunchContext().configPath(configFile)
       var values = exists(path) ? try ConfigFile(path: path).plainValues : [:]
       for assignment in assignments {
         guard let equals = assignment.utf8.firstIndex(of: UInt8(ascii: "=")) else {
@@ -81,7 +81,7 @@ struct ConfigCommand: ParsableCommand {
       let context = LaunchContext()
       let settings = try context.settings(options)
       let cluster = try ClusterPlan(
-        settings, cores: context.cores.usable, isSingleProcess: false, ownName: context.hostName,
+        settings, cores: context.cores.usable, isSingleProcess: false, ownName: context.ownNames,
         slurm: try SlurmAllocation { context.environment[$0] })
       try put(Explanation.text(settings, cluster) { context.environment[$0] }, terminator: "")
       for note in try options.checkIgnored() + (settings.file?.warnings ?? []) + cluster.warnings {

@@ -20,10 +20,10 @@ struct Job {
   let insertedArguments: [String]
   /// Variables that the program gets, besides those that it inherits.
   let variables: [(name: String, value: String)]
-  let warnings: [String]
+  private(set) var warnings: [String]
   /// Whether nothing but errors is said.
   var isQuiet: Bool { settings.boolean("quiet") }
-  private let settings: Settings
+  let settings: Settings
   /// Ranks that are threads of one process.
   private let threadRanks: Int?
   /// The rank that a debugger stands in front of, where there are several.
@@ -41,10 +41,10 @@ struct Job {
     }
     let threadRankCount = try Self.threadRanks(threadRanks, settings)
     self.threadRanks = threadRankCount
-    let path = try context.programs.path(of: command[0])
+    let path = try context.programs.startable(command[0])
     let cluster = try ClusterPlan(
       settings, cores: context.cores.usable, isSingleProcess: Programs.isSingleProcess(command[0]),
-      ownName: context.hostName, slurm: try SlurmAllocation { context.environment[$0] })
+      ownName: context.ownNames, slurm: try SlurmAllocation { context.environment[$0] })
     let isSrun = settings.text("launcher") == "srun"
     if isSrun && !cluster.isSlurm {
       throw Failure(
@@ -70,7 +70,6 @@ struct Job {
     if settings.integer("gradient_accumulation_steps") != nil && insertedArguments.isEmpty {
       notes.append("gradient_accumulation_steps has no effect on \(command[0]), which has no such option of ours")
     }
-    notes += Self.foreignVariables(context.environment)
     warnings = notes
     var variables = Self.variables(settings, threads: threads, environment: context.environment)
     if let threadRankCount { variables.append(("LOCKSTEP_IN_PROCESS", "\(threadRankCount)")) }
@@ -80,6 +79,7 @@ struct Job {
     self.variables = variables
     if isDirect && debugger != nil {
       _ = try Self.rank(debugRank, of: 1)
+      warnings += Self.notes(settings, context, arguments: [])
       start = .debugger(try Self.debuggerWords(debugger, context) + [path] + insertedArguments)
       return
     }
@@ -89,7 +89,7 @@ struct Job {
       isRoot: geteuid() == 0, exportedVariables: [JobProcesses.variable] + variables.map(\.0) + settings.list("export"),
       placement: cluster.placement)
     try Self.complete(&plan, settings)
-    plan.isTransportGiven = LaunchPlan.transportParameters.contains { context.environment["OMPI_MCA_\($0)"] != nil }
+    plan.remote = Self.remote(settings, context)
     if isSrun && debugger != nil {
       throw Failure(.usage, at: "--debugger", "with srun, expected mpirun or one process", hint: "--num_processes 1")
     }
@@ -99,6 +99,7 @@ struct Job {
       launcher: context.launcher, intervalMilliseconds: Int((settings.decimal("monitor_interval") ?? 1) * 1000),
       way: isDirect ? (Self.takesOutput(settings) ? .directWithOutput : .direct) : .errors, debugger: keptDebugger)
     if isDirect {
+      warnings += Self.notes(settings, context, arguments: [])
       start = .directly(plan)
       return
     }
@@ -112,7 +113,10 @@ struct Job {
           hint: "name Open MPI's with --mpirun PATH")
       }
       try MPIRunCommand.check(plan)
+      plan = Self.fitted(plan, context)
+      warnings += Self.scarcity(plan, context)
     }
+    warnings += Self.notes(settings, context, arguments: isSrun ? [] : MPIRunCommand.arguments(for: plan))
     start = isSrun ? .srun(path: starter, plan) : .mpirun(path: plan.flavour.program(for: starter), plan)
   }
 
@@ -145,24 +149,9 @@ struct Job {
     let filter = settings.list("local_ranks_filter")
     if !filter.isEmpty { plan.output.shownRanks = try shownRanks(filter, of: plan.ranks) }
     plan.extraArguments = settings.list("mpirun_arguments")
-    plan.remote = LaunchPlan.Remote(
-      shell: settings.text("remote_shell"), port: settings.integer("ssh_port"), identity: settings.text("ssh_identity"))
-    if let identity = plan.remote.identity, identity.contains(" ") {
+    if let identity = settings.text("ssh_identity"), identity.contains(" ") {
       throw Failure(.usage, at: "ssh_identity", "\"\(identity)\", expected no spaces: Open MPI splits there")
     }
-  }
-
-  /// What the environment says to MPI besides the launcher, which may surprise.
-  private static func foreignVariables(_ environment: Environment) -> [String] {
-    let timeout = environment["MPIEXEC_TIMEOUT"].map {
-      ["MPIEXEC_TIMEOUT=\($0) (variable) is not passed on: it would end the job after that time"]
-    }
-    return (timeout ?? [])
-      + ["OMPI_MCA_", "PRTE_MCA_", "PMIX_MCA_", "I_MPI_", "HYDRA_"].flatMap {
-        environment.variables(withPrefix: $0).map {
-          "\($0.name)=\(Secrets.shown($0.value, of: $0.name)) (variable) is in force"
-        }
-      }
   }
 
   /// The ranks of a filter such as `0,2-3`.
@@ -200,8 +189,7 @@ struct Job {
     for host in plan.placement?.hosts ?? [] {
       next += host.ranks
       guard rank < next else { continue }
-      let own = ["localhost", "127.0.0.1", context.hostName]
-      if own.contains(host.entry.name.description) { break }
+      if context.ownNames.contains(host.entry.name.description) { break }
       throw Failure(
         .usage, at: "--debug_rank", "rank \(rank) runs on host \(host.entry.name), expected a rank of this machine")
     }
@@ -268,10 +256,9 @@ struct Job {
   ///
   /// - Parameter verbatim: the program's arguments as the bytes that they came in.
   func start(verbatim: [[UInt8]]) throws(Failure) -> Never {
-    var environment = context.environment
+    var environment = ForeignVariables.withheld(from: context.environment, arguments: [])
     environment["LOCKSTEP_TERMINAL_COLUMNS"] = nil
     environment["LOCKSTEP_IN_PROCESS"] = nil
-    environment["MPIEXEC_TIMEOUT"] = nil
     for (name, value) in variables { environment[name] = value }
     switch start {
     case .debugger(let words):
@@ -279,7 +266,9 @@ struct Job {
     case .directly(let plan):
       try supervise(plan, .launcher, verbatim, environment) { $0.keeper + [$0.program] + $0.arguments }
     case .mpirun(let path, let plan):
+      try checkSurroundings(plan, environment)
       let plan = try checkedHosts(of: plan, mpirun: path, environment)
+      environment = Self.environment(for: plan, environment)
       for (name, value) in MPIRunCommand.variables(for: plan) { environment[name] = value }
       try supervise(plan, .mpirun, verbatim, environment) { [path] + MPIRunCommand.arguments(for: $0) }
     case .srun(let path, let plan):
@@ -333,9 +322,10 @@ struct Job {
     supervisor.output = plan.output
     supervisor.debuggedRank = debugged
     let timeout = settings.decimal("stall_timeout")
-    // A lone process waits for nobody, and a person may hold it with a debugger.
-    let isWatched = timeout != 0 && debugged == nil && starter != .launcher
-    supervisor.watchdog = isWatched ? Watchdog(timeoutSeconds: timeout) : nil
+    // A lone process waits for nobody, and a person may hold it with a debugger: it is watched where that is asked for.
+    let isAlone = starter == .launcher
+    let isWatched = timeout != 0 && debugged == nil && (!isAlone || timeout != nil)
+    supervisor.watchdog = isWatched ? Watchdog(timeoutSeconds: timeout, isAlone: isAlone) : nil
     return supervisor
   }
 }

@@ -18,8 +18,11 @@ extension Job {
   func preflight(
     of plan: LaunchPlan, mpirun: String, programs: [String] = [], isThorough: Bool = false, _ environment: Environment
   ) throws(Failure) -> Preflight.Result {
-    let shell = plan.remote.shell ?? "ssh"
-    let others = (plan.placement?.hosts ?? []).contains { !ownNames.contains("\($0.entry.name)".lowercased()) }
+    // Open MPI splits there, too.
+    let words = (plan.remote.shell ?? "ssh").split(separator: " ").map(String.init)
+    let shell = words.first ?? "ssh"
+    let ownNames = context.ownNames
+    let others = (plan.placement?.hosts ?? []).contains { !ownNames.contains("\($0.entry.name)") }
     guard let path = shell.contains("/") || !others ? shell : context.programs.find(shell) else {
       throw Failure(.unavailable, at: shell, "is not on the PATH", hint: "apt-get install openssh-client")
     }
@@ -31,6 +34,8 @@ extension Job {
       plan: plan, shellPath: path, mpirun: isStandard ? "mpirun" : mpirun,
       folder: plan.workingFolder ?? Self.presentFolder, programs: needed,
       samePrograms: Set(needed.filter(context.programs.isOwn)), ownNames: ownNames)
+    preflight.shellOptions = Array(words.dropFirst())
+    preflight.hostfile = settings.text("mpirun_hostfile")
     preflight.isThorough = isThorough
     if context.programs.isOwn(plan.program) {
       preflight.data = ["--model", "--data"].compactMap { Self.value(of: $0, in: plan.arguments) }
@@ -40,19 +45,23 @@ extension Job {
     return try preflight.run(environment: environment)
   }
 
-  private var ownNames: Set<String> { ["localhost", "127.0.0.1", context.hostName.lowercased()] }
-
   /// Asks the hosts where there are several, and returns the plan as it can run: an error ends the launch, the rest is
   /// said.
   func checkedHosts(of plan: LaunchPlan, mpirun: String, _ environment: Environment) throws(Failure) -> LaunchPlan {
     guard let hosts = plan.placement?.hosts, !plan.remote.isSlurm else { return plan }
-    if hosts.allSatisfy({ ownNames.contains("\($0.entry.name)".lowercased()) }) { return plan }
+    let ownNames = context.ownNames
+    if hosts.allSatisfy({ ownNames.contains("\($0.entry.name)") }) { return plan }
     let result = try preflight(of: plan, mpirun: mpirun, environment)
     if let error = result.findings.first(where: { $0.kind == .error }) { throw error.failure }
     for finding in result.findings where finding.kind == .warning && !isQuiet { say("note: \(finding.failure)") }
-    guard let network = result.advisedNetwork, plan.flavour.isOpenMPI else { return plan }
-    if !isQuiet { say("note: using the network \(network), which all hosts have; --network chooses another") }
     var plan = plan
+    plan.isMemoryScarce = plan.isMemoryScarce || (result.isMemoryScarce && !plan.isTransportGiven)
+    // Who has told MPI itself knows better.
+    let isTold = ["btl_tcp_if_include", "btl_tcp_if_exclude", "oob_tcp_if_include", "oob_tcp_if_exclude"].contains {
+      environment["OMPI_MCA_\($0)"] != nil
+    }
+    guard let network = result.advisedNetwork, plan.flavour.isOpenMPI, !isTold else { return plan }
+    if !isQuiet { say("note: using the network \(network), which all hosts have; --network chooses another") }
     plan.networks = [network]
     return plan
   }

@@ -47,6 +47,11 @@ struct RunCommand: ParsableCommand {
     guard StandardDescriptors.isWritable(STDOUT_FILENO), StandardDescriptors.isWritable(STDERR_FILENO) else {
       throw Failure(.ioError, "stdout or stderr is closed, expected both open")
     }
+    if !isDryRun, let outer = OuterLauncher(environment: { Environment.ofThisProcess()[$0] }) {
+      // The first says it for all, whom mpirun then ends; srun may not.
+      if outer.task > 0 { sleep(1) }
+      throw outer.refusal(CommandLine.rawArguments.dropFirst().map { String(decoding: $0, as: UTF8.self) })
+    }
     let context = LaunchContext()
     let settings = try context.settings(options)
     let job = try Job(
