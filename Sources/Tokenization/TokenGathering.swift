@@ -20,6 +20,8 @@ struct TokenGathering {
     "bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token",
   ]
 
+  /// The values of standard keys in tokenizer_config.json, until it is known that they count.
+  private var pending: [String: JSONNode] = [:]
   /// What a file gives under a key: a token, or explicitly none.
   private var standard: [String: ConfiguredToken?] = [:]
   /// Tokens under other keys that end in `_token`, and those of an object `extra_special_tokens`: the latter override.
@@ -38,9 +40,11 @@ struct TokenGathering {
         }
         added[number] = try AddedToken(value)
       }
+      try takePending()
       try noteUnread(files)
     } else {
       try readSpecialTokensMap(files.specialTokensMap)
+      try takePending()
       try readAddedTokens(files.addedTokens)
       for token in try files.tokenizer?.member("added_tokens")?.elements() ?? [] {
         added[try token.requiredMember("id").int(0...Int(Int32.max))] = try AddedToken(token)
@@ -55,10 +59,7 @@ struct TokenGathering {
 
   private mutating func readConfiguration(_ json: JSONNode?) throws(Failure) {
     guard let json else { return }
-    for key in Self.standardKeys {
-      guard let node = try json.rawMember(key) else { continue }
-      standard[key] = .some(try token(node))
-    }
+    for key in Self.standardKeys { pending[key] = try json.rawMember(key) }
     // Any other key that ends so names a token of its own.
     for (key, value) in try json.members() {
       let name = String(decoding: key, as: UTF8.self)
@@ -74,14 +75,19 @@ struct TokenGathering {
       try takeExtra(list)
     }
     if let list = try json.rawMember("additional_special_tokens") {
-      let tokens = list.isNull ? [] : try configuredTokens(list)
       if extra.isEmpty {
-        extra = tokens
         isExtraThere = true
+        try takeExtra(list)
       } else {
+        let tokens = list.isNull ? [] : try configuredTokens(list)
         additional = tokens
       }
     }
+  }
+
+  /// Takes the tokens of tokenizer_config.json that special_tokens_map.json has not replaced.
+  private mutating func takePending() throws(Failure) {
+    for (key, node) in pending { standard[key] = .some(try token(node)) }
   }
 
   /// The token at a standard key; nil for null.
@@ -145,7 +151,7 @@ struct TokenGathering {
           default: try ConfiguredToken(value)
           }
         if Self.standardKeys.contains(name) {
-          if let before = standard[name], before?.content != token?.content {
+          if let before = pending.removeValue(forKey: name), (try? self.token(before))?.content != token?.content {
             warnings.append(
               "special_tokens_map.json goes before tokenizer_config.json, which has another \(name)")
           }
@@ -160,8 +166,12 @@ struct TokenGathering {
 
   private mutating func readAddedTokens(_ json: JSONNode?) throws(Failure) {
     guard let json else { return }
-    var specials = Set(standard.values.compactMap { $0?.content })
-    specials.formUnion(extra.map(\.content))
+    // What tokenizer_config.json gives as an object is none of them yet.
+    var specials: Set<[UInt8]> = []
+    for (key, token) in standard where pending[key]?.kind != .object {
+      if let token { specials.insert(token.content) }
+    }
+    for case .text(let content) in extra { specials.insert(content) }
     for (content, number) in try json.members() {
       added[try number.int(0...Int(Int32.max))] = AddedToken(legacy: content, isSpecial: specials.contains(content))
     }

@@ -1,5 +1,6 @@
 import FileSystem
 import Foundation
+import JSON
 import Testing
 import Tokenization
 
@@ -7,8 +8,8 @@ import Tokenization
 @Suite struct FolderTests {
   /// A line of texts.jsonl.
   struct Row {
-    var a: String
-    var b: String?
+    var a: [UInt8]
+    var b: [UInt8]?
     var length: Int?
   }
 
@@ -78,28 +79,25 @@ import Tokenization
 
   private static func rows(_ path: String) throws -> [Row] {
     try lines("\(path)/texts.jsonl").map { line in
-      let parts = try #require(line as? [Any])
-      return Row(
-        a: try #require(parts[0] as? String), b: parts.count > 1 ? parts[1] as? String : nil,
-        length: parts.count > 2 ? parts[2] as? Int : nil)
+      let parts = try line.elements()
+      let b = parts.count > 1 && !parts[1].isNull ? parts[1] : nil
+      return Row(a: try parts[0].utf8(), b: try b?.utf8(), length: parts.count > 2 ? try parts[2].int() : nil)
     }
   }
 
-  private static func lines(_ path: String) throws -> [Any] {
-    try readBytes(path).split(separator: 0x0A).map {
-      try JSONSerialization.jsonObject(with: Data($0), options: .fragmentsAllowed)
-    }
+  private static func lines(_ path: String) throws -> [JSONNode] {
+    try readBytes(path).split(separator: 0x0A).map { try JSONDocument(Array($0), path: path).root }
   }
 
   private static func compare(_ name: String, in path: String, rows: [Row]) throws -> Outcome {
     var outcome = Outcome(name: name)
     let expected = try lines("\(path)/\(name).ids")
-    outcome.failure = expected.first as? String
+    if let first = expected.first, first.kind == .string { outcome.failure = try first.string() }
     do throws(Failure) {
       let tokenizer = try BertTokenizer(folder: "\(path)/\(name)")
       if outcome.failure != nil { return outcome }
       for (row, line) in zip(rows, expected) {
-        let values = (line as? [[Int32]]) ?? []
+        let values = try numbers(line)
         let encoding = try tokenizer.encode(row.a, row.b, maxLength: row.length)
         let types = stride(from: 0, to: values[1].count, by: 2).flatMap {
           repeatElement(values[1][$0], count: Int(values[1][$0 + 1]))
@@ -107,7 +105,7 @@ import Tokenization
         outcome.compared += 1
         if encoding.inputIDs != values[0] || encoding.tokenTypeIDs != types {
           outcome.different.append(
-            "\(row.a.debugDescription), \(row.b?.debugDescription ?? "-"), \(row.length ?? 0): \(encoding.inputIDs) "
+            "\(text(row.a)), \(row.b.map(text) ?? "-"), \(row.length ?? 0): \(encoding.inputIDs) "
               + "\(encoding.tokenTypeIDs), expected \(values[0]) \(values[1])")
         }
       }
@@ -116,4 +114,16 @@ import Tokenization
     }
     return outcome
   }
+
+  private static func numbers(_ line: JSONNode) throws(Failure) -> [[Int32]] {
+    var result: [[Int32]] = []
+    for list in try line.elements() {
+      var values: [Int32] = []
+      for value in try list.elements() { values.append(Int32(try value.int(0...Int(Int32.max)))) }
+      result.append(values)
+    }
+    return result
+  }
+
+  private static func text(_ bytes: [UInt8]) -> String { String(decoding: bytes, as: UTF8.self).debugDescription }
 }
