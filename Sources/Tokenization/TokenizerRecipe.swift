@@ -111,8 +111,11 @@ struct TokenizerRecipe: Sendable {
       splitsSpecials: options.splitsSpecials, truncatesLeft: false, maxLength: options.maxLength)
     settings.added.add(tokens.tokensToAdd(after: settings.added), to: vocabulary)
     impliedTokens = Set(BertTokenizer.usualTokens.values.map { Array($0.utf8) })
-    let classification = try templateID("cls_token", or: 2, tokens, files)
+    var classification = try templateID("cls_token", or: 2, tokens, files)
     let separator = try templateID("sep_token", or: 3, tokens, files)
+    // The row is made by names, and of two equal ones the later counts.
+    let none = Array("None".utf8)
+    if tokens.content("cls_token") ?? none == tokens.content("sep_token") ?? none { classification = separator }
     settings.template = RowTemplate(classificationID: classification, separatorID: separator)
     if let json {
       if let text { noteOtherVocabulary(text, files) }
