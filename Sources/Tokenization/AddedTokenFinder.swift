@@ -43,10 +43,12 @@ struct AddedTokenFinder: Sendable {
     }
   }
 
-  /// Calls `body` with the pieces of `text` in order; no piece is empty but a token without text of its own.
+  /// Calls `body` with the pieces of `text` in order; no piece is empty.
   func split(_ text: UnsafeBufferPointer<UInt8>, _ body: (Piece) -> Void) {
     var done = 0
     var index = 0
+    // The last run of white space that was measured: a run is not measured again at each of its places.
+    var run = 0..<0
     while index < text.count {
       guard isStart[Int(text[index])], let found = longest(text, at: index) else {
         index += 1
@@ -58,10 +60,14 @@ struct AddedTokenFinder: Sendable {
       if match.token.isSingleWord && !standsAlone(index..<found.end, in: text) { continue }
       var start = index
       var end = found.end
-      if match.token.stripsLeft { start = max(whiteSpaceStart(text, before: start), done) }
-      if match.token.stripsRight { end = whiteSpaceEnd(text, from: end) }
+      if match.token.stripsLeft { start = whiteSpaceStart(text, before: start, after: done) }
+      if match.token.stripsRight {
+        if !run.contains(end) { run = end..<whiteSpaceEnd(text, from: end) }
+        end = max(end, run.upperBound)
+      }
       if done < start { body(Piece(id: nil, range: done..<start)) }
-      body(Piece(id: match.id, range: start..<end))
+      // Nothing is left of a token whose white space another has taken.
+      if start < end { body(Piece(id: match.id, range: start..<end)) }
       done = end
     }
     if done < text.count { body(Piece(id: nil, range: done..<text.count)) }
@@ -85,12 +91,13 @@ struct AddedTokenFinder: Sendable {
     return !isWordScalar(after.value)
   }
 
-  private func whiteSpaceStart(_ text: UnsafeBufferPointer<UInt8>, before end: Int) -> Int {
+  /// Where the white space begins that ends at `end`, or `limit`, which tokens before have taken already.
+  private func whiteSpaceStart(_ text: UnsafeBufferPointer<UInt8>, before end: Int, after limit: Int) -> Int {
     var start = end
-    while start > 0, let scalar = lastScalar(.init(rebasing: text[..<start])), isWhiteSpace(scalar.value) {
+    while start > limit, let scalar = lastScalar(.init(rebasing: text[..<start])), isWhiteSpace(scalar.value) {
       start -= scalar.length
     }
-    return start
+    return max(start, limit)
   }
 
   private func whiteSpaceEnd(_ text: UnsafeBufferPointer<UInt8>, from start: Int) -> Int {

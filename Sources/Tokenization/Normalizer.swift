@@ -54,6 +54,17 @@ indirect enum Normalizer: Sendable, Equatable {
         "BertNormalizer, Lowercase, NFC, NFD, NFKC, NFKD, Prepend, Replace, Sequence, Strip or StripAccents; "
           + "others are not supported")
     }
+    guard growth <= 1000 else { throw json.failure("makes a text more than 1000 times as long") }
+  }
+
+  /// How many times as long a text may become by what is replaced and put in front of it.
+  private var growth: Double {
+    switch self {
+    case .replace(let pattern, let content): max(1, Double(content.count) / Double(pattern.count))
+    case .prepend(let prefix): Double(1 + prefix.count)
+    case .sequence(let parts): parts.reduce(1) { $0 * $1.growth }
+    default: 1
+    }
   }
 
   /// `text`, which is UTF-8, normalized.

@@ -108,6 +108,7 @@ private func pieces(_ json: JSONNode, _ tokens: JSONNode, isPair: Bool) throws(F
     } else {
       throw piece.unexpected("Sequence or SpecialToken")
     }
+    guard result.count <= 1000 else { throw json.failure("a row has more than 1000 pieces") }
   }
   return result
 }

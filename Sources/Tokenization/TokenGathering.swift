@@ -16,6 +16,9 @@ struct TokenGathering {
   private(set) var added: [Int: AddedToken] = [:]
   private(set) var warnings: [String] = []
 
+  /// The most tokens under keys of their own and in lists; also the most that are added.
+  static let mostTokens = 10_000
+
   static let standardKeys = [
     "bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token",
   ]
@@ -49,6 +52,10 @@ struct TokenGathering {
       for token in try files.tokenizer?.member("added_tokens")?.elements() ?? [] {
         added[try token.requiredMember("id").int(0...Int(Int32.max))] = try AddedToken(token)
       }
+    }
+    guard max(extra.count, additional?.count ?? 0, modelSpecific.count + explicit.count, added.count) <= Self.mostTokens
+    else {
+      throw Failure(.configuration, at: files.folder, "has more than \(Self.mostTokens) added or special tokens")
     }
     takeFlags()
     if !isExtraThere, let additional { extra = additional }

@@ -3,6 +3,8 @@ import JSON
 
 /// The JSON files that decide a tokenizer, read strictly; nil where a file is not there.
 struct TokenizerDocuments {
+  /// Where they are, for messages.
+  let folder: String
   var tokenizer: JSONNode?
   var configuration: JSONNode?
   var specialTokensMap: JSONNode?
@@ -10,6 +12,7 @@ struct TokenizerDocuments {
   var modelConfiguration: JSONNode?
 
   init(_ files: TokenizerFiles) throws(Failure) {
+    folder = files.folder
     func read(_ bytes: [UInt8]?, _ name: String) throws(Failure) -> JSONNode? {
       guard let bytes else { return nil }
       let root = try JSONDocument(bytes, path: files.path(name)).root

@@ -29,8 +29,12 @@ struct TokenizerJSON {
     normalizer = try json.member("normalizer")
     preTokenizer = try json.member("pre_tokenizer")
     postProcessor = try json.member("post_processor")
-    for token in try json.member("added_tokens")?.elements() ?? [] {
+    let added = try json.member("added_tokens")
+    for token in try added?.elements() ?? [] {
       addedTokens.append((try token.requiredMember("id").int(0...Int(Int32.max)), try AddedToken(token)))
+    }
+    if let added, addedTokens.count > TokenGathering.mostTokens {
+      throw added.failure("has more than \(TokenGathering.mostTokens) added tokens")
     }
     if let side = try json.member("truncation")?.member("direction") {
       switch try side.string() {

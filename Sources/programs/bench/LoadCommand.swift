@@ -124,7 +124,7 @@ private struct TokenizingResult: Encodable {
   var rows_per_second = 0.0
 
   init(_ task: GLUETask, data: String, _ folder: ModelFolder) throws(Failure) {
-    let vocabulary = Int32(folder.tokenizer.vocabulary.count)
+    let vocabulary = Int32(folder.configuration.vocabularySize)
     for split in Split.allCases where split == .train || exists("\(data)/\(split == .test ? "test" : "dev").tsv") {
       var clock = LapClock()
       let length = folder.configuration.maximumPositions
