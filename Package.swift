@@ -132,7 +132,8 @@ let package = Package(
     .executableTarget(
       name: "fuzz",
       dependencies: [
-        "BERT", "Datasets", "Tokenization", "Safetensors", "JSON", "Launcher", "RankRecord", "FileSystem", "TestSupport",
+        "BERT", "Datasets", "Tokenization", "Safetensors", "JSON", "Launcher", "RankRecord", "FileSystem",
+        "TestSupport",
       ], path: "Tests/Fuzz"),
     .testTarget(name: "FuzzTests", dependencies: ["fuzz", "TestSupport"]),
     .testTarget(name: "TrainingTests", dependencies: ["Training", "Kernels", "TestSupport"]),
