@@ -49,7 +49,7 @@ extension Reader {
         ],
         memoryMultiple: 64, program: .hostfile
       ) { input, _ in
-        for name in [nil, "node1"] as [String?] { _ = try Hostfile(input, path: "hosts", ownName: name) }
+        for own in [nil, "node1"] as [OwnNames?] { _ = try Hostfile(input, path: "hosts", ownName: own) }
       },
       Reader(
         "config-yaml", samples: [bytes(yaml), bytes("num_processes: 2\nlockstep: {binding: core, network: [a]}\n")],
@@ -165,7 +165,7 @@ extension Reader {
         }
         var report = RankReport()
         report.state = record.state
-        _ = record.last?.text
+        _ = record.last(of: report.state)?.text
         var table = RankTable(count: 1)
         table.take(RankFrame(.report, rank: 0, bytes(of: report)), at: .now)
         for entry in record.entries {

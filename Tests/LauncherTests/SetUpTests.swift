@@ -119,7 +119,7 @@ import Testing
     "cd PACKAGE && sh launch --dry-run", "BASH_ENV=/dev/stdin PACKAGE/launch --dry-run <<<'echo noise'",
     "cd() { echo noise; }; export -f cd; PACKAGE/launch --dry-run",
     "env -i PACKAGE/launch --dry-run", "PATH= PACKAGE/launch --dry-run",
-    "SHELLOPTS=$SHELLOPTS:errexit:noglob PACKAGE/launch --dry-run",
+    "export SHELLOPTS; set -e -f; PACKAGE/launch --dry-run",
     "POSIXLY_CORRECT=1 IFS=/ PACKAGE/launch --dry-run",
   ]
 
