@@ -17,7 +17,7 @@ Worker.run(program: "raw-training-loop") { (communicator) throws(Failure) in
   // Data: every rank tokenizes all rows once and takes its share of each batch.
   let folder = try ModelFolder(modelPath, labels: GLUETask.mrpc.labelCount)
   func tokenized(_ split: Split) throws(Failure) -> TokenizedDataset {
-    try TokenizedDataset(loadSplit(.mrpc, folder: dataPath, split: split), tokenizer: folder.tokenizer)
+    try folder.tokenized(loadSplit(.mrpc, folder: dataPath, split: split))
   }
   let validation = try tokenized(.validation)
   let train = try tokenized(.train)

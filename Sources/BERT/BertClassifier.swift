@@ -89,10 +89,16 @@ public final class BertClassifier {
     for sequence in 0..<input.sequences {
       let start = Int(input.starts[sequence])
       let end = Int(input.starts[sequence + 1])
-      precondition(end - start <= limits.length, "a sequence of \(end - start) tokens, limits are \(limits)")
+      precondition(
+        end > start && end - start <= limits.length, "a sequence of \(end - start) tokens, limits are \(limits)")
       memory.squares[sequence] = square
       square += (end - start) * Activations.padded(end - start)
       for token in start..<end {
+        // Whoever reads rows refuses such with their place; here it would be somebody else's memory.
+        let (id, type) = (Int(input.tokenIDs[token]), Int(input.typeIDs[token]))
+        precondition(
+          id >= 0 && id < configuration.vocabularySize && type >= 0 && type < configuration.tokenTypes,
+          "token \(id) of type \(type), the model has \(configuration.vocabularySize) of \(configuration.tokenTypes)")
         memory.positions[token] = Int32(token - start)
         memory.tokenRows[token] = UInt32(truncatingIfNeeded: input.rows[sequence])
       }

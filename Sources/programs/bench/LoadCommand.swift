@@ -64,8 +64,8 @@ struct LoadCommand: Measurement {
     let train = try GLUETask.mrpc.parse(corpus.trainTable, path: "train.tsv")
     let validation = try GLUETask.mrpc.parse(corpus.validationTable, path: "dev.tsv")
     let parsingSeconds = clock.lap()
-    let rows = try TokenizedDataset(train, tokenizer: folder.tokenizer)
-    _ = try TokenizedDataset(validation, tokenizer: folder.tokenizer)
+    let rows = try folder.tokenized(train)
+    _ = try folder.tokenized(validation)
     let tokenizingSeconds = clock.lap()
     let recipe = ParaphraseCorpus.recipe
     let plan = try ShardPlan(

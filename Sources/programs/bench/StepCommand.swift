@@ -182,7 +182,7 @@ private struct Inputs {
     let folder = try ModelFolder(command.model, labels: task.labelCount)
     let length = min(512, folder.configuration.maximumPositions)
     func tokenized(_ pairs: some Collection<SentencePair>) throws(Failure) -> TokenizedDataset {
-      try TokenizedDataset(pairs, tokenizer: folder.tokenizer, maxLength: length)
+      try folder.tokenized(pairs, maxLength: length)
     }
     let pairs = try loadSplit(task, folder: command.data, split: .train)
     self.folder = folder

@@ -45,10 +45,8 @@ struct Job {
     evalBatchSize = command.evalBatchSize ?? recipe.evalBatchSize
 
     let maxLength = try Self.maxLength(command.maxLength, folder)
-    train = try TokenizedDataset(source.train, tokenizer: folder.tokenizer, maxLength: maxLength)
-    validation = try TokenizedDataset(source.validation, tokenizer: folder.tokenizer, maxLength: maxLength)
-    try train.check(against: configuration)
-    try validation.check(against: configuration)
+    train = try folder.tokenized(source.train, maxLength: maxLength, name: "the training rows")
+    validation = try folder.tokenized(source.validation, maxLength: maxLength, name: "the validation rows")
     let plan = try ShardPlan(
       datasetSize: train.count, batchSize: command.batchSize ?? recipe.batchSize, ranks: communicator.size,
       splitBatches: command.splitBatches, uneven: command.uneven)

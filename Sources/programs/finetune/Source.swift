@@ -30,6 +30,7 @@ struct Source {
   /// The user's model and data, with the write-ups' numbers.
   init(folder path: String, data: String, task: GLUETask) throws(Failure) {
     folder = try ModelFolder(path, labels: task.labelCount)
+    try folder.requireTokenTypes(for: task)
     dataName = "\(task.name) in \(data)"
     train = try loadSplit(task, folder: data, split: .train)
     validation = try loadSplit(task, folder: data, split: .validation)

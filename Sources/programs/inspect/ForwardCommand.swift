@@ -40,12 +40,13 @@ struct ForwardCommand: ParsableCommand {
     guard rows >= 1 else { throw Failure(.usage, at: "--rows", "\(rows), expected at least 1") }
     let task = try GLUETask.named(task)
     let folder = try ModelFolder(model, labels: task.labelCount)
+    try folder.requireTokenTypes(for: task)
     let pairs = try loadSplit(task, folder: data, split: split)
     guard rows <= pairs.count else {
       throw Failure(.usage, at: "--rows", "\(rows), expected at most the split's \(pairs.count)")
     }
-    let limit = min(maxLength, folder.configuration.maximumPositions)
-    let dataset = try TokenizedDataset(Array(pairs.prefix(rows)), tokenizer: folder.tokenizer, maxLength: limit)
+    let dataset = try folder.tokenized(
+      Array(pairs.prefix(rows)), maxLength: maxLength, name: "the \(split.rawValue) rows")
     let model = Model(folder.configuration)
     let report = try model.loadWeights(folder: folder.path, seed: 0)
     if !report.initialized.isEmpty {

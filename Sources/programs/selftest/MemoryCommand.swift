@@ -85,7 +85,7 @@ struct MemoryCommand: RankCommand {
     var limits = BatchLimits(tokens: batchSize * length, sequences: batchSize, length: length)
     if let data {
       let pairs = try loadSplit(try .named(task), folder: data, split: .train)
-      let rows = try TokenizedDataset(pairs, tokenizer: folder.tokenizer, maxLength: length)
+      let rows = try folder.tokenized(pairs, maxLength: length)
       limits = BatchLimits(
         tokens: rows.mostTokens(inRows: batchSize), sequences: batchSize, length: rows.longestRow)
     }
@@ -101,7 +101,7 @@ struct MemoryCommand: RankCommand {
     let folder = try folder()
     let words = [UInt8](String(repeating: "a ", count: estimate.limits.length).utf8)
     let pairs = (0..<batchSize).map { SentencePair(first: words, second: nil, label: .category($0 % 2)) }
-    let data = try TokenizedDataset(pairs, tokenizer: folder.tokenizer, maxLength: estimate.limits.length)
+    let data = try folder.tokenized(pairs, maxLength: estimate.limits.length)
     let plan = try ShardPlan(datasetSize: data.count, batchSize: batchSize, ranks: 1)
     let loader = try DataLoader(data, plan: plan, rank: 0)
     let model = Model(estimate.configuration)

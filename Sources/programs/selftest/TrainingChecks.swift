@@ -149,7 +149,7 @@ struct TrainingRun {
   static func dataset(rows: Int) throws(Failure) -> TokenizedDataset {
     let corpus = ParaphraseCorpus(seed: 3, trainPairs: rows, validationPairs: 0)
     let pairs = try GLUETask.mrpc.parse(corpus.trainTable, path: "made-up/train.tsv")
-    return try TokenizedDataset(pairs, tokenizer: try folder().tokenizer, maxLength: 32)
+    return try folder().tokenized(pairs, maxLength: 32)
   }
 
   private static func folder() throws(Failure) -> ModelFolder {

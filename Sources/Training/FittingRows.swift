@@ -1,0 +1,29 @@
+import Datasets
+import FileSystem
+
+extension ModelFolder {
+  /// The rows as this model takes them: cut to its positions, and every number in them checked against its tables.
+  ///
+  /// - Parameters:
+  ///   - maxLength: the most tokens of a row; nil takes the tokenizer's own limit.
+  ///   - name: what errors call the rows.
+  public func tokenized(
+    _ pairs: some Collection<SentencePair>, maxLength: Int? = nil, name: String? = nil
+  ) throws(Failure) -> TokenizedDataset {
+    let most = configuration.maximumPositions
+    let length = min(maxLength ?? tokenizer.maxLength ?? most, most)
+    let rows = try TokenizedDataset(pairs, tokenizer: tokenizer, maxLength: length)
+    try rows.check(against: configuration, name: name)
+    return rows
+  }
+
+  /// Makes sure, before a table is read, that the model has an embedding for every token type of the task's rows.
+  public func requireTokenTypes(for task: GLUETask) throws(Failure) {
+    let row = try tokenizer.encode([], task.secondColumn == nil ? nil : [], maxLength: 8)
+    guard let highest = row.tokenTypeIDs.max(), highest >= configuration.tokenTypes else { return }
+    throw Failure(
+      .configuration, at: "\(path)/config.json",
+      "\"type_vocab_size\" is \(configuration.tokenTypes), but the sentence pairs of \(task.name) have token type \(highest)",
+      hint: "a model of single sentences cannot take pairs")
+  }
+}
