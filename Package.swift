@@ -68,14 +68,17 @@ let package = Package(
     .target(name: "Tokenization", dependencies: ["JSON", "FileSystem"]),
     .target(name: "Datasets", dependencies: ["Tokenization", "JSON", "FileSystem"]),
     .target(name: "Corpus", dependencies: ["FileSystem"]),
-    .target(name: "Safetensors", dependencies: ["JSON", "FileSystem"]),
+    .target(name: "Safetensors", dependencies: ["FileSystem"]),
+    .target(name: "TorchPickle", dependencies: ["Safetensors", "FileSystem"]),
+    .target(name: "WeightFiles", dependencies: ["Safetensors", "TorchPickle", "JSON", "FileSystem"]),
     // What a rank and the launcher's process beside it share.
     .target(name: "RankRecord", dependencies: ["CProcess"]),
     .target(name: "Collectives", dependencies: ["CMPI", "CProcess", "RankRecord", "FileSystem"]),
     .target(
       name: "Training",
       dependencies: [
-        "BERT", "Kernels", "CPU", "Collectives", "Datasets", "Tokenization", "Safetensors", "JSON", "FileSystem",
+        "BERT", "Kernels", "CPU", "Collectives", "Datasets", "Tokenization", "Safetensors", "WeightFiles", "JSON",
+        "FileSystem",
       ]),
     .target(
       name: "ProgramSupport", dependencies: ["Training", "Kernels", "Collectives", argumentParser],
@@ -124,6 +127,10 @@ let package = Package(
     .testTarget(
       name: "SafetensorsTests", dependencies: ["Safetensors", "FileSystem", "TestSupport"], exclude: ["differential.py"]
     ),
+    .testTarget(
+      name: "TorchPickleTests", dependencies: ["TorchPickle", "FileSystem", "TestSupport"],
+      exclude: ["make_files.py", "Files"]),
+    .testTarget(name: "WeightFilesTests", dependencies: ["WeightFiles", "Safetensors", "FileSystem", "TestSupport"]),
     .testTarget(name: "CollectivesTests", dependencies: ["Collectives", "FileSystem", "rankcheck", "TestSupport"]),
     // What the tests of Collectives run under mpirun.
     .executableTarget(
@@ -132,7 +139,8 @@ let package = Package(
     .executableTarget(
       name: "fuzz",
       dependencies: [
-        "BERT", "Datasets", "Tokenization", "Safetensors", "JSON", "Launcher", "RankRecord", "FileSystem",
+        "BERT", "Datasets", "Tokenization", "Safetensors", "WeightFiles", "JSON", "Launcher", "RankRecord",
+        "FileSystem",
         "TestSupport",
       ], path: "Tests/Fuzz"),
     .testTarget(name: "FuzzTests", dependencies: ["fuzz", "TestSupport"]),

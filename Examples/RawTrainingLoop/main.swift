@@ -25,8 +25,9 @@ Worker.run(program: "raw-training-loop") { (communicator) throws(Failure) in
   let loader = try DataLoader(train, plan: plan, rank: communicator.rank, order: .shuffled(seed: seed))
 
   // Model, optimizer, schedule.
+  let weights = try WeightPlan(.checkpoint, from: folder, communicator)
   let model = try Model(folder.configuration, communicator)
-  _ = try model.load(.checkpoint, from: folder, seed: seed, communicator)
+  try model.load(weights, seed: seed, communicator)
   let accelerator = try Accelerator(
     communicator, model: model, optimizer: AdamW.Options(weightDecay: 0.01), limits: loader.limits, seed: UInt64(seed))
   let schedule = LinearSchedule(peakRate: 5e-5, warmupSteps: 0, totalSteps: epochs * loader.stepsPerEpoch)

@@ -69,7 +69,11 @@ final class Activations {
   /// Floats of all of them together.
   let floatCount: Int
 
-  init(_ configuration: BertConfiguration, limits: BatchLimits, keepsForBackward: Bool, threads: Int) {
+  /// - Parameter isMeasuring: counts only; nothing is allocated, and the memory must not be used.
+  init(
+    _ configuration: BertConfiguration, limits: BatchLimits, keepsForBackward: Bool, threads: Int,
+    isMeasuring: Bool = false
+  ) {
     self.limits = limits
     self.keepsForBackward = keepsForBackward
     let hiddenSize = configuration.hiddenSize
@@ -80,8 +84,12 @@ final class Activations {
     let widest = max(3 * hiddenSize, configuration.intermediateSize)
     var floats: [UnsafeMutablePointer<Float>] = []
     var floatCount = 0
+    let nowhere = allocateFloats(1)
+    floats.append(nowhere)
     func allocate(_ count: Int) -> UnsafeMutablePointer<Float> {
-      floatCount += count
+      // Ends at what is more than any machine has: sizes may come from a file.
+      floatCount = min(floatCount + count, 1 << 60)
+      if isMeasuring { return nowhere }
       floats.append(allocateFloats(count))
       return floats[floats.count - 1]
     }
@@ -94,9 +102,9 @@ final class Activations {
         outputDeviation: allocate(tokens))
     }
 
-    positions = .allocate(capacity: tokens)
-    tokenRows = .allocate(capacity: tokens)
-    squares = .allocate(capacity: limits.sequences)
+    positions = .allocate(capacity: isMeasuring ? 0 : tokens)
+    tokenRows = .allocate(capacity: isMeasuring ? 0 : tokens)
+    squares = .allocate(capacity: isMeasuring ? 0 : limits.sequences)
     embeddingNormalized = allocate(perToken)
     embeddingDeviation = allocate(tokens)
     if keepsForBackward {

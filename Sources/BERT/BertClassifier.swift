@@ -58,8 +58,15 @@ public final class BertClassifier {
   /// The largest batch.
   public var limits: BatchLimits { memory.limits }
 
-  /// Bytes of activations and scratch for a batch of the largest size; those that no batch reaches take no memory.
-  public var activationBytes: Int { memory.floatCount * MemoryLayout<Float>.stride }
+  /// Bytes of activations and scratch that a model takes for a batch of the largest size, without taking them; those that
+  /// no batch reaches take no memory.
+  public static func activationBytes(
+    _ configuration: BertConfiguration, limits: BatchLimits, keepsForBackward: Bool = true, threads: Int = 1
+  ) -> Int {
+    Activations(
+      configuration, limits: limits, keepsForBackward: keepsForBackward, threads: threads, isMeasuring: true
+    ).floatCount * MemoryLayout<Float>.stride
+  }
 
   /// Logits `[sequences, labels]` of the last forward.
   public var logits: UnsafeBufferPointer<Float> {

@@ -10,8 +10,18 @@ public func allocateFloats(_ count: Int) -> UnsafeMutablePointer<Float> {
   var memory: UnsafeMutableRawPointer?
   let isLarge = byteCount >= 2 * hugePageBytes
   let status = posix_memalign(&memory, isLarge ? hugePageBytes : 64, byteCount)
-  guard status == 0, let memory else { preconditionFailure("no memory for \(byteCount) bytes: error \(status)") }
+  guard status == 0, let memory else { endForLackOfMemory(byteCount) }
   // A wish: without huge pages it is slower, not wrong.
   if isLarge { madvise(memory, byteCount, MADV_HUGEPAGE) }
   return memory.bindMemory(to: Float.self, capacity: count)
+}
+
+/// Ends the process with one line and the status of a machine that lacks something (`EX_UNAVAILABLE`).
+///
+/// What a run needs is compared with what there is before; this is for memory that somebody else has taken meanwhile.
+private func endForLackOfMemory(_ byteCount: Int) -> Never {
+  let line = Array("error: no memory for \(byteCount) bytes\n".utf8)
+  _ = write(STDERR_FILENO, line, line.count)
+  // No clean-up: ranks that wait for this one must not be waited for.
+  _exit(69)
 }

@@ -22,7 +22,8 @@ struct Header {
       guard seen.insert(key).inserted else { throw cursor.error("\"\(quoted(name))\" appears twice") }
       guard seen.count <= Self.limitTensors else { throw cursor.error("more than \(Self.limitTensors) tensors") }
       if key == Array("__metadata__".utf8) {
-        metadata = try Self.readMetadata(&cursor)
+        // Some writers say so that there is none.
+        metadata = try cursor.null() ? [:] : Self.readMetadata(&cursor)
       } else {
         tensors.append(try Self.readTensor(name, &cursor))
       }
@@ -47,7 +48,7 @@ struct Header {
 
   private static func readTensor(_ name: String, _ cursor: inout JSONCursor) throws(JSONError) -> TensorInfo {
     let label = "tensor \(quoted(name))"
-    var dtype: DType?
+    var dtype: String?
     var shape: [Int]?
     var offsets: [Int]?
     try cursor.object(label) { (cursor, key) throws(JSONError) in
@@ -55,9 +56,7 @@ struct Header {
       switch String(decoding: key, as: UTF8.self) {
       case "dtype":
         isSecond = dtype != nil
-        let text = try cursor.text("the dtype of \(label)")
-        dtype = DType(rawValue: text)
-        if dtype == nil { throw cursor.error("\(label): dtype \"\(quoted(text))\" is unknown") }
+        dtype = try cursor.text("the dtype of \(label)")
       case "shape":
         isSecond = shape != nil
         shape = try cursor.wholeNumbers("the shape of \(label)", limit: limitRank)
@@ -75,15 +74,19 @@ struct Header {
     guard offsets[0] <= offsets[1] else {
       throw cursor.error("\(label): data_offsets \(offsets), expected begin <= end")
     }
-    guard let count = elementCount(shape), !count.multipliedReportingOverflow(by: dtype.byteCount).overflow else {
+    // The next writer's types are not known yet. Their tensors do no harm where nobody reads them.
+    let type = DType(rawValue: dtype)
+    let width = type?.byteCount ?? 1
+    guard let count = elementCount(shape), !count.multipliedReportingOverflow(by: width).overflow else {
       throw cursor.error("\(label): shape \(shape) has too many elements")
     }
-    guard count * dtype.byteCount == offsets[1] - offsets[0] else {
+    guard type == nil || count * width == offsets[1] - offsets[0] else {
       throw cursor.error(
         "\(label): data_offsets \(offsets) hold \(offsets[1] - offsets[0]) bytes, "
-          + "expected \(count * dtype.byteCount) for \(dtype.rawValue) \(shape)")
+          + "expected \(count * width) for \(dtype) \(shape)")
     }
-    return TensorInfo(name: name, dtype: dtype, shape: shape, byteRange: offsets[0]..<offsets[1], count: count)
+    return TensorInfo(
+      name: name, dtype: type, dtypeName: quoted(dtype), shape: shape, byteRange: offsets[0]..<offsets[1], count: count)
   }
 
   private mutating func checkRanges(dataBytes: Int, end headerEnd: Int) throws(JSONError) {

@@ -1,10 +1,10 @@
-/// Why a header or index is not what it should be: the byte and what was expected there.
+/// Why a header is not what it should be: the byte and what was expected there.
 struct JSONError: Error {
   var offset: Int
   var message: String
 }
 
-/// Reads JSON byte by byte, for the two small grammars that this module knows.
+/// Reads JSON byte by byte, for the small grammar that this module knows.
 ///
 /// General readers are too kind for files from outside: they take `1e2` for an integer, keep one of two equal keys, and
 /// compare keys after Unicode normalisation. Here a number is digits, a key is bytes, and nothing recurses.
@@ -110,36 +110,13 @@ struct JSONCursor {
     return value
   }
 
-  /// Skips any value; for parts that are not used. Checks its brackets and strings, not its numbers.
-  mutating func skipValue(_ what: String) throws(JSONError) {
-    var closers: [UInt8] = []
-    while true {
-      guard let byte = peek() else { throw unexpected("expected a value in \(what)") }
-      switch byte {
-      case UInt8(ascii: "\""): _ = try string(what)
-      case UInt8(ascii: "{"), UInt8(ascii: "["):
-        guard closers.count < 64 else { throw error("\(what) is nested more than 64 deep") }
-        closers.append(byte + 2)  // { } and [ ] lie two apart in ASCII.
-        position += 1
-      case UInt8(ascii: "}"), UInt8(ascii: "]"):
-        guard closers.popLast() == byte else { throw unexpected("expected another bracket in \(what)") }
-        position += 1
-      case UInt8(ascii: ","), UInt8(ascii: ":"):
-        guard !closers.isEmpty else { throw unexpected("expected a value in \(what)") }
-        position += 1
-      default:
-        let start = position
-        while position < bytes.count, isScalarByte(bytes[position]) { position += 1 }
-        guard position > start else { throw unexpected("expected a value in \(what)") }
-      }
-      if closers.isEmpty { return }
-    }
+  /// Passes over `null` where it is the next value.
+  mutating func null() throws(JSONError) -> Bool {
+    guard peek() == UInt8(ascii: "n") else { return false }
+    guard bytes[position...].starts(with: "null".utf8) else { throw unexpected("expected null or {") }
+    position += 4
+    return true
   }
 
   private func isDigit(_ byte: UInt8) -> Bool { byte >= UInt8(ascii: "0") && byte <= UInt8(ascii: "9") }
-
-  private func isScalarByte(_ byte: UInt8) -> Bool {
-    isDigit(byte) || (byte >= UInt8(ascii: "a") && byte <= UInt8(ascii: "z"))
-      || [UInt8(ascii: "+"), UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "E")].contains(byte)
-  }
 }

@@ -6,57 +6,82 @@ extension SafetensorsFile {
   /// From F32, F16, BF16 and F64 (rounded to nearest). A value that is not finite, or not as `Float`, throws `.badData`
   /// with the element: `query.weight[17, 3]`.
   public func readFloats(_ tensor: TensorInfo, into buffer: UnsafeMutableBufferPointer<Float>) throws(Failure) {
+    try FloatReader(file: file, start: dataStart + tensor.byteRange.lowerBound, tensor: tensor).read(into: buffer)
+  }
+}
+
+/// The numbers of one tensor, as they lie one after the other in a file.
+package struct FloatReader {
+  let file: InputFile
+  /// The file's byte where they begin.
+  let start: Int
+  let tensor: TensorInfo
+
+  package init(file: InputFile, start: Int, tensor: TensorInfo) {
+    self.file = file
+    self.start = start
+    self.tensor = tensor
+  }
+
+  /// See ``SafetensorsFile/readFloats(_:into:)``.
+  package func read(into buffer: UnsafeMutableBufferPointer<Float>) throws(Failure) {
     precondition(buffer.count == tensor.count, "\(tensor.count) elements of \(tensor.name) into \(buffer.count)")
-    guard let start = buffer.baseAddress, tensor.count > 0 else {
-      guard Self.floatTypes.contains(tensor.dtype) else { throw noFloats(tensor) }
-      return
-    }
-    // A block is converted and checked while it is in the cache.
-    let blockCount = 1 << 18
     switch tensor.dtype {
-    case .f32:
-      for first in stride(from: 0, to: tensor.count, by: blockCount) {
-        let block = UnsafeMutableBufferPointer(start: start + first, count: min(blockCount, tensor.count - first))
-        try read(tensor, from: first * 4, into: UnsafeMutableRawBufferPointer(block))
-        try checkFinite(UnsafeBufferPointer(block), of: tensor, from: first)
-      }
-    case .f16: try convert(tensor, blockCount, to: start) { (bits: UInt16) in float(half: bits) }
-    case .bf16: try convert(tensor, blockCount, to: start) { (bits: UInt16) in Float(bitPattern: UInt32(bits) << 16) }
-    case .f64: try convert(tensor, blockCount, to: start) { (value: Double) in Float(value) }
-    default: throw noFloats(tensor)
+    case .f32: try readBlocks(into: buffer)
+    case .f16: try convert(to: buffer) { (bits: UInt16) in float(half: bits) }
+    case .bf16: try convert(to: buffer) { (bits: UInt16) in Float(bitPattern: UInt32(bits) << 16) }
+    case .f64: try convert(to: buffer) { (value: Double) in Float(value) }
+    default:
+      throw Failure(
+        .badData, at: file.path,
+        "tensor \(quoted(tensor.name)): dtype \(tensor.dtypeName), expected F32, F16, BF16 or F64")
     }
   }
 
-  static let floatTypes: Set<DType> = [.f32, .f16, .bf16, .f64]
+  /// A block is converted and checked while it is in the cache.
+  private static let blockCount = 1 << 18
 
-  private func noFloats(_ tensor: TensorInfo) -> Failure {
-    Failure(
-      .badData, at: path,
-      "tensor \(quoted(tensor.name)): dtype \(tensor.dtype.rawValue), expected F32, F16, BF16 or F64")
+  private func readBlocks(into buffer: UnsafeMutableBufferPointer<Float>) throws(Failure) {
+    for first in stride(from: 0, to: tensor.count, by: Self.blockCount) {
+      let block = UnsafeMutableBufferPointer(rebasing: buffer[first..<min(first + Self.blockCount, tensor.count)])
+      try readBytes(from: first * 4, into: UnsafeMutableRawBufferPointer(block))
+      try checkFinite(UnsafeBufferPointer(block), from: first)
+    }
   }
 
   @inline(__always)
   private func convert<Element: BitwiseCopyable>(
-    _ tensor: TensorInfo, _ blockCount: Int, to start: UnsafeMutablePointer<Float>, _ value: (Element) -> Float
+    to buffer: UnsafeMutableBufferPointer<Float>, _ value: (Element) -> Float
   ) throws(Failure) {
+    guard let target = buffer.baseAddress, tensor.count > 0 else { return }
     // Aligned, which the data in the file need not be.
-    let scratch = UnsafeMutablePointer<Element>.allocate(capacity: min(blockCount, tensor.count))
+    let scratch = UnsafeMutablePointer<Element>.allocate(capacity: min(Self.blockCount, tensor.count))
     defer { scratch.deallocate() }
-    for first in stride(from: 0, to: tensor.count, by: blockCount) {
-      let count = min(blockCount, tensor.count - first)
+    for first in stride(from: 0, to: tensor.count, by: Self.blockCount) {
+      let count = min(Self.blockCount, tensor.count - first)
       let bytes = UnsafeMutableRawBufferPointer(start: scratch, count: count * MemoryLayout<Element>.size)
-      try read(tensor, from: first * MemoryLayout<Element>.size, into: bytes)
-      let destination = start + first
+      try readBytes(from: first * MemoryLayout<Element>.size, into: bytes)
+      let destination = target + first
       for index in 0..<count { destination[index] = value(scratch[index]) }
-      try checkFinite(UnsafeBufferPointer(start: destination, count: count), of: tensor, from: first)
+      try checkFinite(UnsafeBufferPointer(start: destination, count: count), from: first)
     }
   }
 
-  private func checkFinite(
-    _ block: UnsafeBufferPointer<Float>, of tensor: TensorInfo, from first: Int
-  ) throws(Failure) {
+  /// Overwrites `buffer` with the tensor's bytes from its byte `offset` on.
+  func readBytes(from offset: Int, into buffer: UnsafeMutableRawBufferPointer) throws(Failure) {
+    do throws(Failure) {
+      try file.read(into: buffer, at: start + offset)
+    } catch {
+      var failure = error
+      failure.message = "tensor \(quoted(tensor.name)): \(error.message)"
+      throw failure
+    }
+  }
+
+  private func checkFinite(_ block: UnsafeBufferPointer<Float>, from first: Int) throws(Failure) {
     guard let index = firstNonFinite(block) else { return }
-    throw Failure(.badData, at: path, "\(tensor.element(first + index)) is \(block[index]), expected a finite number")
+    throw Failure(
+      .badData, at: file.path, "\(tensor.element(first + index)) is \(block[index]), expected a finite number")
   }
 }
 

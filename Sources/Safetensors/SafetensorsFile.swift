@@ -8,9 +8,9 @@ public final class SafetensorsFile: Sendable {
   /// The strings that the writer noted, such as `format`.
   public let metadata: [String: String]
   private let places: [[UInt8]: Int]
-  private let file: InputFile
+  let file: InputFile
   /// The first byte after the header.
-  private let dataStart: Int
+  let dataStart: Int
 
   /// Opens the file and reads its header. Throws `.badData` with the file, the tensor and what was expected.
   public init(_ path: String) throws(Failure) {
@@ -53,18 +53,8 @@ public final class SafetensorsFile: Sendable {
   public func read(_ tensor: TensorInfo, into buffer: UnsafeMutableRawBufferPointer) throws(Failure) {
     precondition(
       buffer.count == tensor.byteRange.count, "\(tensor.byteRange.count) bytes of \(tensor.name) into \(buffer.count)")
-    try read(tensor, from: 0, into: buffer)
-  }
-
-  /// Overwrites `buffer` with the bytes of `tensor` from its byte `offset` on.
-  func read(_ tensor: TensorInfo, from offset: Int, into buffer: UnsafeMutableRawBufferPointer) throws(Failure) {
-    do throws(Failure) {
-      try file.read(into: buffer, at: dataStart + tensor.byteRange.lowerBound + offset)
-    } catch {
-      var failure = error
-      failure.message = "tensor \(quoted(tensor.name)): \(error.message)"
-      throw failure
-    }
+    try FloatReader(file: file, start: dataStart + tensor.byteRange.lowerBound, tensor: tensor)
+      .readBytes(from: 0, into: buffer)
   }
 
   private static func read(_ file: InputFile, _ range: Range<Int>) throws(Failure) -> [UInt8] {
@@ -78,8 +68,8 @@ public final class SafetensorsFile: Sendable {
   /// What a file with a senseless header length probably is.
   private static func otherFormat(_ prefix: [UInt8]) -> String? {
     let kinds: [([UInt8], String)] = [
-      (Array("PK".utf8) + [3, 4], "a zip archive, as torch.save writes: save with safetensors instead"),
-      ([0x80], "a Python pickle: save with safetensors instead"),
+      (Array("PK".utf8) + [3, 4], "a zip archive, as torch.save writes: as pytorch_model.bin it is read"),
+      ([0x80], "a Python pickle, as old versions of torch.save write: as pytorch_model.bin it is read"),
       ([0x1f, 0x8b], "gzip: unpack it first"),
       (Array("version ".utf8), "a Git LFS pointer: fetch the file with `git lfs pull`"),
       (Array("<".utf8), "a web page: the download went wrong"),

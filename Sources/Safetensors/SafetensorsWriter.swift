@@ -61,7 +61,7 @@ public final class SafetensorsWriter {
         let rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16
         return rounded & 0x7f80 == 0x7f80 ? nil : UInt16(rounded)
       }
-    default: preconditionFailure("\(tensor.name) is \(tensor.dtype.rawValue): append its bytes")
+    default: preconditionFailure("\(tensor.name) is \(tensor.dtypeName): append its bytes")
     }
     written += 1
   }
@@ -103,13 +103,13 @@ public final class SafetensorsWriter {
 
   private func unfit(_ tensor: TensorInfo, _ index: Int, _ value: Float) -> Failure {
     Failure(
-      .badData, at: file.path, "\(tensor.element(index)) is \(value), expected a finite \(tensor.dtype.rawValue)")
+      .badData, at: file.path, "\(tensor.element(index)) is \(value), expected a finite \(tensor.dtypeName)")
   }
 
   /// The length and the JSON, padded with spaces so that the data begin at a multiple of 8.
   private static func header(_ tensors: [TensorInfo], _ metadata: [String: String]) -> [UInt8] {
     var members = tensors.map { tensor in
-      "\(json(tensor.name)):{\"dtype\":\"\(tensor.dtype.rawValue)\","
+      "\(json(tensor.name)):{\"dtype\":\"\(tensor.dtypeName)\","
         + "\"shape\":[\(tensor.shape.map(String.init).joined(separator: ","))],"
         + "\"data_offsets\":[\(tensor.byteRange.lowerBound),\(tensor.byteRange.upperBound)]}"
     }

@@ -31,13 +31,27 @@ public enum DType: String, Sendable, CaseIterable {
 /// One tensor of a file: what the header says of it, checked.
 public struct TensorInfo: Sendable {
   public let name: String
-  public let dtype: DType
+  /// Nil for a type that is not known here: such a tensor may be in the file, but cannot be read as numbers.
+  public let dtype: DType?
+  /// The element type as the header has it.
+  public let dtypeName: String
   /// The extents, outermost first; none for a single number.
   public let shape: [Int]
   /// Where its bytes are, counted from the first byte after the header.
   public let byteRange: Range<Int>
   /// The number of elements.
   public let count: Int
+
+  package init(
+    name: String, dtype: DType?, dtypeName: String? = nil, shape: [Int], byteRange: Range<Int>, count: Int
+  ) {
+    self.name = name
+    self.dtype = dtype
+    self.dtypeName = dtypeName ?? dtype?.rawValue ?? ""
+    self.shape = shape
+    self.byteRange = byteRange
+    self.count = count
+  }
 
   /// `query.weight[17, 3]`: the name with the place of the element at `index` of the flat row-major data.
   public func element(_ index: Int) -> String {
@@ -52,13 +66,13 @@ public struct TensorInfo: Sendable {
 }
 
 /// A name from a file, cut to what fits a message.
-func quoted(_ name: String) -> String {
+package func quoted(_ name: String) -> String {
   let limit = 200
   return name.utf8.count <= limit ? name : "\(name.prefix(limit))… (\(name.utf8.count) bytes)"
 }
 
 /// The product of `shape`; nil if it overflows.
-func elementCount(_ shape: [Int]) -> Int? {
+package func elementCount(_ shape: [Int]) -> Int? {
   if shape.contains(0) { return 0 }
   var count = 1
   for extent in shape {

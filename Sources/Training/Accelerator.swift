@@ -76,6 +76,8 @@ public final class Accelerator {
     precision: ProductPrecision = .high, threads: ThreadPool = ThreadPool(count: Hardware.threads), seed: UInt64,
     maxGradientNorm: Double? = nil, wire: WirePrecision = .no
   ) throws(Failure) {
+    try MemoryNeed.training(model.configuration, limits: limits, ranksOnHost: communicator.localSize)
+      .require(for: "the training", communicator)
     self.communicator = communicator
     self.model = model
     self.maxGradientNorm = maxGradientNorm

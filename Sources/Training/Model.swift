@@ -21,7 +21,10 @@ public final class Model {
 
   /// A model of all ranks: one copy of the weights on each host, or where that can't be had a copy each. All weights are
   /// 0; fill them on rank 0 and call `broadcast`.
+  ///
+  /// - Throws: `.unavailable` where memory lacks, before it is taken.
   public init(_ configuration: BertConfiguration, _ communicator: any Communicator) throws(Failure) {
+    try MemoryNeed.weights(configuration).require(for: "the model", communicator)
     self.configuration = configuration
     layout = ParameterLayout(configuration)
     store = try HostStore(layout, communicator)

@@ -24,7 +24,8 @@ public final class Reporter {
       return Int(String(cString: text)).flatMap { 20...1000 ~= $0 ? $0 : nil }
     }
     var size = winsize()
-    guard isatty(STDOUT_FILENO) == 1, ioctl(STDOUT_FILENO, UInt(TIOCGWINSZ), &size) == 0, 20...1000 ~= size.ws_col else {
+    guard isatty(STDOUT_FILENO) == 1, ioctl(STDOUT_FILENO, UInt(TIOCGWINSZ), &size) == 0, 20...1000 ~= size.ws_col
+    else {
       return nil
     }
     return Int(size.ws_col)

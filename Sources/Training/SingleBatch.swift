@@ -22,6 +22,7 @@ extension Model {
     try dataset.check(against: configuration)
     let limits = BatchLimits(
       tokens: dataset.inputIDs.count, sequences: dataset.count, length: dataset.longestRow)
+    try MemoryNeed.singleBatch(configuration, limits: limits, keepsGradients: keepsGradients).require(for: "the batch")
     let network = BertClassifier(
       configuration, limits: limits, keepsForBackward: keepsGradients, multiplier: multiplier)
     var batch = Batch()

@@ -97,8 +97,8 @@ extension BadFile {
     BadFile(
       "another key", header: #"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8],"x":1}}"#,
       "tensor a: \"x\", expected dtype"),
-    BadFile("dtype F99", header: "{\(member("a", "F99", "[2]", "[0,8]"))}", "tensor a: dtype \"F99\" is unknown"),
-    BadFile("dtype f32", header: "{\(member("a", "f32", "[2]", "[0,8]"))}", "tensor a: dtype \"f32\" is unknown"),
+    BadFile(
+      "metadata nul", header: "{\"__metadata__\":nul,\(member("a", "F32", "[2]", "[0,8]"))}", "expected null or {"),
     BadFile(
       "dtype a number", header: #"{"a":{"dtype":1,"shape":[2],"data_offsets":[0,8]}}"#,
       "expected \" of the dtype of tensor a"),
@@ -106,7 +106,7 @@ extension BadFile {
       "metadata a number", header: "{\"__metadata__\":{\"n\":1},\(member("a", "F32", "[2]", "[0,8]"))}",
       "expected \" of the metadata \"n\""),
     BadFile("metadata a text", header: "{\"__metadata__\":\"x\"}", "expected { of __metadata__"),
-    BadFile("metadata null", header: "{\"__metadata__\":null}", "expected { of __metadata__"),
+    BadFile("metadata null, then no data", header: "{\"__metadata__\":null}", "8 bytes follow the last tensor"),
     BadFile(
       "metadata twice", header: "{\"__metadata__\":{},\"__metadata__\":{},\(member("a", "F32", "[2]", "[0,8]"))}",
       "\"__metadata__\" appears twice"),

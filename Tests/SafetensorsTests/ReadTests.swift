@@ -131,4 +131,23 @@ struct ReadTests {
     #expect(failure == Failure(.badData, at: file.path, "tensor n: dtype \(dtype), expected F32, F16, BF16 or F64"))
     #expect(try file.rawBytes(#require(file.tensors.first)) == (1...UInt8(width)).map { $0 })
   }
+
+  @Test("metadata may be null: some writers say so that there is none")
+  func nullMetadata() throws {
+    let folder = try TemporaryFolder()
+    let header = "{\"__metadata__\" : null,\(member("a", "F32", "[2]", "[0,8]"))}"
+    let file = try SafetensorsFile(folder.write(fileBytes(header, dataBytes: 8)))
+    #expect(file.metadata == [:] && file.tensors.map(\.name) == ["a"])
+  }
+
+  @Test(
+    "a tensor of a type that is not known here may be in the file, but is not read", arguments: ["C64", "F4", "f32"])
+  func unknownType(dtype: String) throws {
+    let folder = try TemporaryFolder()
+    let header = "{\(member("a", "F32", "[1]", "[0,4]")),\(member("x", dtype, "[3]", "[4,9]"))}"
+    let file = try SafetensorsFile(folder.write(fileBytes(header, dataBytes: 9)))
+    #expect(try file.floats("a").count == 1)
+    let failure = #expect(throws: Failure.self) { try file.floats("x") }
+    #expect(failure?.message == "tensor x: dtype \(dtype), expected F32, F16, BF16 or F64")
+  }
 }

@@ -109,22 +109,22 @@ struct WriteTests {
     .needs(.reference))
   func referenceFile() throws {
     let golden = try Golden.inReference("golden")
-    let source = try WeightSource(folder: "\(golden)/tiny-bert")
-    #expect(source.tensor(named: "bert.embeddings.word_embeddings.weight")?.info.shape == [30_522, 64])
-    #expect(source.tensor(named: "classifier.bias")?.info.shape == [2])
+    let source = try SafetensorsFile("\(golden)/tiny-bert/model.safetensors")
+    #expect(source.tensor(named: "bert.embeddings.word_embeddings.weight")?.shape == [30_522, 64])
+    #expect(source.tensor(named: "classifier.bias")?.shape == [2])
     let folder = try TemporaryFolder()
     let copy = "\(folder.path)/model.safetensors"
     let writer = try SafetensorsWriter(
-      copy, source.entries.map { .init($0.info.name, shape: $0.info.shape) }, metadata: source.metadata)
-    for entry in source.entries {
-      let values = try entry.file.floats(entry.info.name)
+      copy, source.tensors.map { .init($0.name, shape: $0.shape) }, metadata: source.metadata)
+    for tensor in source.tensors {
+      let values = try source.floats(tensor.name)
       try values.withUnsafeBufferPointer { (values) throws(Failure) in try writer.append(values) }
     }
     try writer.commit()
     let file = try SafetensorsFile(copy)
-    for entry in source.entries {
-      let tensor = try #require(file.tensor(named: entry.info.name))
-      #expect(try file.rawBytes(tensor) == entry.file.rawBytes(entry.info))
+    for original in source.tensors {
+      let tensor = try #require(file.tensor(named: original.name))
+      #expect(try file.rawBytes(tensor) == source.rawBytes(original))
     }
     let gradients = try SafetensorsFile("\(golden)/gradients.safetensors")
     for tensor in gradients.tensors { #expect(try gradients.floats(tensor.name).count == tensor.count) }

@@ -73,7 +73,7 @@ struct LoadCommand: Measurement {
       ranks: communicator.size)
     let loader = try DataLoader(rows, plan: plan, rank: communicator.rank, order: .shuffled(seed: Int(recipe.seed)))
     let model = try Model(folder.configuration, communicator)
-    _ = try model.load(.random, from: folder, seed: Int(recipe.seed), communicator)
+    try model.load(WeightPlan(.random, from: folder, communicator), seed: Int(recipe.seed), communicator)
     let accelerator = try Accelerator(
       communicator, model: model, optimizer: AdamW.Options(weightDecay: recipe.weightDecay), limits: loader.limits,
       seed: recipe.seed)
@@ -157,8 +157,9 @@ private struct LoadingResult: Encodable {
   init(_ folder: ModelFolder, _ communicator: any Communicator) throws(Failure) {
     try communicator.barrier()
     var clock = LapClock()
+    let weights = try WeightPlan(.checkpoint, from: folder, communicator)
     let model = try Model(folder.configuration, communicator)
-    _ = try model.load(.checkpoint, from: folder, seed: 42, communicator)
+    try model.load(weights, seed: 42, communicator)
     seconds = clock.lap()
     parameters = model.parameters.count
     gigabytes_per_second = Double(4 * parameters) / seconds * 1e-9

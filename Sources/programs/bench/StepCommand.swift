@@ -51,7 +51,7 @@ struct StepCommand: Measurement {
     let plan = try ShardPlan(datasetSize: inputs.train.count, batchSize: batchSize, ranks: communicator.size)
     let loader = try DataLoader(inputs.train, plan: plan, rank: communicator.rank, order: .shuffled(seed: seed))
     let model = try Model(inputs.folder.configuration, communicator)
-    _ = try model.load(.random, from: inputs.folder, seed: seed, communicator)
+    try model.load(WeightPlan(.random, from: inputs.folder, communicator), seed: seed, communicator)
     try communicator.agree { () throws(Failure) in
       if let profile, communicator.isMain { try Timeline.check(profile) }
     }

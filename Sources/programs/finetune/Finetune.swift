@@ -11,8 +11,14 @@ func finetune(_ command: FinetuneCommand, _ communicator: any Communicator, _ re
   let fingerprints = job.fingerprints.map { (name: $0.name, value: String($0.value, radix: 16)) }
   try communicator.requireSame(fingerprints, hint: "copy the same files to every host")
 
+  let weights = try WeightPlan(
+    job.initialization, from: job.folder, ignoresMismatchedSizes: command.ignoreMismatchedSizes, communicator)
+  let need =
+    MemoryNeed.weights(job.configuration)
+    + .training(job.configuration, limits: job.loader.limits, ranksOnHost: communicator.localSize)
+  try need.require(for: "the training", communicator)
   let model = try Model(job.configuration, communicator)
-  let report = try model.load(job.initialization, from: job.folder, seed: job.seed, communicator)
+  try model.load(weights, seed: job.seed, communicator)
 
   // Last, when nothing else can be wrong: a metrics file of an earlier run is emptied here.
   let metrics = try communicator.agree { () throws(Failure) -> MetricsFile? in
@@ -25,7 +31,7 @@ func finetune(_ command: FinetuneCommand, _ communicator: any Communicator, _ re
   for warning in job.folder.tokenizer.warnings {
     try reporter.line("warning: \("\(job.folder.path): \(warning)".escapingControlCharacters)")
   }
-  try say(report, reporter)
+  for line in weights.report.lines { try reporter.line(line) }
   for baseline in job.baselines {
     try reporter.line("for comparison, \(baseline.name): " + scores(baseline.accuracy, baseline.f1))
   }
@@ -73,13 +79,6 @@ func finetune(_ command: FinetuneCommand, _ communicator: any Communicator, _ re
     try reporter.line(
       "timeline in \(path)" + (missing > 0 ? ", without the last \(grouped(missing)) steps: no room" : ""))
   }
-}
-
-private func say(_ report: LoadReport, _ reporter: Reporter) throws(Failure) {
-  if !report.initialized.isEmpty {
-    try reporter.line("newly initialised: \(report.initialized.joined(separator: ", "))")
-  }
-  if !report.unused.isEmpty { try reporter.line("not used: \(report.unused.joined(separator: ", "))") }
 }
 
 func scores(_ accuracy: Double, _ f1: Double) -> String {

@@ -18,6 +18,11 @@ struct FinetuneCommand: ParsableCommand {
   @Option(name: .customLong("init"), help: "checkpoint: the folder's weights. random: its geometry with fresh weights.")
   var initialization = Initialization.checkpoint
 
+  @Flag(
+    name: bothSpellings("ignore-mismatched-sizes"),
+    help: "Weights start fresh where the checkpoint's have another shape, as its classifier for other labels.")
+  var ignoreMismatchedSizes = false
+
   @Option(help: "The task: \(GLUETask.all.map(\.name).joined(separator: ", ")).")
   var task = GLUETask.mrpc.name
 

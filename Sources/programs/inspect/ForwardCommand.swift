@@ -30,6 +30,11 @@ struct ForwardCommand: ParsableCommand {
   @Option(name: bothSpellings("max-length"), help: "The most tokens of a row, special ones included.")
   var maxLength = 512
 
+  @Flag(
+    name: bothSpellings("ignore-mismatched-sizes"),
+    help: "Weights start fresh where the checkpoint's have another shape.")
+  var ignoreMismatchedSizes = false
+
   @OptionGroup var precision: PrecisionOptions
 
   @Option(help: ArgumentHelp("Where to write every gradient of the mean loss, as safetensors.", valueName: "file"))
@@ -47,11 +52,12 @@ struct ForwardCommand: ParsableCommand {
     }
     let dataset = try folder.tokenized(
       Array(pairs.prefix(rows)), maxLength: maxLength, name: "the \(split.rawValue) rows")
+    let weights = try WeightPlan(
+      folder: folder.path, for: folder.configuration, ignoresMismatchedSizes: ignoreMismatchedSizes)
+    try MemoryNeed.weights(folder.configuration).require(for: "the model")
     let model = Model(folder.configuration)
-    let report = try model.loadWeights(folder: folder.path, seed: 0)
-    if !report.initialized.isEmpty {
-      printError("inspect: warning: newly initialised: \(report.initialized.joined(separator: ", "))")
-    }
+    try model.load(weights, seed: 0)
+    for line in weights.report.lines { printError("inspect: warning: \(line)") }
     let result = try model.evaluateOnce(
       dataset, keepsGradients: gradients != nil, multiplier: Multiplier(precision.precision()))
 

@@ -25,8 +25,7 @@ struct MemoryEstimate {
     self.hosts = hosts
     self.wire = wire
     parameters = ParameterLayout(configuration).count
-    // Allocated and given back: the sizes are said in one place, and pages that nobody writes take no memory.
-    activations = BertClassifier(configuration, limits: limits).activationBytes
+    activations = BertClassifier.activationBytes(configuration, limits: limits)
   }
 
   /// Ranks of the fullest host.
