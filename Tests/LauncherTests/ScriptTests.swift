@@ -15,7 +15,7 @@ import Testing
   ]
 
   @Test("a script without an interpreter is refused with 66, which names it", arguments: scripts, ["1", "2"])
-  func scripts(_ script: (text: String, says: String), ranks: String) throws {
+  func bad(_ script: (text: String, says: String), ranks: String) throws {
     let folder = try temporaryFolder()
     defer { unlink("\(folder)/s"); rmdir(folder) }
     try writeAtomically(Array(script.text.utf8), to: "\(folder)/s")

@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 
 /// Machines that lack what MPI takes for granted: it works, or one line says what is missing.
-@Suite(.serialized) struct SurroundingsTests {
+@Suite(.serialized) struct BareMachineTests {
   @Test(
     "host names on which Open MPI 4 crashes are refused",
     arguments: [
