@@ -93,6 +93,15 @@ public struct LaunchPlan: Sendable, Equatable {
     placement == nil && !isTransportGiven && !extraArguments.contains { Self.transportParameters.contains($0) }
   }
 
+  /// Whether hosts differ by their domains alone. Elsewhere Open MPI goes by what stands before the first dot, for a host may
+  /// call itself by a longer or a shorter name than the hostfile does.
+  var keepsDomains: Bool {
+    let names = (placement?.hosts ?? []).map { $0.entry.name.folded }
+    // Of an address nothing is cut.
+    let hosts = names.filter { $0.utf8.contains { !(0x30...0x39).contains($0) && $0 != UInt8(ascii: ".") } }
+    return Set(hosts.map { $0.prefix { $0 != "." } }).count < Set(hosts).count
+  }
+
   /// Parameters of Open MPI that decide it.
   public static let transportParameters: Set = ["pml", "btl", "mtl"]
 

@@ -22,7 +22,9 @@ enum OpenMPI4Command {
     options += OpenMPI.speaking(plan, memory: "vader")
     if plan.mustYield { add("--mca", "mpi_yield_when_idle", "1", comment: "a waiting rank gives its core away") }
     if plan.placement != nil {
-      add("--mca", "orte_keep_fqdn_hostnames", "1", comment: "a.x.org and a.y.org are two hosts")
+      if plan.keepsDomains {
+        add("--mca", "orte_keep_fqdn_hostnames", "1", comment: "a.x.org and a.y.org are two hosts")
+      }
       options += OpenMPI.reaching(plan, flag: "--mca", control: "oob_tcp_if_include", shell: "plm_rsh")
     }
     return options + OpenMPI.exporting(plan)
@@ -54,7 +56,9 @@ enum OpenMPI5Command {
     options += OpenMPI.speaking(plan, memory: "sm")
     if plan.mustYield { add("--mca", "mpi_yield_when_idle", "1", comment: "a waiting rank gives its core away") }
     if plan.placement != nil {
-      add("--prtemca", "prte_keep_fqdn_hostnames", "1", comment: "a.x.org and a.y.org are two hosts")
+      if plan.keepsDomains {
+        add("--prtemca", "prte_keep_fqdn_hostnames", "1", comment: "a.x.org and a.y.org are two hosts")
+      }
       options += OpenMPI.reaching(plan, flag: "--prtemca", control: "prte_if_include", shell: "plm_ssh")
     }
     return options + OpenMPI.exporting(plan)

@@ -25,8 +25,8 @@ public struct Surroundings: Sendable {
   /// Open MPI 4 writes `[NAME:PID]` into 64 bytes and does not look whether it fits.
   private func checkHostName(_ plan: LaunchPlan) throws(Failure) {
     guard plan.flavour == .openMPI4 else { return }
-    // It cuts the name at a dot, unless told to keep it, which several hosts need.
-    let name = plan.placement == nil ? String(hostName.prefix { $0 != "." }) : hostName
+    // It cuts the name at a dot, unless told to keep it.
+    let name = plan.keepsDomains ? hostName : String(hostName.prefix { $0 != "." })
     let most = 61 - max(5, "\(getpid())".utf8.count)
     guard name.utf8.count > most else { return }
     throw Failure(

@@ -45,8 +45,8 @@ struct PlanCase: Sendable, CustomTestStringConvertible {
   // MARK: Open MPI 4
 
   static let alive4 = [
-    "--mca", "orte_keep_fqdn_hostnames", "1", "--mca", "oob_tcp_keepalive_time", "10", "--mca",
-    "oob_tcp_keepalive_intvl", "5", "--mca", "oob_tcp_keepalive_probes", "3",
+    "--mca", "oob_tcp_keepalive_time", "10", "--mca", "oob_tcp_keepalive_intvl", "5", "--mca",
+    "oob_tcp_keepalive_probes", "3",
   ]
   static func reach4(_ shell: String, _ arguments: String?) -> [String] {
     ["--mca", "plm_rsh_no_tree_spawn", "1", "--mca", "plm_rsh_agent", shell]
@@ -124,13 +124,18 @@ struct PlanCase: Sendable, CustomTestStringConvertible {
       },
       expected: ["--hostfile", "/h", "--np", "2", "--map-by", "slot:PE=2", "--bind-to", "core", "--stdin", "none"]
         + ends + alive4 + reach4("/agent", nil) + own),
+    PlanCase(
+      "hosts that differ by their domains", hosts: [("a.x.org", 1), ("a.y.org", 1)],
+      { $0.remote = .init(shell: "/agent") },
+      expected: ["--hostfile", "/h", "--np", "2"] + unbound + ends + ["--mca", "orte_keep_fqdn_hostnames", "1"] + alive4
+        + reach4("/agent", nil) + own),
   ]
 
   // MARK: Open MPI 5
 
   static let alive5 = [
-    "--prtemca", "prte_keep_fqdn_hostnames", "1", "--prtemca", "oob_tcp_keepalive_time", "10", "--prtemca",
-    "oob_tcp_keepalive_intvl", "5", "--prtemca", "oob_tcp_keepalive_probes", "3",
+    "--prtemca", "oob_tcp_keepalive_time", "10", "--prtemca", "oob_tcp_keepalive_intvl", "5", "--prtemca",
+    "oob_tcp_keepalive_probes", "3",
   ]
   static func reach5(_ shell: String, _ arguments: String?) -> [String] {
     ["--prtemca", "plm_ssh_no_tree_spawn", "1", "--prtemca", "plm_ssh_agent", shell]
