@@ -22,6 +22,10 @@ struct LaunchContext {
     // Without one, mpirun finds neither its helpers nor ssh.
     if (environment["PATH"] ?? "").isEmpty { environment["PATH"] = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin" }
     if let folder = Surroundings.absoluteTemporaryFolder(environment) { environment["TMPDIR"] = folder }
+    // Where there is no /sys, Open MPI's library would say so twice in every job.
+    if !exists("/sys/devices/system/cpu"), environment["HWLOC_HIDE_ERRORS"] == nil {
+      environment["HWLOC_HIDE_ERRORS"] = "2"
+    }
     self.environment = environment
     programs = Programs(folder: parent(of: launcher), searchPath: environment["PATH"] ?? "")
     hostName = systemText("/proc/sys/kernel/hostname") ?? "localhost"

@@ -29,7 +29,7 @@ struct SentenceReader {
     var words = sentence.lowercased().split(separator: " ").map(String.init)
     // The time is a preposition and a word, at either end.
     guard words.count >= 7 else { return nil }
-    let isFronted = words[0] == "at" || words[0] == "in"
+    let isFronted = words.first == "at" || words.first == "in"
     let time = isFronted ? Array(words.prefix(2)) : Array(words.suffix(2))
     if isFronted { words.removeFirst(2) } else { words.removeLast(2) }
     guard time[0] == "at" || time[0] == "in", let when = meaning(time[1], .time) else { return nil }

@@ -1,6 +1,7 @@
 import FileSystem
 import Glibc
 import Launcher
+import TestSupport
 import Testing
 
 /// Jobs under real mpirun. One at a time: they are timed, and they count processes.
@@ -22,6 +23,12 @@ import Testing
     #expect(result.status == 9)
     #expect(result.stderr.hasPrefix("mine\nlaunch: error: rank 1 (host "), "\(result.stderr)")
     #expect(result.seconds < 40)
+  }
+
+  @Test("a machine without /sys is none that needs words", .needs(.mounts)) func withoutSys() throws {
+    let script = "umount -l /sys 2>/dev/null; [ ! -e /sys/devices ] && exec \(binaries)/launch -n 2 true"
+    let result = try run("/usr/bin/env", ["unshare", "--mount", "sh", "-c", script])
+    #expect(result.status == 0 && result.stderr.isEmpty, "\(result.stderr)")
   }
 
   @Test func everyRankRuns() throws {

@@ -1,6 +1,7 @@
 import FileSystem
 import Glibc
 import Launcher
+import TestSupport
 import Testing
 
 /// What a killed mpirun leaves is removed; nothing else, whatever lies about.
@@ -78,7 +79,7 @@ import Testing
     #expect(host.has("victim/pid.4711/precious"))
   }
 
-  @Test(.enabled(if: geteuid() == 0, "gives files to another user")) func otherUsersFilesStay() throws {
+  @Test(.needs(.givingFiles)) func otherUsersFilesStay() throws {
     let host = try Host()
     try host.write("tmp/ompi.a.example.org.0/pid.4711/theirs/x")
     chown("\(host.top)/pid.4711/theirs", 65_534, 65_534)

@@ -30,6 +30,8 @@ package enum Capability: Hashable, Sendable {
   case memoryGroup
   /// To run a program that may not read what the file's mode forbids.
   case ordinaryUser
+  /// To give a file to another user.
+  case givingFiles
   /// To be root, for what the launcher does otherwise as root.
   case root
   /// Cores that this process may run on.

@@ -35,6 +35,7 @@ extension Capability {
         ?? failure("qemu cannot run this machine's programs", of: ["qemu-x86_64", "/bin/true"])
     case .memoryGroup: MemoryGroup.tryIt()
     case .ordinaryUser: geteuid() != 0 ? nil : Self.trySetpriv()
+    case .givingFiles: Self.tryGiving()
     case .root: geteuid() == 0 ? nil : "only root is treated so, and this user is not root"
     case .cores(let count):
       Self.cores >= count ? nil : "needs \(count) cores, and these processes may use \(Self.cores)"
@@ -83,6 +84,17 @@ extension Capability {
         withHosts, "2", "bash", "-c",
         "coproc \(Golden.testsFolder)/Cluster/wire 1 0; read -r line <&${COPROC[0]}; kill $COPROC_PID; [[ $line == up ]]",
       ])
+  }
+
+  private static func tryGiving() -> String? {
+    do {
+      let folder = try TemporaryFolder()
+      let path = try folder.write("", "given")
+      return chown(path, 65_534, 65_534) == 0
+        ? nil : "a file cannot be given to another user here: \(lastSystemError())"
+    } catch {
+      return "a file cannot be given to another user here: \(error)"
+    }
   }
 
   private static func trySetpriv() -> String? {
