@@ -87,25 +87,29 @@ extension Capability {
   }
 
   private static func tryGiving() -> String? {
-    do {
-      let folder = try TemporaryFolder()
-      let path = try folder.write("", "given")
-      return chown(path, 65_534, 65_534) == 0
-        ? nil : "a file cannot be given to another user here: \(lastSystemError())"
-    } catch {
-      return "a file cannot be given to another user here: \(error)"
+    withUnreadableFile("a file cannot be given to another user here") { path in
+      chown(path, 65_534, 65_534) == 0 ? nil : lastSystemError()
     }
   }
 
   private static func trySetpriv() -> String? {
+    withUnreadableFile("root cannot give up its rights here") { path in
+      let outcome = try Program.run("setpriv --bounding-set=-all --inh-caps=-all cat".words + [path])
+      return outcome.errors.contains("Permission denied") ? nil : outcome.errorLines.last ?? "cat reads what it may not"
+    }
+  }
+
+  /// What `body` says is wrong after `what`; nil where nothing is.
+  private static func withUnreadableFile(_ what: String, _ body: (String) throws -> String?) -> String? {
     do {
       let folder = try TemporaryFolder()
-      let path = try folder.write("", "unreadable")
-      chmod(path, 0)
-      let command = "setpriv --bounding-set=-all --inh-caps=-all cat".words + [path]
-      return try Program.run(command).errors.contains("Permission denied") ? nil : "root cannot give up its rights here"
+      return try withExtendedLifetime(folder) {
+        let path = try folder.write("", "unreadable")
+        chmod(path, 0)
+        return try body(path).map { "\(what): \($0)" }
+      }
     } catch {
-      return "root cannot give up its rights here: \(error)"
+      return "\(what): \(error)"
     }
   }
 
