@@ -224,7 +224,7 @@ struct PartsTests {
     let problem = failure { () throws(Failure) in
       try Model(folder.configuration).evaluateOnce(rows, keepsGradients: false).loss
     }
-    #expect(problem?.status == .badData && problem?.message.contains("row 0 has no label") == true)
+    #expect(problem?.status == .badData && problem?.message.contains("row 1 has no label") == true)
   }
 
   @Test("memory starts at zero and has its size", arguments: [0, 1, 17])
