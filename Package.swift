@@ -57,10 +57,11 @@ let package = Package(
     .systemLibrary(name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
     .systemLibrary(name: "CCPU"),
     .systemLibrary(name: "CProcess"),
+    .systemLibrary(name: "CFileSystem"),
     .target(name: "CTiles"),
 
     // The worker's parts, bottom up.
-    .target(name: "FileSystem"),
+    .target(name: "FileSystem", dependencies: ["CFileSystem"]),
     .target(name: "JSON", dependencies: ["FileSystem"]),
     .target(name: "CPU", dependencies: ["CCPU"]),
     .target(name: "Kernels", dependencies: ["COpenBLAS", "CCPU", "CTiles"], swiftSettings: hotLoops),

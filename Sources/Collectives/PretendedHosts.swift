@@ -13,7 +13,7 @@ struct PretendedHosts: Sendable {
       return nil
     }
     let numbers = text.split(separator: ",", omittingEmptySubsequences: false).map { Int($0) ?? 0 }
-    guard numbers.allSatisfy({ $0 > 0 }), numbers.reduce(0, +) == ranks else {
+    guard numbers.allSatisfy({ (1...ranks).contains($0) }), numbers.reduce(0, +) == ranks else {
       throw Failure(.usage, at: Self.variable, "\"\(text)\", expected ranks of each host, \(ranks) together")
     }
     self.sizes = numbers

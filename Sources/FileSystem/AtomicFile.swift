@@ -4,58 +4,81 @@ import Glibc
 ///
 /// Written beside its destination under a fresh temporary name, then fsync, rename, fsync of the folder: without the
 /// first fsync a power cut leaves an empty file under the final name, without the second the rename is lost.
-/// A file that is never committed is removed when released.
+/// A file that is never committed is removed when released, or by the signal that ends the process. What `kill -9` leaves
+/// is removed by the next writer of the same path: as long as its owner lives, a temporary file is locked.
 public final class AtomicFile {
   public let path: String
   private let temporaryPath: String
   private let descriptor: Int32
+  private let cleanup: Int?
   private var isOpen = true
 
   public init(_ path: String) throws(Failure) {
     self.path = path
-    temporaryPath = "\(path).tmp-\(getpid())-\(UInt32.random(in: 0 ... .max))"
-    descriptor = open(temporaryPath, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o644)
-    guard descriptor >= 0 else {
-      isOpen = false
-      throw Failure(.cannotCreate, at: path, "cannot be written: \(lastSystemError())")
+    removeRemains(of: path)
+    while true {
+      let temporary = "\(path).tmp-\(getpid())-\(UInt32.random(in: 0 ... .max))"
+      let file = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o644)
+      guard file >= 0 else { throw Failure(outputStatus(), at: path, "cannot be written: \(lastSystemError())") }
+      _ = flock(file, LOCK_EX | LOCK_NB)
+      var info = stat()
+      // Another writer may have taken it for remains before it was locked.
+      guard fstat(file, &info) == 0, info.st_nlink > 0 else {
+        close(file)
+        continue
+      }
+      temporaryPath = temporary
+      descriptor = file
+      cleanup = SignalCleanup.add(temporary)
+      return
     }
   }
 
   deinit {
     guard isOpen else { return }
-    close(descriptor)
     unlink(temporaryPath)
+    SignalCleanup.forget(cleanup)
+    close(descriptor)
   }
 
   /// Appends `bytes`.
   public func write(_ bytes: UnsafeRawBufferPointer) throws(Failure) {
-    var done = 0
-    while done < bytes.count {
-      let count = Glibc.write(descriptor, bytes.baseAddress! + done, bytes.count - done)
-      if count < 0 && errno == EINTR { continue }
-      guard count > 0 else { throw Failure(.ioError, at: path, "writing failed: \(lastSystemError())") }
-      done += count
-    }
+    try writeAll(bytes, to: descriptor, at: path)
   }
 
   /// Appends `bytes`.
-  public func write(_ bytes: [UInt8]) throws(Failure) {
-    var failure: Failure?
-    bytes.withUnsafeBytes { buffer in
-      do throws(Failure) { try write(buffer) } catch { failure = error }
-    }
-    if let failure { throw failure }
-  }
+  public func write(_ bytes: [UInt8]) throws(Failure) { try writeAll(bytes, to: descriptor, at: path) }
 
   /// Makes the file durable and gives it its name, replacing what was there.
   public func commit() throws(Failure) {
     guard fsync(descriptor) == 0 else { throw Failure(.ioError, at: path, "fsync failed: \(lastSystemError())") }
     guard rename(temporaryPath, path) == 0 else {
-      throw Failure(.cannotCreate, at: path, "cannot be renamed into place: \(lastSystemError())")
+      throw Failure(outputStatus(), at: path, "cannot be renamed into place: \(lastSystemError())")
     }
-    close(descriptor)
     isOpen = false
+    SignalCleanup.forget(cleanup)
+    close(descriptor)
     try syncDirectory(parent(of: path))
+  }
+}
+
+/// Removes temporary files of `path` whose writers are gone: regular files of this user, named as `AtomicFile` names
+/// them, that nobody has locked.
+private func removeRemains(of path: String) {
+  let folder = parent(of: path)
+  let prefix = Array("\(lastComponent(of: path)).tmp-".utf8)
+  for name in names(in: folder) where name.starts(with: prefix) {
+    let numbers = name.dropFirst(prefix.count).split(separator: UInt8(ascii: "-"), omittingEmptySubsequences: false)
+    guard numbers.count == 2, numbers.allSatisfy({ !$0.isEmpty && $0.allSatisfy { (0x30...0x39).contains($0) } }) else {
+      continue
+    }
+    let remains = "\(folder)/\(String(decoding: name, as: UTF8.self))"
+    let descriptor = open(remains, O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
+    guard descriptor >= 0 else { continue }
+    defer { close(descriptor) }
+    var info = stat()
+    let isOurs = fstat(descriptor, &info) == 0 && info.st_mode & S_IFMT == S_IFREG && info.st_uid == geteuid()
+    if isOurs && flock(descriptor, LOCK_EX | LOCK_NB) == 0 { unlink(remains) }
   }
 }
 
@@ -80,15 +103,8 @@ public func makeDirectory(_ path: String) throws(Failure) {
   let above = parent(of: path)
   if above != path && !exists(above) { try makeDirectory(above) }
   guard mkdir(path, 0o755) == 0 || errno == EEXIST && isDirectory(path) else {
-    throw Failure(.cannotCreate, at: path, "folder cannot be made: \(lastSystemError())")
+    throw Failure(outputStatus(), at: path, "folder cannot be made: \(lastSystemError())")
   }
-}
-
-/// The folder that holds `path`: everything before the last `/`, or `.`.
-public func parent(of path: String) -> String {
-  let bytes = Array(path.utf8)
-  guard let slash = bytes.lastIndex(of: UInt8(ascii: "/")) else { return "." }
-  return slash == 0 ? "/" : String(decoding: bytes[..<slash], as: UTF8.self)
 }
 
 /// Makes sure, before long work, that files can be written into the folder `path`: makes it, writes a file and removes it.
@@ -98,11 +114,4 @@ public func checkWritable(_ path: String) throws(Failure) {
   }
   try makeDirectory(path)
   _ = try AtomicFile("\(path)/probe")
-}
-
-/// The path with links and dots resolved, or as it is where nothing is there.
-public func realPath(_ path: String) -> String {
-  guard let resolved = realpath(path, nil) else { return path }
-  defer { free(resolved) }
-  return String(cString: resolved)
 }

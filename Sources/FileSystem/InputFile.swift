@@ -3,6 +3,9 @@ import Glibc
 /// The text of the C library's current `errno`.
 public func lastSystemError() -> String { String(cString: strerror(errno)) }
 
+/// The status for an output that cannot be made, by the current `errno`: a full disk is no matter of its name.
+func outputStatus() -> ExitStatus { [ENOSPC, EDQUOT, EIO].contains(errno) ? .ioError : .cannotCreate }
+
 /// A file open for reading at positions. Closed when released.
 ///
 /// Reads instead of mapping: a mapped file that somebody truncates meanwhile kills the process with SIGBUS.
@@ -59,13 +62,26 @@ public func readBytes(_ path: String, limitBytes: Int = 1 << 30) throws(Failure)
   guard file.byteCount <= limitBytes else {
     throw Failure(.badData, at: path, "has \(file.byteCount) bytes, expected at most \(limitBytes)")
   }
-  var bytes = [UInt8](repeating: 0, count: file.byteCount)
-  var failure: Failure?
-  bytes.withUnsafeMutableBytes { buffer in
-    do throws(Failure) { try file.read(into: buffer, at: 0) } catch { failure = error }
+  return try file.bytes(count: file.byteCount)
+}
+
+/// The first bytes of the file at `path`, `limitBytes` at most.
+public func readStart(_ path: String, limitBytes: Int) throws(Failure) -> [UInt8] {
+  let file = try InputFile(path)
+  return try file.bytes(count: min(file.byteCount, limitBytes))
+}
+
+extension InputFile {
+  /// The first `count` bytes.
+  fileprivate func bytes(count: Int) throws(Failure) -> [UInt8] {
+    var bytes = [UInt8](repeating: 0, count: count)
+    var failure: Failure?
+    bytes.withUnsafeMutableBytes { buffer in
+      do throws(Failure) { try read(into: buffer, at: 0) } catch { failure = error }
+    }
+    if let failure { throw failure }
+    return bytes
   }
-  if let failure { throw failure }
-  return bytes
 }
 
 /// Whether something is at `path`.

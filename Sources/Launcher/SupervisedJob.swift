@@ -255,8 +255,12 @@ struct SupervisedJob {
 
   private mutating func stop(_ signal: Int32) {
     guard stopSignal == nil else {
-      // A lone keeper ends all that descends from its program.
-      if case .passedOn = stage { tell() } else { killNow() }
+      // A lone keeper ends all that descends from its program, which may remove its temporary files first.
+      switch stage {
+      case .passedOn: tell()
+      case .asked where supervisor.starter == .launcher: tell()
+      default: killNow()
+      }
       return
     }
     stopSignal = signal

@@ -1,6 +1,7 @@
 import FileSystem
 import FoundationEssentials
 import Glibc
+import JSON
 
 // swift-format-ignore: AlwaysUseLowerCamelCase
 /// One optimizer step, as a metrics line: the names are those of the file.
@@ -50,28 +51,47 @@ public final class MetricsFile {
   private let path: String
   private let descriptor: Int32
   private let encoder: JSONEncoder
+  /// Bytes of whole lines.
+  private var byteCount = 0
+
+  /// Makes sure, before long work, that metrics can be written to `path`: to nothing, to metrics of an earlier run, or to
+  /// `/dev/null`.
+  ///
+  /// - Parameters:
+  ///   - folders: where the file must not be, with the options that named them.
+  public static func check(_ path: String, notIn folders: [(option: String, path: String?)] = []) throws(Failure) {
+    try ReportFile.check(path, option: "--metrics", notIn: folders, allowsNull: true, isOwn: isMetrics)
+  }
+
+  /// Whether the first line of a file is a record.
+  private static func isMetrics(_ path: String) -> Bool {
+    guard let start = try? readStart(path, limitBytes: 1 << 16) else { return false }
+    let line = Array(start.prefix { $0 != UInt8(ascii: "\n") })
+    let kind = try? JSONDocument(line, path: path).root.member("kind")?.string()
+    return kind == "step" || kind == "eval"
+  }
 
   /// Creates the file, or empties it.
   public init(_ path: String) throws(Failure) {
     self.path = path
-    descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
-    guard descriptor >= 0 else {
-      throw Failure(.cannotCreate, at: path, "metrics cannot be written: \(lastSystemError())")
-    }
+    descriptor = try ReportFile.open(path, option: "--metrics")
     encoder = JSONEncoder()
     encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
   }
 
   deinit { close(descriptor) }
 
-  /// Appends one line.
+  /// Appends one line. Where that fails, the lines before it stay whole.
   public func write(_ record: some Encodable) throws(Failure) {
     let data: Data
     do { data = try encoder.encode(record) } catch {
       throw Failure(.badData, at: path, "a record has no JSON form: \(error)")
     }
-    let bytes = [UInt8](data) + [UInt8(ascii: "\n")]
-    let count = bytes.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress!, $0.count) }
-    guard count == bytes.count else { throw Failure(.ioError, at: path, "writing failed: \(lastSystemError())") }
+    let line = [UInt8](data) + [UInt8(ascii: "\n")]
+    do throws(Failure) { try writeAll(line, to: descriptor, at: path) } catch {
+      ftruncate(descriptor, byteCount)
+      throw error
+    }
+    byteCount += line.count
   }
 }

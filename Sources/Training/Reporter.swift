@@ -1,3 +1,4 @@
+import Collectives
 import FileSystem
 import Glibc
 
@@ -19,20 +20,26 @@ public final class Reporter {
   }
 
   /// Under mpirun the output of a rank is never a terminal; the launcher then says what it has.
+  static let columnsVariable = "LOCKSTEP_TERMINAL_COLUMNS"
+
+  /// What a terminal can say of its width. A bar is not as wide as the widest.
+  static let columnsRange = 0...65_535
+
   private static func terminalColumns() -> Int? {
-    if let text = getenv("LOCKSTEP_TERMINAL_COLUMNS") {
-      return Int(String(cString: text)).flatMap { 20...1000 ~= $0 ? $0 : nil }
+    var columns = processVariable(columnsVariable).flatMap { Int($0) }
+    if columns == nil {
+      var size = winsize()
+      guard isatty(STDOUT_FILENO) == 1, ioctl(STDOUT_FILENO, UInt(TIOCGWINSZ), &size) == 0 else { return nil }
+      columns = Int(size.ws_col)
     }
-    var size = winsize()
-    guard isatty(STDOUT_FILENO) == 1, ioctl(STDOUT_FILENO, UInt(TIOCGWINSZ), &size) == 0, 20...1000 ~= size.ws_col
-    else {
-      return nil
-    }
-    return Int(size.ws_col)
+    return columns.flatMap { $0 >= 20 ? min($0, 1000) : nil }
   }
 
-  /// Prints a line, above the bar where there is one.
-  public func line(_ text: String) throws(Failure) {
+  /// Prints a line, above the bar where there is one. What a name in it could tell the terminal is escaped.
+  public func line(_ text: String) throws(Failure) { try lines(text.escapingControlCharacters) }
+
+  /// Prints a text of several lines as it is.
+  public func lines(_ text: String) throws(Failure) {
     guard isActive else { return }
     try put((barIsShown ? "\r\u{1B}[K" : "") + text + "\n")
     barIsShown = false
@@ -69,14 +76,7 @@ public final class Reporter {
 
   private func put(_ text: String) throws(Failure) {
     guard isActive else { return }
-    let bytes = Array(text.utf8)
-    var done = 0
-    while done < bytes.count {
-      let count = bytes.withUnsafeBytes { write(STDOUT_FILENO, $0.baseAddress! + done, $0.count - done) }
-      if count < 0 && errno == EINTR { continue }
-      guard count > 0 else { throw Failure(.ioError, at: "standard output", "writing failed: \(lastSystemError())") }
-      done += count
-    }
+    try writeToStandardOutput(text.utf8)
   }
 }
 

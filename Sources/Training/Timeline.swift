@@ -137,17 +137,33 @@ public final class Timeline {
     return text + Array("\n]}\n".utf8)
   }
 
-  /// Makes sure, before long work, that a timeline can be written to `path`.
-  public static func check(_ path: String) throws(Failure) {
-    guard !isDirectory(path) else { throw Failure(.cannotCreate, at: path, "is a folder, expected a file or nothing") }
-    _ = try AtomicFile(path)
+  /// Makes sure, before long work, that a timeline can be written to `path`: to nothing, or to an earlier one.
+  ///
+  /// - Parameters:
+  ///   - folders: where the file must not be, with the options that named them.
+  ///   - files: that it must not be, likewise.
+  public static func check(
+    _ path: String, notIn folders: [(option: String, path: String?)] = [],
+    notAs files: [(option: String, path: String?)] = []
+  ) throws(Failure) {
+    try ReportFile.check(path, option: "--profile", notIn: folders, notAs: files) { path in
+      (try? readStart(path, limitBytes: firstBytes.count)).map { $0 == firstBytes } ?? false
+    }
+    _ = try AtomicFile(realPath(path))
   }
+
+  /// What every file begins with.
+  private static let firstBytes = Array(
+    """
+    {"displayTimeUnit":"ms","traceEvents":[
+    {"ph":"M","name":"process_name","pid":0,"tid":0,"args":{"name":"rank 0 (host
+    """.utf8)
 
   /// Writes the merged timeline to `path` on rank 0, whole or not at all. Called by all ranks.
   public func write(to path: String) throws(Failure) {
     let text = try merged()
     try communicator.agree { () throws(Failure) in
-      if let text { try writeAtomically(text, to: path) }
+      if let text { try writeAtomically(text, to: realPath(path)) }
     }
   }
 

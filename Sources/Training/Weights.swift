@@ -62,14 +62,17 @@ extension Model {
     return plan.report
   }
 
-  /// Writes all parameters as fp32, under the names that transformers uses.
-  func saveWeights(_ path: String) throws(Failure) {
-    try writeTensors(parameters, to: path)
-  }
-
-  /// Writes a buffer in the order of the layout, such as weights or gradients, as safetensors.
-  public func writeTensors(_ values: FloatBuffer, to path: String) throws(Failure) {
-    let writer = try SafetensorsWriter(path, layout.slots.map { .init($0.name, shape: $0.shape) })
+  /// Writes a buffer in the order of the layout, such as weights or gradients, as safetensors, under the names that
+  /// transformers uses.
+  ///
+  /// - Parameter metadata: noted in the file.
+  public func writeTensors(
+    _ values: FloatBuffer, to path: String, metadata: [String: String] = [:]
+  ) throws(Failure) {
+    let writer = try SafetensorsWriter(
+      path, layout.slots.map { .init($0.name, shape: $0.shape) },
+      // transformers refuses a file without it.
+      metadata: metadata.merging(["format": "pt"]) { $1 })
     for slot in layout.slots {
       try writer.append(UnsafeBufferPointer(rebasing: UnsafeBufferPointer(values.buffer)[slot.range]))
     }

@@ -16,10 +16,9 @@ public enum Worker {
   public static func run(
     program: String, _ body: @escaping @Sendable (any Communicator) throws(Failure) -> Void
   ) -> Never {
-    let report = { @Sendable (failure: Failure) in
+    let report: @Sendable (Failure) -> Void = { failure in
       // One write for the whole line, so that lines of several ranks do not mix.
-      let line = Array("\(program): error: \(failure)\n".utf8)
-      _ = line.withUnsafeBytes { write(STDERR_FILENO, $0.baseAddress, $0.count) }
+      try? writeAll(Array("\(program): error: \(failure)\n".utf8), to: STDERR_FILENO, at: "standard error")
     }
     do throws(Failure) {
       try prepareProcess()
@@ -54,12 +53,25 @@ public enum Worker {
     return String(digest, radix: 16)
   }
 
-  /// What a process does before it computes: refuses a CPU that it was not built for, chooses OpenBLAS's kernels, which
-  /// may start the process anew, and sets the threads. `run` does it by itself.
+  /// What a process does before it computes: refuses a CPU that it was not built for, sets OpenBLAS's threads and kernels,
+  /// which may start the process anew, and checks the variables that it reads. `run` does it by itself.
   public static func prepareProcess() throws(Failure) {
+    keepStandardStreams()
+    // A file that grows beyond `ulimit -f` is an error of the write, with a message.
+    signal(SIGXFSZ, SIG_IGN)
     try checkCPU()
-    try chooseBLASKernels()
-    try setThreads()
+    try checkVariables()
+    try setUpBLAS()
+    BLAS.setThreads(1)
+  }
+
+  /// Opens what of standard input, output and error is closed, for reading only: or else the next file would be standard
+  /// output, and get what the program prints. Writing to it stays an error.
+  private static func keepStandardStreams() {
+    for stream in [STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO] where fcntl(stream, F_GETFD) < 0 {
+      // The lowest number that is free, which is this one.
+      _ = open("/dev/null", O_RDONLY)
+    }
   }
 
   private static func checkCPU() throws(Failure) {
@@ -74,24 +86,37 @@ public enum Worker {
   /// Names the kernels that OpenBLAS must use, whatever it would choose.
   public static let coreVariable = "LOCKSTEP_BLAS_CORE"
 
-  /// Tells OpenBLAS which kernels to use where it would use slow ones, or others than the user wants. It reads its
-  /// variable when it is loaded, so the process starts anew: the same process with the same arguments.
-  private static func chooseBLASKernels() throws(Failure) {
-    let asked = processVariable(coreVariable)
-    guard let wanted = asked ?? betterCoreName(), wanted != BLAS.coreName else { return }
-    if processVariable("OPENBLAS_CORETYPE") == wanted {
-      // Started anew already, in vain.
-      guard asked == nil else {
-        throw Failure(
-          .usage, at: coreVariable,
-          "OpenBLAS has no kernels named \"\(wanted)\" for this CPU, it chose \(BLAS.coreName)")
-      }
-      return
-    }
-    setenv("OPENBLAS_CORETYPE", wanted, 1)
+  /// Tells OpenBLAS to make no threads, and which kernels to use where it would use slow ones or others than the user
+  /// wants. It reads its variables when it is loaded, so the process starts anew: the same process with the same arguments.
+  ///
+  /// Its threads would have nothing to do, since a rank has threads of its own. Where memory is short, one of them asks
+  /// for its buffer over and over, and the process never ends.
+  private static func setUpBLAS() throws(Failure) {
+    let kernels = try kernelsToAskFor()
+    guard kernels != nil || processVariable("OPENBLAS_NUM_THREADS") != "1" else { return }
+    if let kernels { setenv("OPENBLAS_CORETYPE", kernels, 1) }
+    // The rank's own threads stay as many as they were to be.
+    setenv(Hardware.threadsVariable, "\(Hardware.threads)", 1)
+    setenv("OPENBLAS_NUM_THREADS", "1", 1)
     // CommandLine.unsafeArgv is the process's own vector, ended by nil as execv wants it.
     execv("/proc/self/exe", CommandLine.unsafeArgv)
-    throw Failure(.unavailable, "cannot start again with OPENBLAS_CORETYPE=\(wanted): \(lastSystemError())")
+    // Without /proc the threads stay.
+    guard let kernels else { return }
+    throw Failure(.unavailable, "cannot start again with OPENBLAS_CORETYPE=\(kernels): \(lastSystemError())")
+  }
+
+  /// The kernels that OpenBLAS has to be told to use; nil where it has chosen well, or was told already.
+  private static func kernelsToAskFor() throws(Failure) -> String? {
+    let asked = processVariable(coreVariable)
+    guard let wanted = asked ?? betterCoreName(), wanted != BLAS.coreName else { return nil }
+    guard processVariable("OPENBLAS_CORETYPE") == wanted else { return wanted }
+    // Started anew already, in vain.
+    guard asked == nil else {
+      throw Failure(
+        .usage, at: coreVariable,
+        "OpenBLAS has no kernels named \"\(wanted)\" for this CPU, it chose \(BLAS.coreName)")
+    }
+    return nil
   }
 
   /// The core type that OpenBLAS should be told to use where it now uses a worse one; nil where its choice is good.
@@ -105,11 +130,14 @@ public enum Worker {
     return "SkylakeX"
   }
 
-  /// A rank has threads of its own, which call BLAS for their part of a product each.
-  private static func setThreads() throws(Failure) {
+  private static func checkVariables() throws(Failure) {
     if let text = processVariable(Hardware.threadsVariable), Hardware.threadCount(text) == nil {
       throw Failure(.usage, at: Hardware.threadsVariable, "\"\(text)\", expected 1 to 1024")
     }
-    BLAS.setThreads(1)
+    let range = Reporter.columnsRange
+    if let text = processVariable(Reporter.columnsVariable), !(Int(text).map(range.contains) ?? false) {
+      throw Failure(
+        .usage, at: Reporter.columnsVariable, "\"\(text)\", expected \(range.lowerBound) to \(range.upperBound)")
+    }
   }
 }

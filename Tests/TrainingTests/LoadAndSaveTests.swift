@@ -151,35 +151,4 @@ struct LoadAndSaveTests {
     #expect(problem?.status == .cannotCreate)
     #expect(try readBytes("\(folder.path)/file") == Array("a file".utf8))
   }
-
-  @Test(
-    "transformers' from_pretrained loads a saved folder and computes the same logits",
-    .needs(.variable("LOCKSTEP_PYTHON")))
-  func fromPretrained() throws {
-    let python = try #require(Golden.variable("LOCKSTEP_PYTHON"))
-    let (model, _, source) = try load("\(Golden.folder)/tiny-bert", labels: 2)
-    for index in 0..<model.parameters.count { model.parameters.pointer[index] *= 0.9 }
-    let folder = try TemporaryFolder()
-    try source.save(model, to: "\(folder.path)/saved", labelNames: ["no", "yes"])
-    let rows = try firstRows(source)
-    let lines = (0..<rows.count).map { "(\(rows.inputIDs[rows.tokens($0)]), \(rows.tokenTypeIDs[rows.tokens($0)]))" }
-    let script = """
-      import json, torch
-      from transformers import AutoModelForSequenceClassification, AutoTokenizer
-      m, report = AutoModelForSequenceClassification.from_pretrained("\(folder.path)/saved", output_loading_info=True)
-      assert not any(report.values()), report
-      assert m.config.id2label == {0: "no", 1: "yes"}, m.config
-      assert AutoTokenizer.from_pretrained("\(folder.path)/saved")("the otter")["input_ids"][0] == 2
-      m.eval(); out = []
-      for ids, types in [\(lines.joined(separator: ","))]:
-          with torch.no_grad():
-              out += m(input_ids=torch.tensor([ids]), token_type_ids=torch.tensor([types])).logits[0].tolist()
-      json.dump(out, open("\(folder.path)/logits.json", "w"))
-      """
-    let outcome = try Program.run([python, "-c", script], seconds: 120)
-    #expect(outcome.status == 0, "\(outcome.errors)")
-    let expected = try Golden.json(path: "\(folder.path)/logits.json", as: [Float].self)
-    let logits = try model.evaluateOnce(rows, keepsGradients: false).logits
-    #expect(worstDifference("logits", logits, expected, within: 1e-5) == nil)
-  }
 }

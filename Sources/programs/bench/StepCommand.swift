@@ -53,7 +53,7 @@ struct StepCommand: Measurement {
     let model = try Model(inputs.folder.configuration, communicator)
     try model.load(WeightPlan(.random, from: inputs.folder, communicator), seed: seed, communicator)
     try communicator.agree { () throws(Failure) in
-      if let profile, communicator.isMain { try Timeline.check(profile) }
+      if let profile, communicator.isMain { try Timeline.check(profile, notIn: [("--model", self.model)]) }
     }
     let verified = try Verification(model, inputs.sample, precision: inputs.precision, communicator)
     let accelerator = try Accelerator(
@@ -174,9 +174,9 @@ private struct Inputs {
   var validation: TokenizedDataset?
 
   init(_ command: StepCommand) throws(Failure) {
-    try check(command.steps, "--steps", 1...1_000_000)
-    try check(command.warmup, "--warmup", 0...1_000_000)
-    try check(command.batchSize, "--batch-size", 1...1_000_000)
+    try check(command.steps, "--steps", Limits.timedSteps)
+    try check(command.warmup, "--warmup", 0...Limits.timedSteps.upperBound)
+    try check(command.batchSize, "--batch-size", Limits.batchSize)
     precision = try command.precision.precision()
     let task = try GLUETask.named(command.task)
     let folder = try ModelFolder(command.model, labels: task.labelCount)

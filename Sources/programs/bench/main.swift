@@ -9,6 +9,6 @@ Worker.run(program: "bench") { (communicator) throws(Failure) in
   }
   switch parsed {
   case .command(let measurement): try measurement.run(communicator)
-  case .help(let text): if communicator.isMain { try Output.write(text + "\n") }
+  case .help(let text): if communicator.isMain { try writeToStandardOutput("\(text)\n".utf8) }
   }
 }

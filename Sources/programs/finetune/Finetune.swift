@@ -21,11 +21,13 @@ func finetune(_ command: FinetuneCommand, _ communicator: any Communicator, _ re
   try model.load(weights, seed: job.seed, communicator)
 
   // Last, when nothing else can be wrong: a metrics file of an earlier run is emptied here.
-  let metrics = try communicator.agree { () throws(Failure) -> MetricsFile? in
-    guard communicator.isMain else { return nil }
-    if let folder = command.outputDir { try checkWritable(folder) }
-    if let path = command.profile { try Timeline.check(path) }
-    return try command.metrics.map(MetricsFile.init)
+  let (output, metrics) = try communicator.agree { () throws(Failure) -> (OutputFolder?, MetricsFile?) in
+    guard communicator.isMain else { return (nil, nil) }
+    try command.checkReports()
+    let output = try command.outputDir.map { (path) throws(Failure) in
+      try ModelFolder.output(path, overwrites: command.overwriteOutputDir)
+    }
+    return (output, try command.metrics.map(MetricsFile.init))
   }
   try reporter.facts(job.facts)
   for warning in job.folder.tokenizer.warnings {
@@ -42,7 +44,8 @@ func finetune(_ command: FinetuneCommand, _ communicator: any Communicator, _ re
     maxGradientNorm: command.maxGradNorm ?? job.recipe.maxGradNorm, wire: command.wire.ddpCommHook)
   if command.profile != nil {
     accelerator.timeline = try Timeline(
-      communicator, layers: job.configuration.layers, microBatches: job.loader.accumulationSteps)
+      communicator, layers: job.configuration.layers,
+      microBatches: min(job.loader.accumulationSteps, job.loader.plan.steps))
   }
   var meter = Meter(job, reporter, metrics)
   var evaluations: [EvaluationRecord] = []
@@ -64,16 +67,15 @@ func finetune(_ command: FinetuneCommand, _ communicator: any Communicator, _ re
     evaluations.append(try meter.record(counts, step: accelerator.optimizer.step, epoch: epoch))
   }
 
-  if let folder = command.outputDir {
-    try communicator.agree { () throws(Failure) in
-      if communicator.isMain { try job.folder.save(model, to: folder, labelNames: job.labelNames) }
-    }
+  let folder = try communicator.agree { () throws(Failure) in
+    try output.map { (output) throws(Failure) in try job.folder.save(model, to: output, labelNames: job.labelNames) }
   }
   communicator.noteResult(digest: model.parameters.digest)
   if let path = command.profile { try accelerator.timeline?.write(to: path) }
   let times = try TimeReport(accelerator)
   try summarize(
-    evaluations, job, meter, times, seconds: (clock.now - begin).seconds, savedTo: command.outputDir, reporter)
+    evaluations, job, meter, times, seconds: (clock.now - begin).seconds,
+    savedTo: folder.map { saved in saved == output?.path ? command.outputDir ?? saved : saved }, reporter)
   if let path = command.profile, let timeline = accelerator.timeline {
     let missing = timeline.stepsLeftOut
     try reporter.line(

@@ -89,10 +89,21 @@ struct FinetuneCommand: ParsableCommand {
   @Flag(name: bothSpellings("no-decay-bias-norm"), help: "Leave biases and LayerNorm out of weight decay.")
   var noDecayBiasNorm = false
 
-  @Option(name: bothSpellings("output-dir"), help: ArgumentHelp("Where to save the trained model.", valueName: "dir"))
+  @Option(
+    name: bothSpellings("output-dir"),
+    help: ArgumentHelp(
+      "Where to save the trained model. The folder is replaced as a whole; it is missing, empty, or holds only a model that this program saved.",
+      valueName: "dir"))
   var outputDir: String?
 
-  @Option(help: ArgumentHelp("Where to write metrics as JSON lines.", valueName: "file"))
+  @Flag(
+    name: bothSpellings("overwrite-output-dir"),
+    help: "Replace the folder of --output-dir whatever is in it; all of that is removed.")
+  var overwriteOutputDir = false
+
+  @Option(
+    help: ArgumentHelp(
+      "Where to write metrics as JSON lines: a new file, an earlier metrics file or /dev/null.", valueName: "file"))
   var metrics: String?
 
   @Option(help: ArgumentHelp("Where to write a timeline of all ranks, in Chrome's trace format.", valueName: "file"))
@@ -100,25 +111,16 @@ struct FinetuneCommand: ParsableCommand {
 
   /// Checks what can be checked before anything is read.
   func check() throws(Failure) {
-    func positive(_ value: Int?, _ name: String) throws(Failure) {
-      if let value, value < 1 { throw Failure(.usage, at: name, "\(value), expected at least 1") }
-    }
-    func number(_ value: Double?, _ name: String, _ range: PartialRangeFrom<Double>) throws(Failure) {
-      if let value, !value.isFinite || !range.contains(value) {
-        throw Failure(.usage, at: name, "\(value), expected a number of at least \(range.lowerBound)")
-      }
-    }
-    try positive(epochs, "--epochs")
-    try positive(batchSize, "--batch-size")
-    try positive(evalBatchSize, "--eval-batch-size")
-    try positive(maxSteps, "--max-steps")
-    try positive(maxLength, "--max-length")
-    try positive(gradientAccumulationSteps, "--gradient-accumulation-steps")
-    if let warmupSteps, warmupSteps < 0 {
-      throw Failure(.usage, at: "--warmup-steps", "\(warmupSteps), expected at least 0")
-    }
-    try number(learningRate, "--learning-rate", 0...)
-    try number(weightDecay, "--weight-decay", 0...)
+    try ProgramSupport.check(epochs, "--epochs", Limits.epochs)
+    try ProgramSupport.check(batchSize, "--batch-size", Limits.batchSize)
+    try ProgramSupport.check(evalBatchSize, "--eval-batch-size", Limits.batchSize)
+    try ProgramSupport.check(maxSteps, "--max-steps", Limits.steps)
+    try ProgramSupport.check(maxLength, "--max-length", Limits.length)
+    try ProgramSupport.check(
+      gradientAccumulationSteps, "--gradient-accumulation-steps", Limits.accumulationSteps)
+    try ProgramSupport.check(warmupSteps, "--warmup-steps", 0...Limits.steps.upperBound)
+    try ProgramSupport.check(learningRate, "--learning-rate", atLeast: 0)
+    try ProgramSupport.check(weightDecay, "--weight-decay", atLeast: 0)
     if let maxGradNorm, !maxGradNorm.isFinite || maxGradNorm <= 0 {
       throw Failure(.usage, at: "--max-grad-norm", "\(maxGradNorm), expected more than 0")
     }
@@ -136,10 +138,28 @@ struct FinetuneCommand: ParsableCommand {
       throw Failure(
         .usage, at: "--init", "random needs --model", hint: "the folder whose geometry and vocabulary to take")
     }
-    if let outputDir, let model, realPath(outputDir) == realPath(model) {
-      throw Failure(
-        .usage, at: "--output-dir", "\(outputDir) is the folder of --model, which would be overwritten",
-        hint: "name another folder")
+    try checkOutputs()
+  }
+
+  /// Refuses outputs that would replace what the run reads, or one another.
+  private func checkOutputs() throws(Failure) {
+    let inputs = [(option: "--model", path: model), ("--data", data)]
+    if let outputDir {
+      for case (let option, let input?) in inputs where isInside(outputDir, input) || isInside(input, outputDir) {
+        throw Failure(
+          .usage, at: "--output-dir",
+          "\(outputDir) and the folder of \(option), \(input), are one or lie in each other",
+          hint: "name a folder elsewhere, for it is replaced as a whole")
+      }
+    } else if overwriteOutputDir {
+      throw Failure(.usage, at: "--overwrite-output-dir", "needs --output-dir")
     }
+  }
+
+  /// Refuses files for reports that would replace something else. For the rank that writes them.
+  func checkReports() throws(Failure) {
+    let folders = [(option: "--output-dir", path: outputDir), ("--model", model)]
+    if let metrics { try MetricsFile.check(metrics, notIn: folders) }
+    if let profile { try Timeline.check(profile, notIn: folders, notAs: [("--metrics", metrics)]) }
   }
 }

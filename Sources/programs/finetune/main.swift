@@ -10,7 +10,7 @@ Worker.run(program: "finetune") { (communicator) throws(Failure) in
       FinetuneCommand.self, as: FinetuneCommand.self, program: "finetune", Array(CommandLine.arguments.dropFirst()))
   }
   switch parsed {
-  case .help(let text): try reporter.line(text)
+  case .help(let text): try reporter.lines(text)
   case .command(let command): try finetune(command, communicator, reporter)
   }
 }

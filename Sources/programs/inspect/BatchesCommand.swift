@@ -5,7 +5,7 @@ import ProgramSupport
 import Tokenization
 
 /// `inspect batches`: the first batches of every rank, by keys and shapes.
-struct BatchesCommand: ParsableCommand {
+struct BatchesCommand: Inspection {
   static let configuration = CommandConfiguration(
     commandName: "batches", abstract: "Prints keys and shapes of each rank's first batches.")
 
@@ -30,7 +30,7 @@ struct BatchesCommand: ParsableCommand {
   @OptionGroup var sharding: ShardOptions
 
   func run() throws {
-    guard steps >= 1 else { throw Failure(.usage, "the number of steps is \(steps), expected at least 1") }
+    try check(steps, "--steps", Limits.steps)
     let task = try GLUETask.named(task)
     let pairs = try loadSplit(task, folder: data, split: split)
     let plan = try sharding.plan(datasetSize: pairs.count, steps: steps)

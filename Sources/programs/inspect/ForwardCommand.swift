@@ -7,7 +7,7 @@ import ProgramSupport
 import Training
 
 /// `inspect forward`: logits, loss and gradients of one batch, for comparing with another implementation.
-struct ForwardCommand: ParsableCommand {
+struct ForwardCommand: Inspection {
   static let configuration = CommandConfiguration(
     commandName: "forward",
     abstract: "Prints logits and loss of the first rows as one batch, dropout off, and writes all gradients.")
@@ -41,8 +41,8 @@ struct ForwardCommand: ParsableCommand {
   var gradients: String?
 
   func run() throws {
-    try Worker.prepareProcess()
-    guard rows >= 1 else { throw Failure(.usage, at: "--rows", "\(rows), expected at least 1") }
+    try check(rows, "--rows", Limits.rows)
+    if let gradients { try GradientsFile.check(gradients, notIn: [("--model", model), ("--data", data)]) }
     let task = try GLUETask.named(task)
     let folder = try ModelFolder(model, labels: task.labelCount)
     try folder.requireTokenTypes(for: task)
@@ -71,7 +71,7 @@ struct ForwardCommand: ParsableCommand {
     output.raw(",\"loss\":")
     output.double(result.loss)
     if let path = gradients, let values = result.gradients {
-      try model.writeTensors(values, to: path)
+      try GradientsFile.write(values, of: model, to: path)
       output.raw(",\"grad_norm\":")
       output.double(result.gradientNorm)
       output.raw(",\"gradients\":")

@@ -1,5 +1,8 @@
 import ArgumentParser
 
+/// A subcommand.
+protocol Inspection: ParsableCommand {}
+
 /// The root command. A new subcommand is one file and one line in this list.
 struct Inspect: ParsableCommand {
   static let configuration = CommandConfiguration(

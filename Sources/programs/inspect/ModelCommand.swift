@@ -4,7 +4,7 @@ import FileSystem
 import Training
 
 /// `inspect model`: the parameter table.
-struct ModelCommand: ParsableCommand {
+struct ModelCommand: Inspection {
   static let configuration = CommandConfiguration(
     commandName: "model", abstract: "Prints the model's parameters: name, shape, elements, place in the flat buffer.")
 

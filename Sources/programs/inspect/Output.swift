@@ -11,8 +11,7 @@ func launchedRank() -> Int? {
 
 /// Writes a line to standard error.
 func printError(_ line: String) {
-  let bytes = Array("\(line)\n".utf8)
-  _ = write(STDERR_FILENO, bytes, bytes.count)
+  try? writeAll(Array("\(line.escapingControlCharacters)\n".utf8), to: STDERR_FILENO, at: "standard error")
 }
 
 /// JSON text for standard output, written in large pieces.
@@ -34,19 +33,19 @@ struct JSONOutput {
 
   mutating func boolean(_ value: Bool) { raw(value ? "true" : "false") }
 
-  /// Appends `text` in quotes.
+  /// Appends `text` in quotes. What a terminal could obey is escaped.
   mutating func string(_ text: String) {
     bytes.append(UInt8(ascii: "\""))
-    for byte in text.utf8 {
-      switch byte {
-      case UInt8(ascii: "\""), UInt8(ascii: "\\"):
-        bytes.append(UInt8(ascii: "\\"))
-        bytes.append(byte)
-      case 0..<0x20:
-        let hex = String(byte, radix: 16)
-        bytes.append(contentsOf: "\\u00\(hex.utf8.count < 2 ? "0" : "")\(hex)".utf8)
+    for scalar in text.unicodeScalars {
+      switch scalar.properties.generalCategory {
+      case .control, .format, .lineSeparator, .paragraphSeparator:
+        for unit in String(scalar).utf16 {
+          let digits = String(unit, radix: 16)
+          bytes.append(contentsOf: "\\u\(String(repeating: "0", count: 4 - digits.count))\(digits)".utf8)
+        }
       default:
-        bytes.append(byte)
+        if scalar == "\"" || scalar == "\\" { bytes.append(UInt8(ascii: "\\")) }
+        bytes.append(contentsOf: String(scalar).utf8)
       }
     }
     bytes.append(UInt8(ascii: "\""))
@@ -73,13 +72,7 @@ struct JSONOutput {
 
   /// Writes everything to standard output.
   mutating func flush() throws(Failure) {
-    var done = 0
-    while done < bytes.count {
-      let count = bytes.withUnsafeBytes { write(STDOUT_FILENO, $0.baseAddress! + done, $0.count - done) }
-      if count < 0 && errno == EINTR { continue }
-      guard count > 0 else { throw Failure(.ioError, "standard output: writing failed: \(lastSystemError())") }
-      done += count
-    }
+    try writeToStandardOutput(bytes)
     bytes.removeAll(keepingCapacity: true)
   }
 }

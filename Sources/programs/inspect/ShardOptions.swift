@@ -56,6 +56,8 @@ struct ShardOptions: ParsableArguments {
 
   /// The plan for `datasetSize` rows, of which the first `steps` are to be printed, or all.
   func plan(datasetSize: Int, steps: Int = .max) throws -> ShardPlan {
+    try check(batchSize, "--batch-size", Limits.batchSize)
+    try check(numProcesses, "--num-processes", Limits.ranks)
     let plan = try ShardPlan(
       datasetSize: datasetSize, batchSize: batchSize, ranks: numProcesses, splitBatches: splitBatches,
       uneven: remainder)

@@ -4,7 +4,7 @@ import FileSystem
 import ProgramSupport
 
 /// `inspect shards`: which rows each rank would take.
-struct ShardsCommand: ParsableCommand {
+struct ShardsCommand: Inspection {
   static let configuration = CommandConfiguration(
     commandName: "shards",
     abstract: "Prints each rank's batches of row numbers.",

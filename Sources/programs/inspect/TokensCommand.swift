@@ -5,7 +5,7 @@ import ProgramSupport
 import Tokenization
 
 /// `inspect tokens`: the tokenizer's output, a JSON line per row.
-struct TokensCommand: ParsableCommand {
+struct TokensCommand: Inspection {
   static let configuration = CommandConfiguration(
     commandName: "tokens", abstract: "Prints input_ids, token_type_ids and attention_mask, a JSON line per row.")
 

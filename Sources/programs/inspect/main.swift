@@ -1,17 +1,22 @@
 import ArgumentParser
 import FileSystem
 import Glibc
+import ProgramSupport
+import Training
 
 // inspect looks at one process's worth of the work and never talks to other ranks: where a launcher starts several, the
 // first one answers.
 if let rank = launchedRank(), rank != 0 { exit(ExitStatus.success.rawValue) }
 
 do {
-  var command = try Inspect.parseAsRoot()
-  try command.run()
-} catch let failure as Failure {
+  try Worker.prepareProcess()
+  let arguments = Array(CommandLine.arguments.dropFirst())
+  switch try parse(Inspect.self, as: (any Inspection).self, program: "inspect", arguments) {
+  case .help(let text): try writeToStandardOutput("\(text)\n".utf8)
+  case .command(var command): try command.run()
+  }
+} catch {
+  let failure = error as? Failure ?? Failure(.internalError, "\(error)")
   printError("inspect: error: \(failure)")
   exit(failure.status.rawValue)
-} catch {
-  Inspect.exit(withError: error)
 }

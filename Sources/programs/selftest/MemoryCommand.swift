@@ -51,15 +51,15 @@ struct MemoryCommand: RankCommand {
       try communicator.agree { () throws(Failure) -> Int? in
         measure && communicator.isMain ? try measuredBytes(estimate) : nil
       }
-    try reporter.line(json ? estimate.json(measured: measured) : estimate.table(measured: measured))
+    try reporter.lines(json ? estimate.json(measured: measured) : estimate.table(measured: measured))
   }
 
   private func check() throws(Failure) {
     for (name, value) in [
-      ("--batch-size", batchSize), ("--max-length", maxLength ?? 1), ("--num_processes", numProcesses),
+      ("--batch-size", batchSize), ("--max-length", maxLength), ("--num_processes", numProcesses),
       ("--num_machines", numMachines),
-    ] where !(1...65_536).contains(value) {
-      throw Failure(.usage, at: name, "\(value), expected 1 to 65536")
+    ] {
+      try ProgramSupport.check(value, name, Limits.ranks)
     }
     guard numMachines <= numProcesses else {
       throw Failure(

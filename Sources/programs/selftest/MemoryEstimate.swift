@@ -1,4 +1,5 @@
 import BERT
+import FileSystem
 import Kernels
 import Training
 
@@ -54,7 +55,7 @@ struct MemoryEstimate {
 
   func table(measured: Int?) -> String {
     var lines = [
-      "Memory of training \(name): \(parameters) parameters, \(limits.sequences) rows of at most \(limits.length) tokens on "
+      "Memory of training \(name.escapingControlCharacters): \(parameters) parameters, \(limits.sequences) rows of at most \(limits.length) tokens on "
         + "each of \(ranks) rank\(ranks == 1 ? "" : "s"), \(hosts) host\(hosts == 1 ? "" : "s")",
       row("part", "a rank", "a host"),
     ]

@@ -10,7 +10,7 @@ Worker.run(program: "selftest") { (communicator) throws(Failure) in
       Selftest.self, as: (any RankCommand).self, program: "selftest", Array(CommandLine.arguments.dropFirst()))
   }
   switch parsed {
-  case .help(let text): try reporter.line(text)
+  case .help(let text): try reporter.lines(text)
   case .command(let command): try command.run(communicator, reporter)
   }
 }

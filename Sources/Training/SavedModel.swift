@@ -1,0 +1,89 @@
+import FileSystem
+import JSON
+import Safetensors
+
+/// Notes in the weights' file by which a later run knows that it may replace a folder.
+private enum Mark {
+  static let writer = (key: "writer", value: "lockstep")
+  /// The names of the files that were saved together, with a `/` between two.
+  static let files = "files"
+  static let weights = "model.safetensors"
+}
+
+extension ModelFolder {
+  /// Prepares to save into the folder `path`, and holds off other runs.
+  ///
+  /// A folder that is missing, empty or holds a saved model of this program and nothing else is replaced by `save`.
+  ///
+  /// - Parameter overwrites: replace any other folder too, with all that is in it.
+  /// - Throws: `.cannotCreate` where the folder must not be replaced, another run saves there, or nothing can be written.
+  public static func output(_ path: String, overwrites: Bool = false) throws(Failure) -> OutputFolder {
+    try OutputFolder(path) { (folder, names) throws(Failure) in
+      if overwrites || names.isEmpty { return }
+      let mark = (try? SafetensorsFile("\(folder)/\(Mark.weights)"))?.metadata ?? [:]
+      let files = mark[Mark.writer.key] == Mark.writer.value ? mark[Mark.files]?.split(separator: "/") ?? [] : []
+      guard let foreign = names.first(where: { name in !files.contains { $0 == name } }) else { return }
+      throw Failure(
+        .cannotCreate, at: path,
+        files.isEmpty
+          ? "holds \(foreign) and was not saved by this program"
+          : "holds \(foreign) beside a model that this program saved",
+        hint: "name another folder, or replace everything in it with --overwrite-output-dir")
+    }
+  }
+
+  /// Saves a model with this folder's tokenizer, as transformers' `from_pretrained` reads it. The output folder holds what
+  /// it held before, or all of it.
+  ///
+  /// - Parameter labelNames: names of the classes, in order.
+  /// - Returns: the folder that the model is in. It is another one where files came into the output folder meanwhile.
+  @discardableResult
+  public func save(_ model: Model, to output: OutputFolder, labelNames: [String]) throws(Failure) -> String {
+    let configuration = try savedConfiguration(model, labelNames)
+    let files = tokenizerFiles.contents + [(name: "config.json", bytes: configuration)]
+    let names = [Mark.weights] + files.map(\.name)
+    return try output.replace(files: names) { (folder) throws(Failure) in
+      try model.writeTensors(
+        model.parameters, to: "\(folder)/\(Mark.weights)",
+        metadata: [Mark.writer.key: Mark.writer.value, Mark.files: names.joined(separator: "/")])
+      for file in files { try writeAtomically(file.bytes, to: "\(folder)/\(file.name)") }
+    }
+  }
+
+  /// Saves a model into the folder `path`. See ``output(_:overwrites:)`` and ``save(_:to:labelNames:)-(_,OutputFolder,_)``.
+  public func save(
+    _ model: Model, to path: String, labelNames: [String], overwrites: Bool = false
+  ) throws(Failure) {
+    try save(model, to: Self.output(path, overwrites: overwrites), labelNames: labelNames)
+  }
+
+  /// The folder's own config.json with what training settled, each in its place: the architecture, the labels and the
+  /// element type. Everything else stays as it was written, `0.0` for instance, which transformers does not take as `0`.
+  func savedConfiguration(_ model: Model, _ labelNames: [String]) throws(Failure) -> [UInt8] {
+    let labels = model.configuration.labels
+    let names = labelNames.count == labels ? labelNames : (0..<labels).map { "LABEL_\($0)" }
+    let settled: [(key: String, value: JSONText)] = [
+      ("architectures", .array([.string("BertForSequenceClassification")])),
+      ("id2label", .object(names.enumerated().map { ("\($0)", .string($1)) })),
+      ("label2id", .object(names.enumerated().map { ($1, .int($0)) })),
+      ("problem_type", .string(labels == 1 ? "regression" : "single_label_classification")),
+      // transformers 4 reads the one, 5 both.
+      ("torch_dtype", .string("float32")), ("dtype", .string("float32")),
+    ]
+    var members: [(key: String, value: JSONText)] = []
+    var isSet: Set<String> = []
+    for member in try JSONDocument(configurationText, path: "\(path)/config.json").root.members() {
+      let key = String(decoding: member.key, as: UTF8.self)
+      let value = settled.first { $0.key.utf8.elementsEqual(member.key) }?.value
+      if value != nil { isSet.insert(key) }
+      // transformers counts id2label.
+      if key != "num_labels" { members.append((key, value ?? .node(member.value))) }
+    }
+    let hasElementType = isSet.contains("torch_dtype") || isSet.contains("dtype")
+    for member in settled where !isSet.contains(member.key) {
+      let isOther = member.key == "torch_dtype" || (member.key == "dtype" && hasElementType)
+      if !isOther { members.append(member) }
+    }
+    return JSONText.object(members).bytes
+  }
+}
