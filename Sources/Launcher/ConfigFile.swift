@@ -173,7 +173,7 @@ public struct ConfigFile: Sendable, Equatable {
       value = .list(items)
     } else {
       let text = try text(node, setting.name)
-      if setting.kind == .text, node.scalar?.style == .plain, Self.isBooleanOrNumber(text) {
+      if setting.kind == .text || setting.kind == .path, node.scalar?.style == .plain, Self.isBooleanOrNumber(text) {
         throw Self.refuse(path, node, "\(setting.name) is \(text), expected a text; quote it if it is one")
       }
       // Accelerate writes -1 for "to be given with the flag".

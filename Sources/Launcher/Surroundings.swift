@@ -42,10 +42,17 @@ public struct Surroundings: Sendable {
     guard flavour.isOpenMPI else { return }
     let name = Self.temporaryFolders.first { !(environment[$0] ?? "").isEmpty }
     let folder = name.flatMap { environment[$0] } ?? "/tmp"
-    guard let reason = Self.whyUnusable(folder) else { return }
+    guard let reason = Self.whyUnusable(Self.nearestFolder(folder)) else { return }
     throw Failure(
       .cannotCreate, at: name.map { "\($0)=\(folder)" } ?? folder, "takes no files, which MPI keeps there: \(reason)",
       hint: "set TMPDIR to a folder that can be written")
+  }
+
+  /// `folder`, or where it is missing the folder above it that is there: MPI makes the rest.
+  private static func nearestFolder(_ folder: String) -> String {
+    var folder = folder
+    while !exists(folder), parent(of: folder) != folder { folder = parent(of: folder) }
+    return folder
   }
 
   /// Why no folder with a file in it can be made in `folder`; nil where it can.

@@ -211,7 +211,7 @@ extension BadInput {
       arguments: ["--learning-rate", "1e38", "--no-shuffle"], hasBegun: true),
   ]
 
-  static let vocabularies = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"].map { token in
+  static let vocabularies = ["[UNK]", "[CLS]", "[SEP]"].map { token in
     BadInput(
       name: "a vocabulary without \(token)", status: .badData, words: ["model/vocab.txt", token],
       spoil: replace("model/vocab.txt", token, "gone"))

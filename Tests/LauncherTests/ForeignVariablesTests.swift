@@ -107,8 +107,11 @@ import Testing
   }
 
   @Test("a folder for temporary files that takes none is named; a relative one works") func temporaryFolders() throws {
-    for (name, folder) in [("TMPDIR", "/proc"), ("TMPDIR", "/nonexistent/t"), ("TMP", "/sys")] {
-      let result = try launch("-n", "2", "true", environment: ["TMPDIR": nil, name: folder])
+    for (name, folder) in [("TMPDIR", "/proc"), ("TMPDIR", "/proc/missing/t"), ("TMP", "/proc")] {
+      var environment: [String: String?] = [:]
+      environment.updateValue(nil, forKey: "TMPDIR")
+      environment.updateValue(folder, forKey: name)
+      let result = try run("\(binaries)/launch", ["-n", "2", "true"], environment: environment)
       #expect(result.status == 73)
       #expect(result.error.hasPrefix("launch: error: \(name)=\(folder): takes no files"), "\(result.stderr)")
     }

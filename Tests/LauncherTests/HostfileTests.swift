@@ -99,7 +99,7 @@ import Testing
 
   @Test("N10 domains, capitals and addresses are kept as they are") func namesAreKept() throws {
     let text = "a.x.org slots=1\na.y.org slots=1\nNode-3.X.org slots=1\n10.0.0.1 slots=1\n"
-    let hosts = try Hostfile(Array(text.utf8), path: "h", ownName: "a").entries
+    let hosts = try Hostfile(Array(text.utf8), path: "h", ownName: "b").entries
     #expect(hosts.map(\.name.description) == ["a.x.org", "a.y.org", "Node-3.X.org", "10.0.0.1"])
     #expect(try Placement(hosts, ranks: nil, path: "h").hostfile == text)
   }
