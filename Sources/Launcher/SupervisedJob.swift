@@ -331,7 +331,7 @@ struct SupervisedJob {
   /// Words for an mpirun that ended without saying why, as it does when it is told to.
   private func explain(_ verdict: inout Verdict, _ end: ChildProcess.End) {
     guard supervisor.starter != .launcher, case .running = stage, case .status(let status) = end,
-      table.ranks.contains(where: { !$0.hasEnded || $0.report.wasTold != 0 })
+      table.ranks.contains(where: { $0.heard != nil && (!$0.hasEnded || $0.report.wasTold != 0) })
     else { return }
     let starter = supervisor.starter.rawValue
     if hasMPISpoken {

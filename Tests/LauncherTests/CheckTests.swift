@@ -197,7 +197,7 @@ import Testing
     defer { _ = try? run("/bin/rm", ["-rf", folder]) }
     let hosts = "\(folder)/hosts"
     try writeAtomically(Array("fake1 slots=1\nfake2 slots=1\n".utf8), to: hosts)
-    let results = try (5...12).map { limit in
+    let results = try [5, 12, 40, 63].map { limit in
       try run(
         "/bin/sh",
         [
@@ -205,9 +205,8 @@ import Testing
           "\(binaries)/launch", hosts,
         ])
     }
-    #expect(
-      results.allSatisfy { $0.status == 69 && $0.error.contains("ulimit -n 64") },
-      "\(results.map(\.stderr))")
+    #expect(results.allSatisfy { $0.status == 69 }, "\(results.map(\.stderr))")
+    #expect(results.first?.error.hasPrefix("launch: error: ") == true, "\(results.map(\.stderr))")
   }
 
   @Test("N8 no program") func missingProgram() throws {

@@ -65,7 +65,12 @@ enum RealMPI {
   @Test(.needs(.hosts))
   func onSeveralHosts() throws {
     var script = "cd /tmp; A=1 B=2; export A B\n"
-    let cases = Self.remote.filter { RealMPI.found[$0.plan.flavour] != nil }
+    // The cluster has node1 to node4; another domain's hosts are compared as command lines only.
+    let cases = Self.remote.filter { theCase in
+      let hosts = theCase.plan.placement?.hosts ?? []
+      return RealMPI.found[theCase.plan.flavour] != nil
+        && hosts.allSatisfy { $0.entry.name.description.hasPrefix("node") }
+    }
     for (index, theCase) in cases.enumerated() {
       let mpirun = try #require(RealMPI.found[theCase.plan.flavour])
       let hostfile = MPIRunCommand.hostfile(for: theCase.plan) ?? ""
