@@ -192,9 +192,10 @@ extension RankTable {
     ranks.indices.contains(rank) && ranks[rank].heard != nil && !ranks[rank].hasEnded
   }
 
-  /// Whether ranks live on so long after one failed.
+  /// Whether ranks live on so long after one failed, or obeyed somebody who told its keeper to end it.
   func hasLivedOn(seconds: Double, at now: ContinuousClock.Instant) -> Bool {
-    guard ranks.contains(where: { !$0.hasEnded }), let ended = culprit?.ended else { return false }
+    let obeyed = ranks.first { $0.hasEnded && $0.report.wasTold != 0 && $0.outcome != .done }
+    guard ranks.contains(where: { !$0.hasEnded }), let ended = (culprit ?? obeyed)?.ended else { return false }
     return now - ended > .seconds(seconds)
   }
 

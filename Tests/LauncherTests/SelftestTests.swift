@@ -79,7 +79,7 @@ import Testing
 
   @Test(arguments: [
     (["/nonexistent"], Int32(66), "there is no such folder"),
-    (["--batch-size", "0"], 64, "--batch-size: 0, expected 1 to"),
+    (["--batch-size", "0"], 64, "--batch-size: 0, expected at least 1"),
     (["--max-length", "4096"], 64, "expected at most the model's"),
     (["-n", "1", "--num_machines", "2"], 64, "2 hosts for 1 ranks"),
   ]) func refused(_ options: [String], _ status: Int32, _ says: String) throws {
