@@ -79,7 +79,8 @@ extension ConfigFile {
         }
       }
       if depth > 100 { throw refuse("is nested more than 100 deep") }
-      if bytes[index] == UInt8(ascii: "\n") {
+      // An escape may be the last byte of all.
+      if index < bytes.endIndex, bytes[index] == UInt8(ascii: "\n") {
         line += 1
         lineStart = index + 1
       }

@@ -93,8 +93,7 @@ public struct SlurmAllocation: Sendable, Equatable {
     return counts
   }
 
-  static func number(_ text: Substring, at place: String, _ range: ClosedRange<Int>) throws(Failure) -> Int
-  {
+  static func number(_ text: Substring, at place: String, _ range: ClosedRange<Int>) throws(Failure) -> Int {
     guard !text.isEmpty, text.utf8.allSatisfy({ (0x30...0x39).contains($0) }), let number = Int(text), range ~= number
     else {
       throw Failure(

@@ -90,6 +90,10 @@ import Testing
     Bad("SageMaker key", "ec2_instance_type: ml.p3\n", ":1:1", "SageMaker"),
   ]
 
+  @Test func aFileThatEndsInAnEscapeIsRefused() {
+    #expect(throws: Failure.self) { try ConfigFile(Array("lockstep: {network: [\"\\".utf8), path: "c.yaml") }
+  }
+
   @Test("Y1 to Y14, Y16", arguments: bad) func refused(_ bad: Bad) {
     do throws(Failure) {
       let file = try ConfigFile(bad.bytes, path: "c.yaml")
