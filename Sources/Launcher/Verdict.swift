@@ -49,6 +49,8 @@ public struct Verdict: Sendable, Equatable {
       self.init(culprit)
     } else if fault == nil, end == .status(0), table.isKept {
       self.init(agreementOf: table)
+    } else if fault == nil, end.isStatus, let obeyed = table.obeyed {
+      self.init(obeyed: obeyed)
     } else if let signal = fault?.signal, let rank = fault?.rank, table.isKeeperLost(of: rank) {
       // mpirun takes the keeper for the rank: the rank itself has not ended.
       let keeper = "the keeper of \(table.ranks[rank].label)"
@@ -60,13 +62,17 @@ public struct Verdict: Sendable, Equatable {
     }
   }
 
+  private init(obeyed rank: RankTable.Rank) {
+    self.init(.lost, "\(rank.label): ended with status 0 after somebody told its keeper to end it")
+  }
+
   /// All ranks have ended with status 0: have they done the same?
   private init(agreementOf table: RankTable) {
     self.init(status: 0)
     if let gone = table.ranks.first(where: { !$0.hasEnded }) {
       self.init(.lost, "\(gone.label): nothing is known of its end")
-    } else if let told = table.ranks.first(where: { $0.report.wasTold != 0 && $0.outcome != .done }) {
-      self.init(.lost, "\(told.label): ended with status 0 after somebody told its keeper to end it")
+    } else if let obeyed = table.obeyed {
+      self.init(obeyed: obeyed)
     } else if table.isRegistered {
       func odd<Value: Equatable>(_ value: (RankRecord.State) -> Value) -> RankTable.Rank? {
         table.ranks.first { value($0.report.state) != value(table.ranks[0].report.state) }
@@ -192,9 +198,16 @@ extension RankTable {
     ranks.indices.contains(rank) && ranks[rank].heard != nil && !ranks[rank].hasEnded
   }
 
+  /// A rank that ended with status 0 because its keeper was told to end it, and not because it was done.
+  var obeyed: Rank? {
+    ranks.first { rank in
+      rank.hasEnded && rank.report.wasTold != 0 && rank.report.status == 0 && rank.report.signal == 0
+        && rank.outcome != .done
+    }
+  }
+
   /// Whether ranks live on so long after one failed, or obeyed somebody who told its keeper to end it.
   func hasLivedOn(seconds: Double, at now: ContinuousClock.Instant) -> Bool {
-    let obeyed = ranks.first { $0.hasEnded && $0.report.wasTold != 0 && $0.outcome != .done }
     guard ranks.contains(where: { !$0.hasEnded }), let ended = (culprit ?? obeyed)?.ended else { return false }
     return now - ended > .seconds(seconds)
   }
