@@ -66,10 +66,20 @@ def loader(split, shuffle):
 
 
 train, model, optimizer = accelerator.prepare(loader("train", True), model, optimizer)
-if arguments.bf16_hook and accelerator.num_processes > 1:
-    from torch.distributed.algorithms.ddp_comm_hooks import default_hooks
 
-    model.register_comm_hook(None, default_hooks.bf16_compress_hook)
+
+
+def sum_in_bf16(group, bucket):
+    """DDP's hook for a bucket of gradients: their mean over the ranks, in bf16 on the wire. torch has one of its own,
+    bf16_compress_hook, which needs a torch that is built with CUDA."""
+    gradients = bucket.buffer()
+    sent = gradients.to(torch.bfloat16).div_(torch.distributed.get_world_size(group))
+    summed = torch.distributed.all_reduce(sent, group=group, async_op=True).get_future()
+    return summed.then(lambda future: gradients.copy_(future.value()[0]))
+
+
+if arguments.bf16_hook and accelerator.num_processes > 1:
+    model.register_comm_hook(None, sum_in_bf16)
 schedule = get_scheduler("linear", optimizer=optimizer, num_warmup_steps=0, num_training_steps=3 * len(train))
 
 model.train()
