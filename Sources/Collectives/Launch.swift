@@ -15,8 +15,13 @@ public enum Launch: Equatable, Sendable {
   public static let inProcessVariable = "LOCKSTEP_IN_PROCESS"
 
   /// Decides by the variables of mpirun (Open MPI, PMIx, PMI, Hydra), of srun, and `LOCKSTEP_IN_PROCESS`.
-  public init(environment variable: (String) -> String? = processVariable) throws(Failure) {
-    let found = { (name: String) in variable(name) != nil }
+  ///
+  /// - Parameter speaksPMI: whether this MPI finds the other tasks of a Slurm without PMIx; asked where it matters.
+  public init(
+    environment variable: (String) -> String? = processVariable,
+    speaksPMI: () -> Bool = MPILibrary.speaksPMI
+  ) throws(Failure) {
+    func found(_ name: String) -> Bool { variable(name) != nil }
     let started = ["OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK", "PMI_SIZE", "MPI_LOCALNRANKS"].first(where: found)
 
     if let text = variable(Self.inProcessVariable) {
@@ -36,14 +41,16 @@ public enum Launch: Equatable, Sendable {
     let slurmRanks = variable("SLURM_STEP_ID").flatMap { _ in
       (variable("SLURM_STEP_NUM_TASKS") ?? variable("SLURM_NTASKS")).flatMap(wholeNumber)
     }
-    if started != nil {
+    let hasPMIx = found("OMPI_COMM_WORLD_SIZE") || found("PMIX_RANK")
+    // Open MPI without PMI would end the process inside MPI_Init, with twenty lines about building Slurm.
+    if started != nil && (hasPMIx || slurmRanks == nil || speaksPMI()) {
       self = .mpi(
         ranks: variable("OMPI_COMM_WORLD_SIZE").flatMap(wholeNumber) ?? variable("PMI_SIZE").flatMap(wholeNumber)
           ?? slurmRanks)
     } else if let slurmRanks, slurmRanks > 1 {
-      // Open MPI would end the process inside MPI_Init, with twenty lines about building Slurm.
+      let means = started == nil ? "no PMIx" : "PMI-1 or PMI-2, which this MPI does not speak, and no PMIx"
       throw Failure(
-        .unavailable, "Slurm started \(slurmRanks) tasks, but gave them no PMIx to find one another",
+        .unavailable, "Slurm started \(slurmRanks) tasks, but gave them \(means) to find one another",
         hint: "start with `srun --mpi=pmix`, or with mpirun")
     } else {
       self = .solo

@@ -29,10 +29,12 @@ public struct ClusterPlan: Sendable, Equatable {
       isSlurm = true
       if case .derived = threadsOrigin, let cpus = slurm.cpusPerTask {
         (threadsPerRank, threadsOrigin) = (cpus, .variable("SLURM_CPUS_PER_TASK"))
+      } else if case .derived = threadsOrigin, let cpus = slurm.leastCPUsPerTask, cpus < threadsPerRank {
+        (threadsPerRank, threadsOrigin) = (cpus, .derived("SLURM_JOB_CPUS_PER_NODE and the tasks of a host"))
       }
       // All on this machine: no host list, no helpers.
-      if let only = placement?.hosts.first, placement?.hosts.count == 1,
-        own?.contains(only.entry.name.description) ?? false
+      if let only = placement?.hosts.first?.entry.name, placement?.hosts.count == 1,
+        slurm.isHere(only) || own?.contains(only.description) ?? false
       {
         placement = nil
       }
@@ -41,7 +43,8 @@ public struct ClusterPlan: Sendable, Equatable {
     }
     let hosts = placement?.hosts.map { host in
       var host = host
-      host.nameForMPI = own?.nameForMPI(host.entry.name.description)
+      // Slurm has told mpirun its own names.
+      host.nameForMPI = isSlurm ? nil : own?.nameForMPI(host.entry.name.description)
       return host
     }
     placement = hosts.map { Placement(hosts: $0) }

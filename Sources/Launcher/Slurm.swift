@@ -6,6 +6,10 @@ public struct SlurmAllocation: Sendable, Equatable {
   public var hosts: [HostEntry]
   /// CPUs of a task, where asked for.
   public var cpusPerTask: Int?
+  /// The fewest CPUs that a task has on any host, where nothing was asked for.
+  public var leastCPUsPerTask: Int?
+  /// What Slurm calls this host; nil where Slurm has not started this process.
+  public var nodeName: String?
 
   /// nil outside an allocation.
   public init?(environment variable: (String) -> String?) throws(Failure) {
@@ -28,9 +32,15 @@ public struct SlurmAllocation: Sendable, Equatable {
     for (index, name) in names.enumerated() {
       hosts.append(HostEntry(name: try HostName(name, at: "SLURM_JOB_NODELIST"), slots: tasks[index], line: index + 1))
     }
+    if let text = variable("SLURM_NTASKS") {
+      deal(tasks: try Self.number(text[...], at: "SLURM_NTASKS", 1...1_000_000))
+    }
     if let text = variable("SLURM_CPUS_PER_TASK") {
       cpusPerTask = try Self.number(text[...], at: "SLURM_CPUS_PER_TASK", 1...65_535)
+    } else if let text = variable("SLURM_JOB_CPUS_PER_NODE") {
+      leastCPUsPerTask = leastCPUs(try Self.counts(text, at: "SLURM_JOB_CPUS_PER_NODE"))
     }
+    nodeName = variable("SLURMD_NODENAME")
   }
 
   /// The names in a list such as `gpu[1-3,07],login,n[0-1]c[2,4]`; counted before they are made.
@@ -117,7 +127,11 @@ public enum SrunCommand {
     func add(_ words: String..., comment: String) { options.append(MPIRunCommand.Option(words, comment)) }
     add("--mpi=pmix", comment: "ranks find one another through PMIx")
     add("--ntasks=\(plan.ranks)", comment: "ranks")
-    if let hosts = plan.placement?.hosts { add("--nodes=\(hosts.count)", comment: "hosts") }
+    if let hosts = plan.placement?.hosts {
+      add("--nodes=\(hosts.count)", comment: "hosts")
+      add(
+        "--nodelist=\(hosts.map(\.entry.name.description).joined(separator: ","))", comment: "these of the allocation")
+    }
     add("--cpus-per-task=\(plan.threadsPerRank)", comment: "threads of each rank")
     add("--kill-on-bad-exit=1", comment: "one rank failed: end them all")
     add("--export=ALL", comment: "variables of this environment")

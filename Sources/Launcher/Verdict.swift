@@ -57,6 +57,11 @@ public struct Verdict: Sendable, Equatable {
       self.init(
         Self.isTrap(signal) ? .internalError : .lost,
         "\(keeper) was ended by \(signalName(signal)); its rank went with it")
+    } else if starter == .srun, !table.isKept, case .status(let status) = end, status != 0 {
+      // It has said why itself.
+      self.init(
+        .unavailable,
+        "srun started no rank and ended with status \(status); where Slurm has no PMIx, use --launcher mpirun")
     } else {
       self.init(end: end, fault: fault, starter: name)
     }

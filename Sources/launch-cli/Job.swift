@@ -272,6 +272,9 @@ struct Job {
       for (name, value) in MPIRunCommand.variables(for: plan) { environment[name] = value }
       try supervise(plan, .mpirun, verbatim, environment) { [path] + MPIRunCommand.arguments(for: $0) }
     case .srun(let path, let plan):
+      try checkSurroundings(plan, environment)
+      // The plan says how many there are; srun would complain that this does not fit.
+      environment["SLURM_NTASKS_PER_NODE"] = nil
       try supervise(plan, .srun, verbatim, environment) { [path] + SrunCommand.arguments(for: $0) }
     }
   }

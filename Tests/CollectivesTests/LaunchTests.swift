@@ -27,6 +27,23 @@ struct LaunchTests {
   }
 
   @Test(
+    "tasks of a Slurm without PMIx find one another only by an MPI that speaks PMI", arguments: [true, false])
+  func slurmWithPMI(speaks: Bool) throws {
+    let variables = ["SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "2", "PMI_RANK": "0", "PMI_SIZE": "2"]
+    func launch(_ changes: [String: String]) throws(Failure) -> Launch {
+      try Launch(
+        environment: { name in variables.merging(changes) { $1 }[name] }, speaksPMI: { speaks })
+    }
+    let lone = try launch(["SLURM_STEP_NUM_TASKS": "1", "PMI_SIZE": "1"])
+    #expect(lone == (speaks ? .mpi(ranks: 1) : .solo))
+    guard !speaks else { return #expect(try launch([:]) == .mpi(ranks: 2)) }
+    let failure = #expect(throws: Failure.self) { try launch([:]) }
+    #expect(failure?.status == .unavailable && failure?.description.contains("does not speak") == true)
+    // With PMIx as well nobody asks.
+    #expect(try launch(["PMIX_RANK": "0"]) == .mpi(ranks: 2))
+  }
+
+  @Test(
     "what cannot be meant is refused",
     arguments: [
       (["LOCKSTEP_IN_PROCESS": "0"], .usage, "\"0\", expected a number of ranks from 1 to 1024"),

@@ -66,7 +66,7 @@ import Testing
     let launcher = "\(binaries)/launch"
     #expect(
       result.text
-        == "2 --mpi=pmix --ntasks=8 --nodes=2 --cpus-per-task=2 --kill-on-bad-exit=1 --export=ALL --input=none --unbuffered -- \(launcher) --keep-rank 1000 -- /usr/bin/sh -c x y\n",
+        == "2 --mpi=pmix --ntasks=8 --nodes=2 --nodelist=n1,n2 --cpus-per-task=2 --kill-on-bad-exit=1 --export=ALL --input=none --unbuffered -- \(launcher) --keep-rank 1000 -- /usr/bin/sh -c x y\n",
       "\(result.stderr)")
   }
 
@@ -74,5 +74,57 @@ import Testing
     let result = try launch("--launcher", "srun", "true")
     #expect(result.status == 64)
     #expect(result.stderr.contains("outside of a Slurm allocation"))
+  }
+
+  @Test("SLURM_NTASKS decides how many, where a host takes more or fewer than it gets") func dealing() throws {
+    func slots(_ tasksPerNode: String?, _ tasks: String?) throws -> [Int?] {
+      let variables = [
+        "SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "n[1-3]", "SLURM_TASKS_PER_NODE": tasksPerNode,
+        "SLURM_NTASKS": tasks,
+      ]
+      return try #require(try SlurmAllocation { variables[$0] ?? nil }).hosts.map(\.slots)
+    }
+    #expect(try slots("2(x3)", "6") == [2, 2, 2])
+    #expect(try slots("2(x3)", "5") == [2, 2, 1])
+    #expect(try slots("2(x3)", "4") == [2, 1, 1])
+    #expect(try slots("2(x3)", "3") == [1, 1, 1])
+    #expect(try slots("2(x3)", "2") == [1, 1])
+    #expect(try slots("3,1(x2)", "4") == [2, 1, 1])
+    #expect(try slots(nil, "8") == [3, 3, 2])
+    #expect(try slots("1(x3)", nil) == [1, 1, 1])
+    for bad in ["0", "", "x", "-1", "99999999999999999999"] {
+      #expect(throws: Failure.self, "\(bad)") { try slots("2(x3)", bad) }
+    }
+  }
+
+  @Test("threads follow from the CPUs of the host that has fewest a task, where nobody asked for a number")
+  func threads() throws {
+    var variables = [
+      "SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "n[1-2]", "SLURM_TASKS_PER_NODE": "2,1",
+      "SLURM_JOB_CPUS_PER_NODE": "8,3",
+    ]
+    func threads() throws -> Int {
+      let settings = try Settings(flags: [:], environment: { _ in nil }, file: nil)
+      let slurm = try SlurmAllocation { variables[$0] }
+      return try ClusterPlan(settings, cores: 64, isSingleProcess: false, ownName: "n1", slurm: slurm).threadsPerRank
+    }
+    #expect(try threads() == 3)
+    variables["SLURM_CPUS_PER_TASK"] = "5"
+    #expect(try threads() == 5)
+  }
+
+  @Test("this host is known by Slurm's name for it, and with or without its domain") func ownHost() throws {
+    let settings = try Settings(flags: [:], environment: { _ in nil }, file: nil)
+    for (own, node) in [("n1.example.org", nil), ("N1", nil), ("elsewhere", "n1"), ("n1", "n1")] as [(String, String?)]
+    {
+      let variables = ["SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "n1", "SLURM_NTASKS": "2", "SLURMD_NODENAME": node]
+      let slurm = try SlurmAllocation { variables[$0] ?? nil }
+      let plan = try ClusterPlan(
+        settings, cores: 2, isSingleProcess: false, ownName: OwnNames(hostName: own), slurm: slurm)
+      #expect(plan.placement == nil && plan.ranks == 2, "\(own)")
+    }
+    let slurm = try SlurmAllocation { ["SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "n1"][$0] }
+    #expect(
+      try ClusterPlan(settings, cores: 2, isSingleProcess: false, ownName: "n10.x", slurm: slurm).placement != nil)
   }
 }

@@ -16,6 +16,8 @@ package enum Capability: Hashable, Sendable {
   case sshServer
   /// A mount namespace in which a file can be mounted over another.
   case mounts
+  /// A mount namespace in which a folder can be laid over another.
+  case overlay
   /// A pseudoterminal, and script(1), which runs a program on one.
   case terminal
   /// A program on the PATH, or at a path.

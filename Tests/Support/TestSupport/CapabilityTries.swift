@@ -18,6 +18,10 @@ extension Capability {
     case .sshServer: Self.hosts.whyMissing ?? Self.program(Self.sshd).whyMissing ?? Self.trySSH()
     case .mounts:
       failure("nothing can be mounted here", of: "unshare --mount mount --bind /etc/passwd /etc/hosts".words)
+    case .overlay:
+      failure(
+        "overlays cannot be mounted here",
+        of: "unshare --mount mount -t overlay overlay -o lowerdir=/usr/lib:/usr /usr".words)
     case .terminal:
       Self.program("script").whyMissing
         ?? failure("a pseudoterminal cannot be opened here", of: ["script", "-qec", "test -t 0", "/dev/null"])
