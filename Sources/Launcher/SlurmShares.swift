@@ -28,13 +28,3 @@ extension SlurmAllocation {
   /// Whether Slurm calls this host so.
   func isHere(_ host: HostName) -> Bool { host.folded == nodeName?.lowercased() }
 }
-
-extension LaunchPlan {
-  /// Whether Open MPI is to tell hosts apart by their domains. Slurm's names of nodes have none, while a node's own name
-  /// may, and Open MPI would not recognise it.
-  var keepsDomains: Bool {
-    guard remote.isSlurm, let hosts = placement?.hosts else { return true }
-    let labels = Set(hosts.map { $0.entry.name.folded.prefix { $0 != "." } })
-    return labels.count < hosts.count
-  }
-}
