@@ -29,7 +29,8 @@ final class SlurmCluster: Sendable {
   private init() throws {
     folder = try temporaryFolder()
     var ends: [Int32] = [-1, -1]
-    guard pipe2(&ends, O_CLOEXEC) == 0 else { throw Failure(.unavailable, "pipe failed: \(lastSystemError())") }
+    guard pipe(&ends) == 0 else { throw Failure(.unavailable, "pipe failed: \(lastSystemError())") }
+    for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
     scripts = ends[1]
     let log = open("\(folder)/log", O_WRONLY | O_CREAT | O_CLOEXEC, 0o600)
     defer { for descriptor in [ends[0], log] { close(descriptor) } }
