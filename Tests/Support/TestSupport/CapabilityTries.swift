@@ -21,7 +21,7 @@ extension Capability {
     case .overlay:
       failure(
         "overlays cannot be mounted here",
-        of: "unshare --mount mount -t overlay overlay -o lowerdir=/usr/lib:/usr /usr".words)
+        of: "unshare --mount mount -t overlay overlay -o lowerdir=/etc:/usr /usr".words)
     case .terminal:
       Self.program("script").whyMissing
         ?? failure("a pseudoterminal cannot be opened here", of: ["script", "-qec", "test -t 0", "/dev/null"])
