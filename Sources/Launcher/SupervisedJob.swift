@@ -35,6 +35,8 @@ struct SupervisedJob {
 
   private enum Stage {
     case running
+    /// A signal came before the keeper of a lone process has told who that is.
+    case unheard(ContinuousClock.Instant)
     /// The ranks were asked to stop by themselves.
     case asked(ContinuousClock.Instant)
     /// The program got the signal itself, and may take its time.
@@ -94,6 +96,7 @@ struct SupervisedJob {
     switch stage {
     case .asked: stage = .asked(now)
     case .told: stage = .told(now)
+    case .unheard: stage = .unheard(now)
     case .running, .passedOn, .killed: break
     }
   }
@@ -206,6 +209,8 @@ struct SupervisedJob {
         say("\(supervisor.starter.rawValue) did not end in \(Int(supervisor.graceSeconds)) s; killing the job")
         killNow()
       }
+    case .unheard(let since):
+      if let stopSignal, table.lonePID != nil || now - since > .seconds(2) { act(on: stopSignal) }
     case .passedOn, .killed: break
     }
   }
@@ -265,6 +270,15 @@ struct SupervisedJob {
     }
     stopSignal = signal
     guard case .running = stage else { return }
+    if supervisor.starter == .launcher, table.lonePID == nil {
+      stage = .unheard(clock.now)
+    } else {
+      act(on: signal)
+    }
+  }
+
+  /// Does what the user wants to be done with the ranks.
+  private mutating func act(on signal: Int32) {
     if table.acceptsStop {
       say("\(signalName(signal)): the ranks stop after the step that they are in; once more ends them at once")
       stage = .asked(clock.now)

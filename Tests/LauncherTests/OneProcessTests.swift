@@ -50,8 +50,6 @@ import Testing
       "-n", "1", "--monitor_interval", "0.25", "bash", "-c",
       "trap 'sleep 2; echo bye; exit 3' INT; echo up; sleep 616 & wait",
     ])
-    // Until the launcher has heard of the program.
-    usleep(1_500_000)
     kill(own.child.pid, SIGINT)
     let result = own.finish()
     #expect(result.status == 130 && result.lines == ["up", "bye"], "\(result.text) \(result.stderr)")
@@ -66,6 +64,16 @@ import Testing
     kill(deaf.child.pid, SIGTERM)
     #expect(deaf.finish().status == 143)
     #expect(deaf.job.all.isEmpty)
+  }
+
+  @Test("a signal in the first moments is passed on to the program, too") func atOnce() throws {
+    for _ in 0..<10 {
+      let own = try start(["-n", "1", "bash", "-c", "trap 'echo bye; exit 3' TERM; echo up; sleep 614 & wait"])
+      kill(own.child.pid, SIGTERM)
+      let result = own.finish()
+      #expect(result.status == 143 && result.lines == ["up", "bye"], "\(result.text) \(result.stderr)")
+      #expect(own.job.all.isEmpty)
+    }
   }
 
   @Test("P1: a process that is killed is named, with its last step", arguments: ways) func killed(way: [String]) throws
