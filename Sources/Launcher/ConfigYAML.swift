@@ -19,7 +19,9 @@ extension ConfigFile {
     try refuseDepthAndAliases(bytes, path)
     try refuseInAnyContext(bytes, path)
     do {
-      let parser = try Parser(yaml: text)
+      // Every value is text to the parser: the settings know their kinds. It would try expressions for all kinds of YAML on
+      // each key, and look up a variable that may choose UTF-16.
+      let parser = try Parser(yaml: text, resolver: .basic, encoding: .utf8)
       guard let root = try parser.singleRoot() else {
         throw Failure(.configuration, at: path, "is empty, expected keys with values", hint: "num_processes: 2")
       }

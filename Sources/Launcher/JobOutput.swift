@@ -228,6 +228,14 @@ public struct JobOutput {
   /// Shows `bytes` as they are.
   func put(_ bytes: [UInt8], isError: Bool) { screen.write(bytes, isError: isError) }
 
+  /// Where some of the ranks' output is left out, as a reader had stopped: a sentence for each output.
+  func losses() -> [String] {
+    let rest = options.folder.map { "the files in \($0) have all of it" } ?? "--log_dir keeps all of it in files"
+    return screen.losses.map { name, bytes in
+      "\(name) lacks the last \((bytes + 0xFFFFF) >> 20) MB of the ranks' output, which its reader did not take; \(rest)"
+    }
+  }
+
   /// Waits until all is shown; a signal ends that, and so does `patience` without a reader. The signal, or nil.
   func drain(_ signals: SignalQueue, patience: Duration?) -> Int32? { screen.drain(signals, patience: patience) }
 

@@ -4,10 +4,12 @@ import Synchronization
 
 /// Writes to one output of the launcher from a thread of its own: a reader that stops reading, as a frozen terminal does,
 /// holds up neither signals nor the ranks.
-final class OutputWriter: Sendable {
+package final class OutputWriter: Sendable {
   private struct State {
     var queue: [[UInt8]] = []
     var bytes = 0
+    /// What came while no more could wait.
+    var lostBytes = 0
     /// Why nothing can be written any more.
     var failure: String?
     var lastWritten = ContinuousClock.now
@@ -19,15 +21,16 @@ final class OutputWriter: Sendable {
   /// The thread waits for a byte in here while there is nothing to write.
   private let waking: (read: Int32, write: Int32)
 
-  /// The most that waits for a reader that has stopped; what comes then is lost to it.
-  private static let mostBytes = 256 << 20
+  private let mostBytes: Int
   private static let pieceBytes = 1 << 16
 
-  init(_ descriptor: Int32) throws(Failure) {
+  /// - Parameter mostBytes: the most that waits for a reader that has stopped; what comes then is lost to it.
+  package init(_ descriptor: Int32, mostBytes: Int = 256 << 20) throws(Failure) {
     var ends: [Int32] = [-1, -1]
     guard pipe(&ends) == 0 else { throw Failure(.unavailable, "pipe failed: \(lastSystemError())") }
     for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
     self.descriptor = descriptor
+    self.mostBytes = mostBytes
     waking = (ends[0], ends[1])
     var thread = pthread_t()
     let this = Unmanaged.passRetained(self)
@@ -48,9 +51,13 @@ final class OutputWriter: Sendable {
   }
 
   /// Puts `bytes` behind what waits.
-  func write(_ bytes: [UInt8]) {
+  package func write(_ bytes: [UInt8]) {
     let mustWake = state.withLock { state in
-      guard state.failure == nil, state.bytes + bytes.count <= Self.mostBytes else { return false }
+      guard state.failure == nil else { return false }
+      guard state.bytes + bytes.count <= mostBytes else {
+        state.lostBytes += bytes.count
+        return false
+      }
       let wasEmpty = state.bytes == 0
       if wasEmpty { state.lastWritten = .now }
       state.queue.append(bytes)
@@ -61,14 +68,16 @@ final class OutputWriter: Sendable {
   }
 
   /// Ends the thread once all is written.
-  func close() {
+  package func close() {
     state.withLock { $0.isClosed = true }
     wake()
   }
 
   var failure: String? { state.withLock { $0.failure } }
+  /// How much the reader will not get, for it had stopped.
+  package var lostBytes: Int { state.withLock { $0.lostBytes } }
   /// Whether all is written, or nothing can be.
-  var isDone: Bool { state.withLock { $0.bytes == 0 || $0.failure != nil } }
+  package var isDone: Bool { state.withLock { $0.bytes == 0 || $0.failure != nil } }
   /// For how long something has waited to be written, since the reader last took anything.
   var waited: Duration { state.withLock { $0.bytes == 0 ? .zero : .now - $0.lastWritten } }
 
@@ -137,8 +146,16 @@ struct Screen: Sendable {
 
   func write(_ bytes: [UInt8], isError: Bool) { if !bytes.isEmpty { writers[isError ? 1 : 0].write(bytes) } }
 
+  private static let names = ["standard output", "standard error"]
+
+  /// What a reader that had stopped will not get: how much, and of which output.
+  var losses: [(name: String, bytes: Int)] {
+    let names = Self.areOne ? ["standard output"] : Self.names
+    return zip(names, writers).map { ($0, $1.lostBytes) }.filter { $0.1 > 0 }
+  }
+
   var failure: Failure? {
-    for (writer, name) in zip(writers, ["standard output", "standard error"]) {
+    for (writer, name) in zip(writers, Self.names) {
       if let reason = writer.failure {
         return Failure(.ioError, at: name, "the ranks' output cannot be written: \(reason)")
       }

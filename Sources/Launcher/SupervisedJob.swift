@@ -369,6 +369,11 @@ struct SupervisedJob {
     }
   }
 
+  /// Says what the user will not be shown. Not through the queue of an output, which may be full.
+  func sayLosses() {
+    for text in output.losses() { supervisor.say(text) }
+  }
+
   /// Waits until the user has been shown everything; the signal that ended that, or nil.
   func drain(_ signals: SignalQueue) -> Int32? {
     output.drain(signals, patience: stopSignal == nil ? nil : .seconds(1))

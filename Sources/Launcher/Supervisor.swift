@@ -58,6 +58,7 @@ public struct Supervisor: Sendable {
   public func run(
     _ command: [[UInt8]], environment: Environment, hostfile: String? = nil
   ) throws(Failure) -> Verdict {
+    try Surroundings.checkFileLimit()
     try Self.checkDescriptors()
     var environment = environment
     environment[JobProcesses.variable] = runID
@@ -108,6 +109,7 @@ public struct Supervisor: Sendable {
     var interruption = job.drain(signals)
     var verdict = job.verdict(end)
     interruption = interruption ?? job.drain(signals)
+    job.sayLosses()
     if let interruption, verdict.status == 0 {
       // What the user has not seen may be what counts.
       verdict = Verdict(status: 128 + interruption)

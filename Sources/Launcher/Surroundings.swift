@@ -1,6 +1,7 @@
 import CProcess
 import FileSystem
 import Glibc
+import RankRecord
 
 /// What mpirun needs of this machine and says in twenty lines, or by a crash, where it is missing.
 public struct Surroundings: Sendable {
@@ -14,12 +15,24 @@ public struct Surroundings: Sendable {
 
   /// Refuses what no mpirun of `plan` could work with.
   public func check(_ plan: LaunchPlan) throws(Failure) {
+    try Self.checkFileLimit()
     try checkHostName(plan)
     try checkTemporaryFolder(plan.flavour)
     guard NetworkInterfaces.isLoopbackUp else {
       throw Failure(
         .unavailable, "the interface lo is down, over which MPI's processes of a host speak", hint: "ip link set lo up")
     }
+  }
+
+  /// Refuses a limit on files that the record of a rank, a file in memory, does not fit in.
+  static func checkFileLimit() throws(Failure) {
+    var limit = rlimit()
+    guard getrlimit(__rlimit_resource_t(RLIMIT_FSIZE.rawValue), &limit) == 0,
+      limit.rlim_cur < rlim_t(RankRecord.byteCount)
+    else { return }
+    throw Failure(
+      .unavailable, "a file may have \(limit.rlim_cur) bytes at most, expected at least \(RankRecord.byteCount)",
+      hint: "ulimit -f unlimited")
   }
 
   /// Open MPI 4 writes `[NAME:PID]` into 64 bytes and does not look whether it fits.

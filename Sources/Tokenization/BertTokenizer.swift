@@ -36,8 +36,14 @@ public struct BertTokenizer: Sendable {
   /// What is odd about the files, and which of them are not followed, in sentences. File names and tokens in them come
   /// from outside: escape them before a terminal sees them.
   public let warnings: [String]
-  /// A hash of all that decides ids (FNV-1a; no defence against forgery).
-  public let fingerprint: UInt64
+  /// A hash of all that decides ids (FNV-1a; no defence against forgery). Made anew each time: it takes longer than reading
+  /// a small folder.
+  public var fingerprint: UInt64 {
+    var state = vocabulary.fingerprint
+    for byte in settings.stableDescription.utf8 { state = hash(state, adding: byte) }
+    return state
+  }
+
   /// The most tokens of a row where a caller gives no number; nil where there is no limit.
   public let maxLength: Int?
   /// The id that fills short rows of a padded batch: 0 where the model has no row for it.
@@ -45,6 +51,7 @@ public struct BertTokenizer: Sendable {
   /// One more than the largest token type.
   public let tokenTypeCount: Int
 
+  private let settings: TokenizerRecipe.Settings
   let template: RowTemplate
   let truncatesLeft: Bool
   let reader: TextReader
@@ -60,13 +67,10 @@ public struct BertTokenizer: Sendable {
   ///   an error, and so is a text that spells a token that only transformers' defaults put there.
   public init(files: TokenizerFiles, rows: Int? = nil) throws(Failure) {
     let recipe = try TokenizerRecipe(files)
-    let settings = recipe.settings
+    settings = recipe.settings
     if let rows { try recipe.requireRows(rows, files) }
     vocabulary = recipe.vocabulary
     warnings = recipe.warnings
-    var state = recipe.vocabulary.fingerprint
-    for byte in settings.stableDescription.utf8 { state = hash(state, adding: byte) }
-    fingerprint = state
     maxLength = settings.maxLength
     padID = if let rows, settings.padID >= rows { 0 } else { settings.padID }
     tokenTypeCount = Int(settings.template.types.max() ?? 0) + 1

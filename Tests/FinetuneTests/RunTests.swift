@@ -98,6 +98,25 @@ extension Programs {
       #expect(fresh.status == 0 && !fresh.output.contains("newly initialised"), "\(fresh.errors)")
     }
 
+    @Test("a vocabulary without [PAD] trains as one with it, and its texts are numbered as transformers does")
+    func vocabularyWithoutPadding() throws {
+      let folder = try TemporaryFolder()
+      let model = try folder.copy("\(Golden.folder)/tiny-bert", as: "model")
+      let text = String(decoding: try readBytes("\(model)/vocab.txt"), as: UTF8.self)
+      try #require(text.hasPrefix("[PAD]\n"))
+      try writeAtomically(Array("zzz\(text.dropFirst(5))".utf8), to: "\(model)/vocab.txt")
+      let tokens = try inspect(["tokens", "--model", model, "--text", "zzz [PAD] x [MASK]"])
+      #expect(tokens.output.contains("\"input_ids\":[2,0,135,1,4,3]"), "\(tokens.output)\(tokens.errors)")
+      // The rows of the golden data hold neither word, so padding is all that could differ.
+      func losses(_ model: String, _ name: String) throws -> [Double] {
+        let options = ["--max-steps", "3", "--batch-size", "8", "--metrics", "\(folder.path)/\(name)"]
+        let outcome = try finetune(["--model", model, "--data", "\(Golden.folder)/mrpc"] + options)
+        #expect(outcome.status == 0, "\(outcome.errors)")
+        return try MetricsLine.read("\(folder.path)/\(name)").map(\.loss)
+      }
+      #expect(try losses(model, "without") == losses("\(Golden.folder)/tiny-bert", "with"))
+    }
+
     @Test("a run of the embedded default that is shorter than its warm-up is a run; the rate is told")
     func shorterThanWarmup() throws {
       let outcome = try finetune(["--max-steps", "2"])

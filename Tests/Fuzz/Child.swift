@@ -86,7 +86,8 @@ struct Child {
       throw Wrong("refused as \(failure.status)")
     }
     guard text.utf8.count <= 2000 else { throw Wrong("a message of \(text.utf8.count) bytes: \(text.prefix(200))") }
-    guard text.unicodeScalars.allSatisfy({ $0.properties.generalCategory != .control }) else {
+    guard text.unicodeScalars.allSatisfy({ (0x20..<0x7F) ~= $0.value || $0.properties.generalCategory != .control })
+    else {
       throw Wrong("a message with control characters: \(text)")
     }
   }

@@ -74,6 +74,8 @@ extension Reader {
         guard encoding.inputIDs.allSatisfy({ $0 >= 0 }) else { throw Wrong("a negative id") }
         _ = try? tokenizer.encode("otter", maxLength: 3)
         _ = tokenizer.warnings
+        // For one in eight: it takes longer than all the rest.
+        if input.count % 8 == 0 { _ = tokenizer.fingerprint }
       }
     }
     let vocabularyFile = (name: "vocab.txt", bytes: vocabulary)

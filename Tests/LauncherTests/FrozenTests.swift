@@ -39,6 +39,43 @@ import Testing
     #expect(running.job.all.isEmpty)
   }
 
+  @Test("what is lost to a reader that has stopped is counted") func lostOutput() throws {
+    var ends: [Int32] = [-1, -1]
+    try #require(pipe(&ends) == 0)
+    // A write that waits ends with its reader.
+    signal(SIGPIPE, SIG_IGN)
+    defer { close(ends[1]) }
+    let writer = try OutputWriter(ends[1], mostBytes: 1 << 20)
+    writer.write([UInt8](repeating: 0x61, count: 1 << 20))
+    #expect(writer.lostBytes == 0)
+    writer.write([UInt8](repeating: 0x62, count: 3 << 20))
+    #expect(writer.lostBytes == 3 << 20)
+    writer.close()
+    close(ends[0])
+    while !writer.isDone { usleep(1000) }
+  }
+
+  @Test("output that a stopped reader will never get is named, with its size") func lostOutputIsNamed() throws {
+    let folder = try temporaryFolder()
+    defer { _ = try? run("/bin/rm", ["-rf", folder]) }
+    mkfifo("\(folder)/pipe", 0o600)
+    let pipe = open("\(folder)/pipe", O_RDWR | O_CLOEXEC)
+    defer { close(pipe) }
+    let script = """
+      exec \(binaries)/launch -n 1 --tee sh -c 'yes $(printf %0999d 1) | head -c 300000000; echo >\(folder)/done; sleep 600' >\(folder)/pipe
+      """
+    let running = try Running("/bin/bash", ["-c", script].map { Array($0.utf8) })
+    try #require(running.wait(seconds: 90) { exists("\(folder)/done") })
+    for _ in 0..<2 {
+      usleep(500_000)
+      kill(running.child.pid, SIGTERM)
+    }
+    let result = running.finish(within: 30)
+    #expect(result.status == 143, "\(result.stderr)")
+    #expect(result.stderr.contains("standard output lacks the last 3"), "\(result.stderr)")
+    #expect(result.stderr.contains("--log_dir keeps all of it"), "\(result.stderr)")
+  }
+
   @Test("a slow reader gets everything") func slowReader() throws {
     let script = "\(binaries)/launch -n 2 seq 60000 | { sleep 2; wc -l; }; echo ${PIPESTATUS[0]}"
     #expect(try run("/bin/bash", ["-c", script]).lines == ["120000", "0"])

@@ -132,14 +132,38 @@ import Testing
   }
 
   @Test func limitOnFilesEndsInALine() throws {
-    for (ranks, status) in [(1, 69), (2, 73)] as [(Int, Int32)] {
-      // Through a pipe: the limit holds for the files that the output would go to.
-      let start = "ulimit -f 0; exec \(binaries)/launch --num_processes \(ranks) true"
-      let script = "(\(start)) 2>&1 | cat; exit ${PIPESTATUS[0]}"
-      let result = try run("/bin/bash", ["-c", script])
-      #expect(result.status == status && result.text.contains("File too large"), "\(result.text)")
-      #expect(result.lines.count == 1)
+    for limit in [0, 1, 4] {
+      for ranks in [1, 2] {
+        // Through a pipe: the limit holds for the files that the output would go to.
+        let start = "ulimit -f \(limit); exec \(binaries)/launch --num_processes \(ranks) true"
+        let script = "(\(start)) 2>&1 | cat; exit ${PIPESTATUS[0]}"
+        let result = try run("/bin/bash", ["-c", script])
+        #expect(result.status == 69 && result.text.contains("a file may have \(limit * 1024) bytes"), "\(result.text)")
+        #expect(result.text.contains("ulimit -f") && !result.text.contains("TMPDIR"), "\(result.text)")
+        #expect(result.lines.count == 1)
+      }
     }
+  }
+
+  @Test("an address space that the launcher does not fit in is said in a line, by the script")
+  func addressSpace() throws {
+    // The script with a set-up that finds all built, whatever the tests' own state.
+    let folder = try temporaryFolder()
+    defer { _ = try? run("/bin/rm", ["-rf", folder]) }
+    let prepare = """
+      mkdir -p \(folder)/tools \(folder)/.build/release; cp \(packageFolder)/launch \(folder)
+      ln -s \(binaries)/launch \(folder)/.build/release/launch
+      echo 'say() { echo "$*" >&2; }; is_built() { true; }' >\(folder)/tools/set-up
+      """
+    _ = try run("/bin/bash", ["-c", prepare])
+    for limit in [30_000, 60_000] {
+      let script = "ulimit -v \(limit); exec \(folder)/launch -n 1 true"
+      let result = try run("/bin/bash", ["-c", script])
+      #expect(result.status == 69 && result.error.contains("ulimit -v"), "\(limit): \(result.stderr)")
+      #expect(result.stderr.split(separator: "\n").count == 1, "\(result.stderr)")
+    }
+    let enough = try run("/bin/bash", ["-c", "ulimit -v 250000; exec \(folder)/launch -n 1 true"])
+    #expect(enough.status == 0, "\(enough.stderr)")
   }
 
   @Test func listenersAreBoundToThisHost() throws {

@@ -159,6 +159,19 @@ import Tokenization
     #expect(template?.message.contains("id 900") == true)
   }
 
+  /// Transformers, 4.49 as 5.24, numbers a [PAD] that the vocabulary lacks behind it.
+  @Test func vocabularyWithoutPadding() throws {
+    let files = ["vocab.txt": smallVocabulary.replacing("[PAD]", with: "zzz")]
+    let free = try tokenizer(files)
+    #expect(try free.encode("zzz [PAD] cat [MASK]").inputIDs == [2, 0, 13, 5, 4, 3])
+    #expect(free.padID == 13)
+    let bound = try tokenizer(files, rows: 13)
+    #expect(try bound.encode("zzz cat").inputIDs == [2, 0, 5, 3])
+    #expect(bound.padID == 0, "a padded row must not read beyond the embedding")
+    let spelled = failure { () throws(Failure) in try bound.encode("a [PAD]") }
+    #expect(spelled?.message.contains("\"[PAD]\"") == true && spelled?.message.contains("13 rows") == true)
+  }
+
   @Test func fingerprintCoversAllThatDecidesIDs() throws {
     let configurations = [
       "{}", "{\"do_lower_case\": false}", "{\"strip_accents\": false}", "{\"model_max_length\": 9}",
