@@ -65,7 +65,7 @@ import Testing
       exec \(binaries)/launch -n 1 --tee sh -c 'yes $(printf %0999d 1) | head -c 300000000; echo >\(folder)/done; sleep 600' >\(folder)/pipe
       """
     let running = try Running("/bin/bash", ["-c", script].map { Array($0.utf8) })
-    try #require(running.wait(seconds: 90) { exists("\(folder)/done") })
+    try #require(running.wait(seconds: 300) { exists("\(folder)/done") })
     for _ in 0..<2 {
       usleep(500_000)
       kill(running.child.pid, SIGTERM)
