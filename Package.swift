@@ -1,6 +1,21 @@
 // swift-tools-version: 6.1
 import PackageDescription
 
+#if canImport(Glibc)
+  import Glibc
+#endif
+
+/// Whether this is the checkout of a package that depends on this one. SwiftPM lets no dependency that is named by version
+/// choose flags for the compiler or linker, so it has none then; docs/library.md says how such a package is built as fast.
+/// A build of the checkout itself, by its `launch`, says so.
+let isDependency: Bool = {
+  guard Context.environment["LOCKSTEP_OWN_BUILD"] == nil else { return false }
+  let parts = Context.packageDirectory.split(separator: "/")
+  guard parts.dropLast().last == "checkouts" else { return false }
+  // A folder of the user's may be called so, too, but has no mirror of repositories beside it.
+  return access("/" + parts.dropLast(2).joined(separator: "/") + "/repositories", F_OK) == 0
+}()
+
 /// The CPU that the hot loops are compiled for: this machine's own, unless `LOCKSTEP_MARCH` names another for a mixed
 /// cluster (`x86-64-v3`, say). Swift takes the CPU's features from its clang importer, hence `-Xcc`.
 let march = Context.environment["LOCKSTEP_MARCH"] ?? "native"
@@ -14,26 +29,25 @@ var hotLoopFlags = (isChecked ? [] : ["-Ounchecked"]) + ["-Xcc", "-march=\(march
 #if arch(x86_64)
   hotLoopFlags += ["-Xcc", "-mprefer-vector-width=512"]
 #endif
-let hotLoops: [SwiftSetting] = [.unsafeFlags(hotLoopFlags)]
+let hotLoops: [SwiftSetting] = isDependency ? [] : [.unsafeFlags(hotLoopFlags)]
 
 /// The programs carry the Swift runtime inside: they start in half the time, and run on hosts without Swift. Not
 /// `--static-swift-stdlib`, for then the tests (whose library is dynamic only) would have every module compiled twice.
 /// A test target may not depend on such a program, or it would be linked so itself; tests run the programs.
 /// The libraries are those that a static FoundationEssentials, which ArgumentParser uses, stands on.
-let staticRuntime: [LinkerSetting] = [
-  .unsafeFlags(["-static-stdlib", "-l_FoundationCShims", "-l_FoundationCollections", "-lswiftSynchronization"])
-]
+let staticRuntime: [LinkerSetting] = linkerFlags(
+  ["-static-stdlib", "-l_FoundationCShims", "-l_FoundationCollections", "-lswiftSynchronization"])
 
 /// For Yams, which uses Foundation.
-let staticRuntimeWithFoundation: [LinkerSetting] = [
-  .unsafeFlags(
-    ["-static-stdlib"]
-      + [
-        "Foundation", "FoundationInternationalization", "CoreFoundation", "FoundationEssentials", "_FoundationICU",
-        "_FoundationCShims", "_FoundationCollections", "swiftSynchronization", "swiftDispatch", "dispatch",
-        "BlocksRuntime", "stdc++", "m",
-      ].map { "-l\($0)" })
-]
+let staticRuntimeWithFoundation: [LinkerSetting] = linkerFlags(
+  ["-static-stdlib"]
+    + [
+      "Foundation", "FoundationInternationalization", "CoreFoundation", "FoundationEssentials", "_FoundationICU",
+      "_FoundationCShims", "_FoundationCollections", "swiftSynchronization", "swiftDispatch", "dispatch",
+      "BlocksRuntime", "stdc++", "m",
+    ].map { "-l\($0)" })
+
+func linkerFlags(_ flags: [String]) -> [LinkerSetting] { isDependency ? [] : [.unsafeFlags(flags)] }
 
 let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 
@@ -45,7 +59,10 @@ let package = Package(
     .executable(name: "inspect", targets: ["inspect"]),
     .executable(name: "bench", targets: ["bench"]),
     .executable(name: "selftest", targets: ["selftest"]),
-    .library(name: "Training", targets: ["Training"]),
+    .executable(name: "manual-loop", targets: ["manual-loop"]),
+    .executable(name: "accelerated-loop", targets: ["accelerated-loop"]),
+    .executable(name: "own-task", targets: ["own-task"]),
+    .library(name: "Lockstep", targets: ["Lockstep"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -99,9 +116,19 @@ let package = Package(
       name: "selftest", dependencies: ["Training", "Corpus", "Kernels", "ProgramSupport", argumentParser],
       path: "Sources/programs/selftest",
       linkerSettings: staticRuntime),
+    // What a user's program imports, and programs that import nothing else.
+    .target(
+      name: "Lockstep",
+      dependencies: [
+        "Training", "BERT", "Kernels", "Collectives", "Datasets", "Tokenization", "FileSystem",
+      ]),
     .executableTarget(
-      name: "raw-training-loop", dependencies: ["Training"], path: "Examples/RawTrainingLoop",
+      name: "manual-loop", dependencies: ["Lockstep"], path: "Examples/ManualLoop", linkerSettings: staticRuntime),
+    .executableTarget(
+      name: "accelerated-loop", dependencies: ["Lockstep"], path: "Examples/AcceleratedLoop",
       linkerSettings: staticRuntime),
+    .executableTarget(
+      name: "own-task", dependencies: ["Lockstep"], path: "Examples/OwnTask", linkerSettings: staticRuntime),
 
     // The front-end: links neither MPI nor BLAS.
     .target(
@@ -145,6 +172,8 @@ let package = Package(
         "TestSupport",
       ], path: "Tests/Fuzz"),
     .testTarget(name: "FuzzTests", dependencies: ["fuzz", "TestSupport"]),
+    .testTarget(
+      name: "LockstepTests", dependencies: ["Lockstep", "Collectives", "Safetensors", "FileSystem", "TestSupport"]),
     .testTarget(name: "TrainingTests", dependencies: ["Training", "Kernels", "TestSupport"]),
     // The real programs, as a user starts them.
     .testTarget(name: "FinetuneTests", dependencies: ["TestSupport", "Safetensors", "FileSystem"]),

@@ -31,6 +31,8 @@ public final class BertClassifier {
   public let configuration: BertConfiguration
   public let layout: ParameterLayout
   let memory: Activations
+  /// In place of pooler and classifier; nil for those.
+  let head: (any TaskHead)?
   public let multiplier: Multiplier
   /// Called when forward or backward has finished a part, to see where the time goes.
   public var partFinished: ((ModelPart, ModelPass) -> Void)?
@@ -39,12 +41,15 @@ public final class BertClassifier {
 
   /// - Parameters:
   ///   - limits: no batch may exceed them.
+  ///   - head: in place of pooler and classifier; `configuration.headParameters` are its parameters.
   ///   - keepsForBackward: false saves the memory that only backward needs.
   ///   - multiplier: computes the products of the linear layers; may serve several models of one thread.
   public init(
-    _ configuration: BertConfiguration, limits: BatchLimits, keepsForBackward: Bool = true,
+    _ configuration: BertConfiguration, head: (any TaskHead)? = nil, limits: BatchLimits, keepsForBackward: Bool = true,
     multiplier: Multiplier = Multiplier(.high)
   ) {
+    precondition((head == nil) == (configuration.headParameters == nil), "a head and its parameters belong together")
+    self.head = head
     precondition(
       limits.length <= configuration.maximumPositions,
       "sequences of \(limits.length) tokens, the model has \(configuration.maximumPositions) positions")
@@ -116,7 +121,7 @@ public final class BertClassifier {
       layerForward(index, input, parameters, dropout)
       partFinished?(.layer(index), .forward)
     }
-    headForward(input, parameters, dropout)
+    if let head { taskHeadForward(head, input, parameters) } else { headForward(input, parameters, dropout) }
     partFinished?(.head, .forward)
   }
 
@@ -150,6 +155,20 @@ public final class BertClassifier {
     }
   }
 
+  /// The gradient of the last forward's logits `[sequences, labels]`, from which backward begins: the losses above fill it,
+  /// or a caller does with one of its own.
+  public var logitsGradient: UnsafeMutableBufferPointer<Float> {
+    UnsafeMutableBufferPointer(start: memory.logitsGradient, count: logits.count)
+  }
+
+  /// Tells where the batch of the last forward now lies: the same numbers, for a backward that comes later.
+  public func rebind(_ input: PackedInput) {
+    guard let current else { preconditionFailure("rebind without forward") }
+    precondition(
+      current.input.tokens == input.tokens && current.input.sequences == input.sequences, "rebind to another batch")
+    self.current = (input, current.dropout)
+  }
+
   private func sumOverRows(
     _ loss: (Int, UnsafePointer<Float>, UnsafeMutablePointer<Float>) -> Double
   ) -> Double {
@@ -164,25 +183,34 @@ public final class BertClassifier {
   /// - Parameters:
   ///   - parameters: as in forward.
   ///   - gradients: the flat buffer of gradients, overwritten or added to.
+  ///   - encoderIsFrozen: whether only the head has gradients.
   ///   - wordTableIsClear: whether the gradients of the word table are 0 already where they are to be overwritten.
   ///   - becameFinal: called with a falling offset: all gradients from it on are final.
   public func backward(
     parameters: UnsafePointer<Float>, gradients: UnsafeMutablePointer<Float>, _ mode: OutputMode,
-    wordTableIsClear: Bool = false, becameFinal: (Int) -> Void = { _ in }
+    encoderIsFrozen: Bool = false, wordTableIsClear: Bool = false, becameFinal: (Int) -> Void = { _ in }
   ) {
     guard let (input, dropout) = current else { preconditionFailure("backward without forward") }
     precondition(memory.keepsForBackward, "backward on a model that keeps nothing for it")
     if mode == .overwrite {
       // Matrices are overwritten by their products; everything else is added to.
-      for slot in layout.slots where slot.kind != .weight && !(wordTableIsClear && slot == layout.wordTable) {
+      for slot in layout.slots
+      where slot.kind != .weight && !(wordTableIsClear && slot.offset == layout.wordTable.offset)
+        && (slot.belongsToHead || !encoderIsFrozen)
+      {
         multiplier.threads.forEachPart(of: slot.count, grain: 1 << 16) { _, part in
           (gradients + slot.offset + part.lowerBound).update(repeating: 0, count: part.count)
         }
       }
     }
-    headBackward(input, parameters, gradients, mode, dropout)
+    if let head {
+      taskHeadBackward(head, input, parameters, gradients, mode)
+    } else {
+      headBackward(input, parameters, gradients, mode, dropout)
+    }
     partFinished?(.head, .backward)
-    becameFinal(layout.pooler.weight)
+    becameFinal(layout.headOffset)
+    if encoderIsFrozen { return }
     for index in layout.layers.indices.reversed() {
       layerBackward(index, input, parameters, gradients, mode, dropout)
       partFinished?(.layer(index), .backward)

@@ -24,6 +24,8 @@ public struct BertConfiguration: Sendable, Equatable {
   public var classifierDropout: Double
   /// The token whose embedding gets no gradient; nil where the file says that there is none.
   public var padTokenID: Int32?
+  /// Parameters of a head that stands in place of pooler and classifier; nil for those. Its outputs are `labels`.
+  public var headParameters: [HeadParameter]?
 
   public var headSize: Int { hiddenSize / heads }
 

@@ -19,6 +19,8 @@ public struct ParameterSlot: Sendable, Equatable {
   /// First element's index in the flat buffer.
   public let offset: Int
   public let count: Int
+  /// Whether it is part of what a task puts on the encoder: checkpoints of other tasks lack it.
+  public let belongsToHead: Bool
 
   public var range: Range<Int> { offset..<offset + count }
 }
@@ -56,6 +58,9 @@ public struct ParameterLayout: Sendable {
     var outputNorm: Norm
   }
 
+  /// Where the head begins, behind all of the encoder.
+  public private(set) var headOffset = 0
+  private var isInHead = false
   private(set) var embeddings = Embeddings(word: 0, position: 0, type: 0, norm: Norm(gain: 0, shift: 0))
   private(set) var layers: [Layer] = []
   private(set) var pooler = Linear(weight: 0, bias: 0)
@@ -73,12 +78,21 @@ public struct ParameterLayout: Sendable {
       layers.append(
         addLayer("bert.encoder.layer.\(index)", hidden: hidden, intermediate: configuration.intermediateSize))
     }
+    headOffset = count
+    isInHead = true
+    if let parameters = configuration.headParameters {
+      for parameter in parameters { _ = add(parameter.name, parameter.shape, parameter.kind) }
+      return
+    }
     pooler = addLinear("bert.pooler.dense", outputs: hidden, inputs: hidden)
     classifier = addLinear("classifier", outputs: configuration.labels, inputs: hidden)
   }
 
   /// The offsets that backward's `becameFinal` names, in its order.
-  public var finalOffsets: [Int] { [pooler.weight] + layers.reversed().map(\.queryKeyValue.weight) + [0] }
+  public var finalOffsets: [Int] { [headOffset] + layers.reversed().map(\.queryKeyValue.weight) + [0] }
+
+  /// The head's parameters.
+  public var headSlots: [ParameterSlot] { slots.filter(\.belongsToHead) }
 
   /// The word embeddings `[vocabulary, hidden]`, the first in the buffer: a step touches the rows of its tokens only.
   public var wordTable: ParameterSlot { slots[0] }
@@ -107,7 +121,8 @@ public struct ParameterLayout: Sendable {
   }
 
   private mutating func add(_ name: String, _ shape: [Int], _ kind: ParameterKind) -> Int {
-    let slot = ParameterSlot(name: name, shape: shape, kind: kind, offset: count, count: shape.reduce(1, *))
+    let slot = ParameterSlot(
+      name: name, shape: shape, kind: kind, offset: count, count: shape.reduce(1, *), belongsToHead: isInHead)
     slots.append(slot)
     count += slot.count
     return slot.offset

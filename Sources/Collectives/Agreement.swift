@@ -64,9 +64,7 @@ extension Failure {
 
   /// The inverse of `encoded()`; the bytes come from a rank of this job, so that anything else is our own mistake.
   init(decoding bytes: [UInt8]) {
-    guard let status = ExitStatus(rawValue: Int32(bytes[0])) else {
-      preconditionFailure("status byte \(bytes[0]) of a gathered failure is unknown")
-    }
+    let status = ExitStatus(rawValue: Int32(bytes[0]))
     var position = 1
     var fields: [String?] = []
     while position < bytes.count {

@@ -161,8 +161,12 @@ extension Communicator {
   /// Tells the launcher a digest of what all ranks must hold alike at the end, such as the weights.
   public func noteResult(digest: UInt64) { record?.setDigest(digest) }
 
+  /// Promises the launcher that this program looks at ``isRankAskedToStop`` after each step and ends by itself where it
+  /// is true. Without the promise a signal ends the ranks at once.
+  public func acceptStop() { record?.acceptStop() }
+
   /// Whether this rank was asked to stop: ranks hear of it at different steps, so that they must tell one another and
-  /// stop together. A program that looks is given time to stop by itself.
+  /// stop together.
   public var isRankAskedToStop: Bool { record?.isAskedToStop ?? false }
 
   /// Tells the launcher that this rank ends early, as asked.

@@ -32,8 +32,8 @@ public final class MPICommunicator: Communicator {
   }
   private let handles: Mutex<Handles>
   private let sharedFiles = Mutex(SharedFiles())
-  /// Memory of a rank that is alone on its host.
-  private let ownMemory = Mutex(FloatAllocations())
+  /// Blocks of memory of a rank that is alone on its host.
+  private let ownBlocks = Atomic<Int>(0)
   /// Whether every collective first compares what the ranks call: `LOCKSTEP_DEBUG=1`, which `launch --debug` sets.
   private let comparesCalls: Bool
   private let thread = pthread_self()
@@ -173,7 +173,7 @@ public final class MPICommunicator: Communicator {
     try enter(Call(.hostMemory), site)
     if localSize == 1 {
       record?.leave()
-      let memory = ownMemory.withLock { HostMemory([$0.make(count)]) }
+      let memory = HostMemory(FloatBlock(count, number: ownBlocks.add(1, ordering: .relaxed).newValue))
       // Other hosts may have none.
       return try allGather(1).allSatisfy { $0 == 1 } ? memory : nil
     }
@@ -188,12 +188,12 @@ public final class MPICommunicator: Communicator {
     record?.leave()
     try MPICall(name: "MPI_Allgather", rank: rank, host: host).check(status)
     let parts = offers.indices.map { index in
-      index == localRank ? own?.memory : sharedFiles.withLock { $0.open(offers[index]) }
+      index == localRank ? own?.part : sharedFiles.withLock { $0.open(offers[index]) }
     }
     // Not an error: memory may be short. All ranks must do without where one must. Also the sign that all have opened all.
     let isWhole = parts.allSatisfy { $0 != nil }
     guard try allGather(isWhole ? 1 : 0).allSatisfy({ $0 == 1 }) else { return nil }
-    return HostMemory(parts.compactMap { $0 })
+    return HostMemory(parts.compactMap { $0?.floats }, owners: parts.compactMap { $0?.mapping })
   }
 
   public func makeLink() throws(Failure) -> any Link {

@@ -15,7 +15,9 @@ final class Meeting: @unchecked Sendable {
   private var buffers: [UnsafeMutableRawBufferPointer]
   private var arrived: [Int] = []
   private var finished: [Int] = []
-  private let memory = FloatAllocations()
+  private var blockCount = 0
+  /// Memory that ranks are about to show one another.
+  private var shown: [Int: FloatBlock] = [:]
   /// Messages that were sent and not yet received, the oldest first.
   private var mail: [MailAddress: [[UInt8]]] = [:]
   /// Counts the times that all ranks have arrived.
@@ -41,11 +43,26 @@ final class Meeting: @unchecked Sendable {
     lock.deallocate()
   }
 
-  /// Memory of one rank that all may see; lives as long as the meeting.
-  func allocate(_ count: Int) -> UnsafeMutableBufferPointer<Float> {
+  /// Makes memory of one rank that all may see, to be found by `block(of:)` until the rank hides it.
+  func showBlock(_ count: Int, of rank: Int) -> FloatBlock {
     pthread_mutex_lock(lock)
     defer { pthread_mutex_unlock(lock) }
-    return memory.make(count)
+    blockCount += 1
+    let block = FloatBlock(count, number: blockCount)
+    shown[rank] = block
+    return block
+  }
+
+  func block(of rank: Int) -> FloatBlock? {
+    pthread_mutex_lock(lock)
+    defer { pthread_mutex_unlock(lock) }
+    return shown[rank]
+  }
+
+  func hideBlock(of rank: Int) {
+    pthread_mutex_lock(lock)
+    defer { pthread_mutex_unlock(lock) }
+    shown[rank] = nil
   }
 
   /// Throws where a rank has failed.

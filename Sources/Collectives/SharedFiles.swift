@@ -6,8 +6,15 @@ import Glibc
 ///
 /// Not MPI's windows: those know no large pages, and the loops of backward, which walk through all weights with long
 /// strides, take a quarter more time where a page has 4 kB. Nor do these files count against the size of /dev/shm.
-struct SharedFiles: ~Copyable {
-  private var mappings: [UnsafeMutableRawBufferPointer] = []
+struct SharedFiles {
+  /// Mappings made so far.
+  private var count = 0
+
+  /// A file's floats, there as long as the mapping is.
+  struct Part {
+    var floats: UnsafeMutableBufferPointer<Float>
+    var mapping: Mapping
+  }
 
   /// What another process needs to know to open a file.
   struct Offer: BitwiseCopyable {
@@ -30,13 +37,13 @@ struct SharedFiles: ~Copyable {
   /// Makes a file of `floats` zeros and maps it; nil where it can't be had. To be closed when all have mapped it.
   ///
   /// - Parameter localRank: of this process on its host; the files of its ranks are staggered.
-  mutating func make(floats: Int, localRank: Int) -> (offer: Offer, memory: UnsafeMutableBufferPointer<Float>)? {
+  mutating func make(floats: Int, localRank: Int) -> (offer: Offer, part: Part)? {
     let descriptor = lockstep_memory_file("lockstep")
-    let offset = (mappings.count + 1 + localRank) % 16 * staggerBytes
+    let offset = (count + 1 + localRank) % 16 * staggerBytes
     guard descriptor >= 0 else { return nil }
     // All pages now: later there would be no other answer to a lack of memory than the end of the process.
     guard posix_fallocate(descriptor, 0, Self.byteCount(floats)) == 0,
-      let memory = map(descriptor, floats: floats, at: offset),
+      let part = map(descriptor, floats: floats, at: offset),
       let file = status(descriptor)
     else {
       close(descriptor)
@@ -44,16 +51,16 @@ struct SharedFiles: ~Copyable {
     }
     // A wish: makes large pages of small ones, whatever the system's setting; Linux 6.1 and later.
     let collapse: Int32 = 25
-    let start = memory.baseAddress.map { UnsafeMutableRawPointer($0).alignedDown(toMultipleOf: hugePageBytes) }
+    let start = part.floats.baseAddress.map { UnsafeMutableRawPointer($0).alignedDown(toMultipleOf: hugePageBytes) }
     madvise(start, Self.byteCount(floats), collapse)
     let offer = Offer(
       descriptor: descriptor, process: getpid(), floats: floats, offset: offset, device: UInt(file.st_dev),
       inode: UInt(file.st_ino))
-    return (offer, memory)
+    return (offer, part)
   }
 
   /// Maps another process's file; nil where it can't be opened.
-  mutating func open(_ offer: Offer) -> UnsafeMutableBufferPointer<Float>? {
+  mutating func open(_ offer: Offer) -> Part? {
     guard offer.descriptor >= 0 else { return nil }
     let descriptor = Glibc.open("/proc/\(offer.process)/fd/\(offer.descriptor)", O_RDWR | O_CLOEXEC)
     guard descriptor >= 0 else { return nil }
@@ -70,20 +77,20 @@ struct SharedFiles: ~Copyable {
   }
 
   /// Maps a file from the start of a large page on; its floats begin at `offset`.
-  private mutating func map(_ descriptor: Int32, floats: Int, at offset: Int) -> UnsafeMutableBufferPointer<Float>? {
+  private mutating func map(_ descriptor: Int32, floats: Int, at offset: Int) -> Part? {
     let byteCount = Self.byteCount(floats)
     let room = byteCount + hugePageBytes
     guard let start = mmap(nil, room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0),
       start != MAP_FAILED
     else { return nil }
-    mappings.append(UnsafeMutableRawBufferPointer(start: start, count: room))
+    count += 1
+    let mapping = Mapping(UnsafeMutableRawBufferPointer(start: start, count: room))
     let aligned = start.alignedUp(toMultipleOf: hugePageBytes)
     guard mmap(aligned, byteCount, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, descriptor, 0) == aligned else {
       return nil
     }
-    return UnsafeMutableBufferPointer(
+    let memory = UnsafeMutableBufferPointer(
       start: (aligned + offset).bindMemory(to: Float.self, capacity: floats), count: floats)
+    return Part(floats: memory, mapping: mapping)
   }
-
-  deinit { for mapping in mappings { munmap(mapping.baseAddress, mapping.count) } }
 }

@@ -120,12 +120,15 @@ public final class ThreadCommunicator: Communicator {
   }
 
   public func makeHostMemory(count: Int, at site: CallSite) throws(Failure) -> HostMemory? {
-    let part = meeting.allocate(count)
-    var parts: [UnsafeMutableBufferPointer<Float>] = []
-    try meeting.collective(Call(.hostMemory), rank: rank, buffer: UnsafeMutableRawBufferPointer(part)) {
-      parts = $0[neighbours].map { $0.bindMemory(to: Float.self) }
+    let part = meeting.showBlock(count, of: rank)
+    // Each may hide its own when all have taken all, which is when the collective is through.
+    defer { meeting.hideBlock(of: rank) }
+    var blocks: [FloatBlock] = []
+    try meeting.collective(Call(.hostMemory), rank: rank, buffer: UnsafeMutableRawBufferPointer(part.floats)) { _ in
+      blocks = neighbours.compactMap(meeting.block)
     }
-    return HostMemory(parts)
+    precondition(blocks.count == neighbours.count, "\(blocks.count) blocks of \(neighbours.count) ranks")
+    return HostMemory(blocks.map(\.floats), owners: blocks)
   }
 
   public func makeLink() -> any Link {

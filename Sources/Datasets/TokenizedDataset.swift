@@ -35,11 +35,17 @@ public struct TokenizedDataset: Sendable {
       offsets.append(encoding.count)
       labels.append(pair.label)
     }
-    inputIDs = encoding.inputIDs
-    tokenTypeIDs = encoding.tokenTypeIDs
+    self.init(
+      inputIDs: encoding.inputIDs, tokenTypeIDs: encoding.tokenTypeIDs, offsets: offsets, labels: labels,
+      padID: tokenizer.padID)
+  }
+
+  init(inputIDs: [Int32], tokenTypeIDs: [Int32], offsets: [Int], labels: [Label], padID: Int32) {
+    self.inputIDs = inputIDs
+    self.tokenTypeIDs = tokenTypeIDs
     self.offsets = offsets
     self.labels = labels
-    padID = tokenizer.padID
+    self.padID = padID
     func largest(_ values: [Int32]) -> Int { Int(values.reduce(0) { max($0, UInt32(bitPattern: $1)) }) }
     largestID = largest(inputIDs)
     largestType = largest(tokenTypeIDs)

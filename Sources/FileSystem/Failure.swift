@@ -1,29 +1,41 @@
 /// The exit statuses of every program of the package. None collides with a shell's 128 + signal, with mpirun's own
 /// (110, 205, 243, 255) or with a Swift trap's 132.
-public enum ExitStatus: Int32, Sendable, CaseIterable {
-  case success = 0
+///
+/// A program of a user's own may end with any other from 1 to 255.
+public struct ExitStatus: RawRepresentable, Hashable, Sendable, CaseIterable {
+  public let rawValue: Int32
+
+  public init(rawValue: Int32) { self.rawValue = rawValue }
+
+  public static let success = ExitStatus(rawValue: 0)
   /// Options that are unknown, malformed or contradict each other.
-  case usage = 64
+  public static let usage = ExitStatus(rawValue: 64)
   /// A file's content is wrong: table, vocabulary, weights, checkpoint; or the numbers became NaN.
-  case badData = 65
+  public static let badData = ExitStatus(rawValue: 65)
   /// An input is missing or unreadable.
-  case missingInput = 66
+  public static let missingInput = ExitStatus(rawValue: 66)
   /// A host, ssh or MPI is not available.
-  case unavailable = 69
+  public static let unavailable = ExitStatus(rawValue: 69)
   /// A mistake of our own.
-  case internalError = 70
+  public static let internalError = ExitStatus(rawValue: 70)
   /// An output cannot be created.
-  case cannotCreate = 73
+  public static let cannotCreate = ExitStatus(rawValue: 73)
   /// Reading or writing failed midway: no space, I/O error, closed output.
-  case ioError = 74
+  public static let ioError = ExitStatus(rawValue: 74)
   /// A rank, a host or time was lost; starting again is right.
-  case lost = 75
+  public static let lost = ExitStatus(rawValue: 75)
   /// The ranks disagree; do not start again blindly.
-  case disagreement = 76
+  public static let disagreement = ExitStatus(rawValue: 76)
   /// Not permitted: root without consent, an unsafe file mode.
-  case permission = 77
+  public static let permission = ExitStatus(rawValue: 77)
   /// Configuration: YAML, hostfile, config.json.
-  case configuration = 78
+  public static let configuration = ExitStatus(rawValue: 78)
+
+  /// The statuses that the package's programs end with.
+  public static let allCases: [ExitStatus] = [
+    .success, .usage, .badData, .missingInput, .unavailable, .internalError, .cannotCreate,
+    .ioError, .lost, .disagreement, .permission, .configuration,
+  ]
 }
 
 /// An error of the outside world, in one line: the place, the thing with its value, and the way out.

@@ -16,7 +16,8 @@ public struct Programs: Sendable {
 
   /// The programs of this package; a single-process tool runs as one rank unless told otherwise.
   public static let own: [(name: String, isSingleProcess: Bool)] = [
-    ("finetune", false), ("bench", false), ("selftest", false), ("raw-training-loop", false), ("inspect", true),
+    ("finetune", false), ("bench", false), ("selftest", false), ("manual-loop", true),
+    ("accelerated-loop", false), ("own-task", false), ("inspect", true),
   ]
 
   /// What runs when no program is named.

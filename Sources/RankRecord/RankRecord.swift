@@ -1,13 +1,14 @@
 import CProcess
 import Glibc
+import Synchronization
 
 /// What a rank tells whoever started it: how far it is, what it waits in, and how it ended.
 ///
 /// It lies in memory that the rank shares with its keeper, the process of the launcher that stands beside it, so that it
 /// can be read while the rank is stopped and after it was killed. Writing costs well under a microsecond a collective.
 ///
-/// Unchecked, because it is memory that two processes share: each word has one writer, and the reader takes what is
-/// there.
+/// Unchecked, because it is memory that two processes share: each word has one writer and is written and read as an
+/// atomic. Whoever sees an outcome, a collective's number or a sign of life sees what was written before it.
 public final class RankRecord: @unchecked Sendable {
   /// The variable that gives a rank the number of the open file that holds its record.
   public static let variable = "LOCKSTEP_RECORD"
@@ -39,7 +40,7 @@ public final class RankRecord: @unchecked Sendable {
     public var status: Int64 = 0
     /// Whether all ranks agreed on that failure, and one of them has reported it.
     public var isAgreed: Int64 = 0
-    /// Whether the program asks at each step whether it is to stop.
+    /// Whether the program has said that it stops by itself where it is asked to.
     public var acceptsStop: Int64 = 0
     /// Whether it is to stop; written by the keeper.
     public var stopRequested: Int64 = 0
@@ -95,8 +96,29 @@ public final class RankRecord: @unchecked Sendable {
   }
 
   private let base: UnsafeMutableRawPointer
-  private let states: UnsafeMutablePointer<State>
-  private let ring: UnsafeMutablePointer<Entry>
+  private let ring: UnsafeMutableRawPointer
+
+  /// The words of the state, in the order of its fields: each has 8 bytes.
+  private typealias Word = Atomic<Int64>
+
+  enum Field: Int, CaseIterable {
+    case magic, phase, outcome, status, isAgreed, acceptsStop, stopRequested, hasStopped, pid, rank, size, sequence
+    case callDigest, isInside, progress, changed, step, hasDigest, digest
+  }
+
+  private func word(_ field: Field) -> UnsafeMutablePointer<Word> {
+    (base + 8 * field.rawValue).assumingMemoryBound(to: Word.self)
+  }
+
+  /// What the writer itself wrote last, or the reader takes as it is.
+  private func get(_ field: Field) -> Int64 { word(field).pointee.load(ordering: .relaxed) }
+
+  private func set(_ field: Field, _ value: Int64) { word(field).pointee.store(value, ordering: .relaxed) }
+
+  /// Sets a field that tells the reader that those before it are there.
+  private func publish(_ field: Field, _ value: Int64) { word(field).pointee.store(value, ordering: .releasing) }
+
+  private func see(_ field: Field) -> Int64 { word(field).pointee.load(ordering: .acquiring) }
 
   /// Makes an empty record in the file `descriptor`, or takes the one that is there; nil where it cannot be had.
   public init?(descriptor: Int32, isNew: Bool) {
@@ -109,12 +131,11 @@ public final class RankRecord: @unchecked Sendable {
     guard let base = mmap(nil, Self.byteCount, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0), base != MAP_FAILED
     else { return nil }
     self.base = base
-    states = base.bindMemory(to: State.self, capacity: 1)
-    ring = (base + 512).bindMemory(to: Entry.self, capacity: Self.ringCount)
+    ring = base + 512
     if isNew {
-      states.initialize(to: State())
-      ring.initialize(repeating: Entry(), count: Self.ringCount)
-    } else if states.pointee.magic != Self.magic {
+      // The file is all zeros, and the ring stays so.
+      withUnsafeBytes(of: State()) { base.copyMemory(from: $0.baseAddress!, byteCount: $0.count) }
+    } else if UInt64(bitPattern: get(.magic)) != Self.magic {
       munmap(base, Self.byteCount)
       return nil
     }
@@ -133,8 +154,8 @@ public final class RankRecord: @unchecked Sendable {
     close(descriptor)
     signal(SIGUSR1, SIG_IGN)
     _ = lockstep_signal_on_parent_death(SIGKILL)
-    record.states.pointee.pid = Int64(getpid())
-    record.states.pointee.phase = Phase.starting.rawValue
+    record.set(.pid, Int64(getpid()))
+    record.publish(.phase, Phase.starting.rawValue)
     record.touch()
     return record
   }
@@ -142,92 +163,134 @@ public final class RankRecord: @unchecked Sendable {
   // MARK: The rank writes.
 
   public func join(rank: Int, size: Int) {
-    states.pointee.rank = Int64(rank)
-    states.pointee.size = Int64(size)
-    states.pointee.phase = Phase.joined.rawValue
+    set(.rank, Int64(rank))
+    set(.size, Int64(size))
+    publish(.phase, Phase.joined.rawValue)
     touch()
   }
 
   /// Enters a collective.
   public func enter(_ call: Call, at site: CallSite) {
-    let sequence = states.pointee.sequence &+ 1
-    let slot = ring + Self.slot(of: sequence)
     touch()
-    slot.pointee.sequence = sequence
-    slot.pointee.step = states.pointee.step
-    slot.pointee.entered = states.pointee.changed
-    slot.pointee.left = 0
-    slot.pointee.kind = call.kind.rawValue
-    slot.pointee.count = Int64(call.count)
-    slot.pointee.root = Int64(call.root)
-    withUnsafeMutableBytes(of: &slot.pointee.site) { site.write(into: $0) }
+    let sequence = get(.sequence) &+ 1
+    var entry = Entry()
+    entry.sequence = sequence
+    entry.step = get(.step)
+    entry.entered = get(.changed)
+    entry.kind = call.kind.rawValue
+    entry.count = Int64(call.count)
+    entry.root = Int64(call.root)
+    withUnsafeMutableBytes(of: &entry.site) { site.write(into: $0) }
+    write(entry)
     // FNV-1a over the three words.
-    var digest = states.pointee.callDigest
-    digest = (digest ^ UInt64(bitPattern: slot.pointee.kind)) &* 0x100_0000_01b3
-    digest = (digest ^ UInt64(bitPattern: slot.pointee.count)) &* 0x100_0000_01b3
-    digest = (digest ^ UInt64(bitPattern: slot.pointee.root)) &* 0x100_0000_01b3
-    states.pointee.callDigest = digest
-    states.pointee.sequence = sequence
-    states.pointee.isInside = 1
+    var digest = UInt64(bitPattern: get(.callDigest))
+    for value in [entry.kind, entry.count, entry.root] {
+      digest = (digest ^ UInt64(bitPattern: value)) &* 0x100_0000_01b3
+    }
+    set(.callDigest, Int64(bitPattern: digest))
+    set(.isInside, 1)
+    publish(.sequence, sequence)
   }
 
   /// Leaves the collective.
   public func leave() {
-    states.pointee.isInside = 0
+    set(.isInside, 0)
     touch()
-    ring[Self.slot(of: states.pointee.sequence)].left = states.pointee.changed
+    let left = MemoryLayout<Entry>.offset(of: \.left) ?? 0
+    words(of: get(.sequence))[left / 8].store(get(.changed), ordering: .releasing)
   }
 
   /// A sign of life.
   public func touch() {
-    states.pointee.changed = Self.now()
-    states.pointee.progress &+= 1
+    set(.changed, Self.now())
+    publish(.progress, get(.progress) &+ 1)
   }
 
   /// Optimizer steps finished.
   public func finish(step: Int) {
-    states.pointee.step = Int64(step)
+    set(.step, Int64(step))
     touch()
   }
 
   /// What all ranks must hold alike at the end.
   public func setDigest(_ digest: UInt64) {
-    states.pointee.digest = digest
-    states.pointee.hasDigest = 1
+    set(.digest, Int64(bitPattern: digest))
+    publish(.hasDigest, 1)
   }
 
-  /// Whether the rank is to stop; from now on the launcher knows that it asks.
-  public var isAskedToStop: Bool {
-    states.pointee.acceptsStop = 1
-    return states.pointee.stopRequested != 0
-  }
+  /// Tells the launcher that the program looks at ``isAskedToStop`` after each step and then ends by itself. A program
+  /// that does not say so is ended as any other is.
+  public func acceptStop() { publish(.acceptsStop, 1) }
 
-  public func noteStop() { states.pointee.hasStopped = 1 }
+  /// Whether the rank is to stop.
+  public var isAskedToStop: Bool { see(.stopRequested) != 0 }
+
+  public func noteStop() { publish(.hasStopped, 1) }
 
   public func end(_ outcome: Outcome, status: Int32 = 0, isAgreed: Bool = false) {
-    states.pointee.status = Int64(status)
-    states.pointee.isAgreed = isAgreed ? 1 : 0
-    states.pointee.outcome = outcome.rawValue
+    set(.status, Int64(status))
+    set(.isAgreed, isAgreed ? 1 : 0)
+    publish(.outcome, outcome.rawValue)
     touch()
+  }
+
+  /// Overwrites the place of `entry` in the ring; its number comes last, and is 0 meanwhile.
+  private func write(_ entry: Entry) {
+    let words = words(of: entry.sequence)
+    words[0].store(0, ordering: .relaxed)
+    atomicMemoryFence(ordering: .releasing)
+    withUnsafeBytes(of: entry) { bytes in
+      let values = bytes.assumingMemoryBound(to: Int64.self)
+      for index in 1..<values.count { words[index].store(values[index], ordering: .relaxed) }
+    }
+    words[0].store(entry.sequence, ordering: .releasing)
   }
 
   // MARK: The keeper reads.
 
   /// A copy. The rank may write anything there at any time, even by mistake, so a reader takes one copy and looks at that.
-  public var state: State { states.pointee }
+  public var state: State {
+    var copy = State()
+    withUnsafeMutableBytes(of: &copy) { bytes in
+      let values = bytes.assumingMemoryBound(to: Int64.self)
+      // First what tells of others; those are then at least as new.
+      let telling: [Field] = [.outcome, .sequence, .progress, .hasDigest]
+      for field in telling { values[field.rawValue] = see(field) }
+      for field in Field.allCases where !telling.contains(field) { values[field.rawValue] = get(field) }
+    }
+    return copy
+  }
 
-  /// The last collective as of `state`; nil before the first.
-  public func last(of state: State) -> Entry? { state.sequence == 0 ? nil : ring[Self.slot(of: state.sequence)] }
-
-  /// The place in the ring of a collective; of any number one that is there.
-  private static func slot(of sequence: Int64) -> Int { Int(UInt64(bitPattern: sequence) % UInt64(ringCount)) }
+  /// The last collective as of `state`; nil before the first, and where the rank is about to overwrite it.
+  public func last(of state: State) -> Entry? { state.sequence == 0 ? nil : entry(state.sequence) }
 
   /// The last collectives, the oldest first.
   public var entries: [Entry] {
-    (0..<Self.ringCount).map { ring[$0] }.filter { $0.sequence > 0 }.sorted { $0.sequence < $1.sequence }
+    (0..<Int64(Self.ringCount)).compactMap { entry($0) }.sorted { $0.sequence < $1.sequence }
   }
 
-  public func requestStop() { states.pointee.stopRequested = 1 }
+  /// The entry at the place of collective `sequence`; nil where there is none, or the rank writes it just now.
+  private func entry(_ sequence: Int64) -> Entry? {
+    let words = words(of: sequence)
+    var copy = Entry()
+    copy.sequence = words[0].load(ordering: .acquiring)
+    guard copy.sequence > 0 else { return nil }
+    let number = copy.sequence
+    withUnsafeMutableBytes(of: &copy) { bytes in
+      let values = bytes.assumingMemoryBound(to: Int64.self)
+      for index in 1..<values.count { values[index] = words[index].load(ordering: .relaxed) }
+    }
+    atomicMemoryFence(ordering: .acquiring)
+    return words[0].load(ordering: .relaxed) == number ? copy : nil
+  }
+
+  /// The words of the place in the ring of a collective; of any number one that is there.
+  private func words(of sequence: Int64) -> UnsafeMutablePointer<Word> {
+    let slot = Int(UInt64(bitPattern: sequence) % UInt64(Self.ringCount))
+    return (ring + slot * MemoryLayout<Entry>.stride).assumingMemoryBound(to: Word.self)
+  }
+
+  public func requestStop() { publish(.stopRequested, 1) }
 
   /// Nanoseconds of this host's monotonic clock.
   public static func now() -> Int64 {

@@ -29,39 +29,45 @@ public final class Accelerator {
   public let maxGradientNorm: Double?
   public let seed: UInt64
 
-  private let network: BertClassifier
+  /// Whether only the head is trained, and the encoder's weights stay as they are.
+  public let encoderIsFrozen: Bool
+
+  private var network: BertClassifier
   private let evaluator: Evaluator
   private var batch = Batch()
   /// This rank's gradients.
-  private let gradients: FloatBuffer
+  let gradients: FloatBuffer
   /// Whose sum over this rank's parts is the gradient of the whole batch: every rank's where all see one memory, else
   /// this rank's, which the exchange overwrites with sums.
-  private let gradientSources: [UnsafePointer<Float>]
+  let gradientSources: [UnsafePointer<Float>]
   /// Sums gradients over ranks that do not see one memory.
-  private let exchange: ExchangeThread?
-  private let groups: RankGroups
-  private let board: OwnBoard
+  let exchange: ExchangeThread?
+  let groups: RankGroups
+  let board: OwnBoard
   /// The rows that the ranks of this host touch in a step.
-  private var touched: WordRows
+  var touched: WordRows
   private var areWordGradientsClear = false
-  private var windowLossSum = 0.0
-  private var windowRows = 0
-  private var windowSeconds = StepSeconds()
+  var windowLossSum = 0.0
+  /// Rows of the present window over all ranks; 0 where no backward has begun one.
+  public internal(set) var windowRows = 0
+  var windowSeconds = StepSeconds()
   /// Where the time of the last step went on this rank, accumulated micro-batches included.
-  public private(set) var stepSeconds = StepSeconds()
+  public internal(set) var stepSeconds = StepSeconds()
   /// The same of all steps so far.
-  public private(set) var totalSeconds = StepSeconds()
+  public internal(set) var totalSeconds = StepSeconds()
   /// Seconds of the last step in which gradients were on their way between hosts, hidden or not; and the bytes that this
   /// rank sent.
-  public private(set) var transferSeconds = 0.0
-  public private(set) var transferBytes = 0
+  public internal(set) var transferSeconds = 0.0
+  public internal(set) var transferBytes = 0
   /// Whether the gradients of the present window are on their way.
-  private var exchangeHasBegun = false
+  public internal(set) var exchangeHasBegun = false
+  /// What `clipGradientNorm` has found of the present window.
+  var measured: Measured?
   /// Seconds of all evaluations so far on this rank.
   public private(set) var evaluationSeconds = 0.0
   /// Where every part of a step leaves its span; nil costs nothing.
   public var timeline: Timeline? {
-    didSet { network.partFinished = timeline.map { timeline in { timeline.finished($0, $1) } } }
+    didSet { watchNetwork() }
   }
 
   /// - Parameters:
@@ -70,33 +76,37 @@ public final class Accelerator {
   ///   - precision: of the products, one that `isAvailable`.
   ///   - threads: this rank's threads.
   ///   - seed: of dropout.
+  ///   - encoderIsFrozen: train the head only; nothing is computed, sent or kept for the rest.
   ///   - wire: how gradients travel between hosts.
   public init(
     _ communicator: any Communicator, model: Model, optimizer: AdamW.Options, limits: BatchLimits,
     precision: ProductPrecision = .high, threads: ThreadPool = ThreadPool(count: Hardware.threads), seed: UInt64,
-    maxGradientNorm: Double? = nil, wire: WirePrecision = .no
+    maxGradientNorm: Double? = nil, encoderIsFrozen: Bool = false, wire: WirePrecision = .no
   ) throws(Failure) {
     try MemoryNeed.training(model.configuration, limits: limits, ranksOnHost: communicator.localSize)
       .require(for: "the training", communicator)
     self.communicator = communicator
     self.model = model
     self.maxGradientNorm = maxGradientNorm
+    self.encoderIsFrozen = encoderIsFrozen
     self.seed = seed
-    network = BertClassifier(model.configuration, limits: limits, multiplier: Multiplier(precision, threads: threads))
-    evaluator = Evaluator(model.configuration, precision, threads: threads)
+    network = BertClassifier(
+      model.configuration, head: model.head, limits: limits, multiplier: Multiplier(precision, threads: threads))
+    evaluator = Evaluator(model.configuration, head: model.head, precision, threads: threads)
     batch.reserveCapacity(rows: limits.sequences, tokens: limits.tokens)
     let layout = model.layout
     groups =
       if model.isShared { try RankGroups(hostsOf: communicator) } else { RankGroups(singlesOf: communicator) }
     gradients =
-      model.store.map { FloatBuffer(borrowing: $0.gradients[communicator.localRank]) }
+      model.store.map { FloatBuffer($0.gradients[communicator.localRank], keeping: $0.memory) }
       ?? FloatBuffer(count: layout.count)
     let memory = model.store?.gradients.compactMap(\.baseAddress) ?? [gradients.pointer]
     board = OwnBoard(layout, ranks: communicator.size, in: model.store, communicator)
     touched = WordRows(layout)
+    let trained = (encoderIsFrozen ? layout.headOffset : 0)..<layout.count
     guard groups.count > 1 else {
       gradientSources = memory.map { UnsafePointer($0) }
-      self.optimizer = AdamW(layout, optimizer, threads: threads, parts: [slice(of: layout.count, groups)])
+      self.optimizer = AdamW(layout, optimizer, threads: threads, parts: [slice(of: trained, groups)])
       exchange = nil
       return
     }
@@ -104,52 +114,128 @@ public final class Accelerator {
     let link = try communicator.makeLink()
     let bucketFloats = try BucketSize.floats(
       layout, groups, link, wire: wire, scratch: gradients.pointer, communicator)
-    let plan = ExchangePlan(layout, groups, bucketFloats: bucketFloats)
+    let plan = ExchangePlan(layout, groups, bucketFloats: bucketFloats, trained: trained)
     self.optimizer = AdamW(layout, optimizer, threads: threads, parts: plan.parts)
     exchange = ExchangeThread(
       GradientExchange(
         groups, link, layout, plan: plan, bucketFloats: bucketFloats, wire: wire, optimizer: self.optimizer,
-        parameters: model.parameters.pointer, gradients: memory, boards: model.store?.boards ?? [board.board],
-        leavesUpdate: maxGradientNorm != nil),
+        parameters: model.parameters, gradients: memory, boards: model.store?.boards ?? [board.board],
+        owners: [gradients, board], leavesUpdate: maxGradientNorm != nil),
       communicator, overlaps: processVariable("LOCKSTEP_OVERLAP") != "off" && communicator.linksMayBeUsedByOtherThreads)
     // Nobody tells a step before all have forgotten those of an earlier training.
     try communicator.barrier()
   }
 
+  private func watchNetwork() {
+    network.partFinished = timeline.map { timeline in { timeline.finished($0, $1) } }
+  }
+
+  /// Makes room for batches of `limits`, beside those that there is room for. Called by all ranks with the same limits.
+  ///
+  /// - Throws: `.unavailable` on all ranks where one of them lacks memory; nothing has changed then.
+  public func reserve(_ limits: BatchLimits) throws(Failure) {
+    if network.limits.holds(limits) { return }
+    let old = network.limits
+    let union = BatchLimits(
+      tokens: max(old.tokens, limits.tokens), sequences: max(old.sequences, limits.sequences),
+      length: max(old.length, limits.length))
+    let bytes = BertClassifier.activationBytes(model.configuration, limits: union)
+    try MemoryNeed(rank: bytes, host: bytes * communicator.localSize).require(for: "a batch", communicator)
+    let multiplier = network.multiplier
+    network = BertClassifier(model.configuration, head: model.head, limits: union, multiplier: multiplier)
+    watchNetwork()
+  }
+
   /// Forward and backward of this rank's share; the gradients add up until `step`. The share's data set must fit the model
   /// (`TokenizedDataset.check(against:)`).
   public func backward(_ share: Share) {
-    precondition(!exchangeHasBegun, "backward after the last micro-batch of a window, without step")
     if let problem = share.dataset.problem(for: model.configuration) { preconditionFailure(problem) }
-    let mode: OutputMode = windowRows == 0 ? .overwrite : .add
-    windowRows = share.windowRows
-    if mode == .overwrite { clearWordGradients() }
-    guard !share.rows.isEmpty else {
-      if mode == .overwrite { gradients.pointer.update(repeating: 0, count: gradients.count) }
-      return
-    }
+    guard !share.rows.isEmpty else { return backwardOfNothing(windowRows: share.windowRows) }
     var clock = LapClock()
     batch.fill(from: share.dataset, rows: share.rows)
     finish(.data, &clock)
+    forward(batch)
+    let lossSum = loss(of: batch, gradientScale: 1 / Double(share.windowRows))
+    backward(batch, lossSum: lossSum, windowRows: share.windowRows, endsWindow: share.endsWindow)
+  }
+
+  // MARK: The same, one after the other
+
+  /// Forward of a batch of this rank, with dropout. Its loss and `backward` come next.
+  public func forward(_ batch: Batch) {
+    var clock = LapClock()
     let plan = DropoutPlan(seed: seed, step: optimizer.step + 1)
+    batch.withPackedInput { network.forward($0, parameters: model.parameters.pointer, dropout: plan) }
+    finish(.forward, &clock)
+  }
+
+  /// `[rows, labels]` of the last forward.
+  public var logits: UnsafeBufferPointer<Float> { network.logits }
+
+  /// The gradient of the last forward's logits, for a loss of the caller's own to fill.
+  public var logitsGradient: UnsafeMutableBufferPointer<Float> { network.logitsGradient }
+
+  /// The sum of the batch's losses after its forward, not scaled; fills `logitsGradient`.
+  ///
+  /// - Parameter gradientScale: factor of each row's loss in the objective.
+  public func loss(of batch: Batch, gradientScale: Double) -> Double {
+    var clock = LapClock()
+    defer { finish(.forward, &clock) }
+    return network.loss(of: batch, gradientScale: gradientScale)
+  }
+
+  /// Backward of the batch of the last forward, from `logitsGradient`; the gradients add up until `step`.
+  ///
+  /// - Parameters:
+  ///   - lossSum: of this rank's rows.
+  ///   - windowRows: rows of the whole window over all ranks, by which the sum of all losses is divided.
+  ///   - endsWindow: whether the gradients of this rank are final with it, so that they may travel.
+  public func backward(_ batch: Batch, lossSum: Double, windowRows rows: Int, endsWindow: Bool) {
+    let mode = beginMicroBatch(rows)
+    var clock = LapClock()
+    windowLossSum += lossSum
     batch.withPackedInput { input in
-      network.forward(input, parameters: model.parameters.pointer, dropout: plan)
-      windowLossSum += network.loss(of: batch, gradientScale: 1 / Double(share.windowRows))
-      finish(.forward, &clock)
       board.touch(input)
-      if share.endsWindow { beginExchange() }
-      let exchange = share.endsWindow ? self.exchange : nil
+      if endsWindow { beginExchange() }
+      let exchange = endsWindow ? self.exchange : nil
+      network.rebind(input)
       network.backward(
-        parameters: model.parameters.pointer, gradients: gradients.pointer, mode, wordTableIsClear: true
+        parameters: model.parameters.pointer, gradients: gradients.pointer, mode, encoderIsFrozen: encoderIsFrozen,
+        wordTableIsClear: true
       ) { offset in
         exchange?.exchange.advance(to: offset)
       }
-      finish(.backward, &clock)
     }
+    finish(.backward, &clock)
+  }
+
+  /// What a rank does whose share of a micro-batch has no rows.
+  public func backwardOfNothing(windowRows rows: Int) {
+    guard beginMicroBatch(rows) == .overwrite else { return }
+    gradients.pointer.update(repeating: 0, count: gradients.count)
+  }
+
+  private func beginMicroBatch(_ rows: Int) -> OutputMode {
+    precondition(!exchangeHasBegun, "backward after the last micro-batch of a window, without step")
+    let mode: OutputMode = windowRows == 0 ? .overwrite : .add
+    // Losses so far count by the new number of rows.
+    if mode == .add, rows != windowRows { windowLossSum *= Double(rows) / Double(windowRows) }
+    windowRows = rows
+    if mode == .overwrite { clearWordGradients() }
+    return mode
+  }
+
+  /// Forgets the gradients of the present window. Not once they are on their way.
+  public func discardWindow() {
+    precondition(!exchangeHasBegun, "a window whose gradients are on their way")
+    windowLossSum = 0
+    windowRows = 0
+    measured = nil
   }
 
   /// Clears what the last window has left in the gradients of the word table; at first, all of it.
   private func clearWordGradients() {
+    if encoderIsFrozen { return board.clear() }
     let table = model.layout.wordTable.range
     if areWordGradientsClear {
       touched.clear()
@@ -165,7 +251,7 @@ public final class Accelerator {
     board.clear()
   }
 
-  private func beginExchange() {
+  func beginExchange() {
     guard let exchange, !exchangeHasBegun else { return }
     exchangeHasBegun = true
     exchange.begin(
@@ -173,127 +259,12 @@ public final class Accelerator {
       head: Board.Head(lossSum: windowLossSum, stop: communicator.isRankAskedToStop ? 1 : 0))
   }
 
-  /// Sums the gradients over the ranks and takes one optimizer step, the same on every rank.
-  ///
-  /// Where all ranks see one memory, each adds up and applies its slice of the parameters, in one pass; else what is left
-  /// of the exchange is waited for, which applies the sums as they come in.
-  ///
-  /// - Throws: `.badData` on every rank where the loss or the gradient is not a finite number. Nothing is updated then,
-  ///   but where only the gradient is bad and the norm is not clipped: the weights are of no use any more.
-  @discardableResult
-  public func step(learningRate: Double) throws(Failure) -> StepReport {
-    precondition(windowRows > 0, "step without backward")
-    var clock = LapClock()
-    let (heads, norm) =
-      if let exchange { try stepOverHosts(exchange, learningRate, &clock) } else {
-        try stepOnHost(learningRate, &clock)
-      }
-    finish(.waiting, &clock)
-    let loss = heads.reduce(0) { $0 + $1.lossSum } / Double(windowRows)
-    windowLossSum = 0
-    windowRows = 0
-    stepSeconds = windowSeconds
-    totalSeconds += stepSeconds
-    timeline?.endStep()
-    windowSeconds = StepSeconds()
-    communicator.noteStep(optimizer.step)
-    return StepReport(
-      step: optimizer.step, loss: loss, gradientNorm: norm, learningRate: learningRate,
-      isAskedToStop: heads.contains { $0.stop != 0 })
-  }
-
-  private func stepOnHost(
-    _ learningRate: Double, _ clock: inout LapClock
-  ) throws(Failure) -> (heads: [Board.Head], norm: Double) {
-    // Also the sign that every rank's gradients are there.
-    let heads = try communicator.allGather([windowLossSum, communicator.isRankAskedToStop ? 1 : 0])
-      .map { Board.Head(lossSum: $0[0], stop: $0[1]) }
-    try requireFinite(heads)
-    finish(.waiting, &clock)
-    touched.clear()
-    for board in model.store?.boards ?? [board.board] { touched.formUnion(board.touched) }
-    finish(.communication, &clock)
-    let norm: Double
-    if let maxGradientNorm {
-      norm = try gradientNorm(
-        squares: optimizer.parts.indices.reduce(0) {
-          $0 + optimizer.sumOfSquares(part: $1, gradients: gradientSources, touched: touched)
-        })
-      try requireFinite(norm, step: optimizer.step + 1)
-      try clip(norm, to: maxGradientNorm, learningRate, &clock)
-    } else {
-      let squares = update(learningRate, touched, scale: 1)
-      finish(.optimizer, &clock)
-      norm = try gradientNorm(squares: squares)
-      try requireFinite(norm, step: optimizer.step)
-    }
-    return (heads, norm)
-  }
-
-  private func stepOverHosts(
-    _ exchange: ExchangeThread, _ learningRate: Double, _ clock: inout LapClock
-  ) throws(Failure) -> (heads: [Board.Head], norm: Double) {
-    let sums = exchange.exchange
-    // A rank without rows in the last micro-batch has not begun.
-    beginExchange()
-    sums.advance(to: 0)
-    let heads = try communicator.waitingForExchange(count: model.layout.count) { () throws(Failure) in
-      let heads = try exchange.wait { sums.heard(ranks: communicator.size) }
-      finish(.waiting, &clock)
-      let isFinite = heads.allSatisfy(\.lossSum.isFinite)
-      if isFinite && maxGradientNorm == nil {
-        optimizer.beginStep(learningRate: learningRate)
-        sums.permitUpdate()
-      }
-      try exchange.wait { sums.isSummed ? () : nil }
-      finish(.communication, &clock)
-      if isFinite { try exchange.wait { sums.isFinished ? () : nil } }
-      return heads
-    }
-    exchangeHasBegun = false
-    try requireFinite(heads)
-    // Every group has the same sums, so one of them counts.
-    let squares = groups.own == 0 && groups.hasLane ? sums.sumOfSquares : 0
-    transferSeconds = sums.transferSeconds
-    transferBytes = sums.transferBytes
-    if transferSeconds > 0 { timeline?.addTransfer(sums.transferSpan) }
-    finish(.optimizer, &clock)
-    let norm = try communicator.sum(squares).squareRoot()
-    if let maxGradientNorm {
-      try requireFinite(norm, step: optimizer.step + 1)
-      try clip(norm, to: maxGradientNorm, learningRate, &clock)
-    } else {
-      try requireFinite(norm, step: optimizer.step)
-    }
-    return (heads, norm)
-  }
-
-  private func clip(
-    _ norm: Double, to most: Double, _ learningRate: Double, _ clock: inout LapClock
-  ) throws(Failure) {
-    _ = update(learningRate, exchange?.exchange.touched ?? touched, scale: min(1, most / (norm + 1e-6)))
-    finish(.optimizer, &clock)
-    // Nobody goes on before all parts of the shared weights are new.
-    if model.isShared { try communicator.barrier() }
-  }
-
   /// How exact the products are.
   public var precision: ProductPrecision { network.multiplier.precision }
 
-  private func finish(_ part: StepPart, _ clock: inout LapClock) {
+  func finish(_ part: StepPart, _ clock: inout LapClock) {
     let span = clock.add(to: &windowSeconds[part])
     timeline?.add(part, span)
-  }
-
-  private func update(_ learningRate: Double, _ touched: WordRows, scale: Double) -> Double {
-    optimizer.apply(
-      parameters: model.parameters.pointer, gradients: gradientSources, touched: touched, learningRate: learningRate,
-      gradientScale: scale)
-  }
-
-  /// The norm from this rank's part of the squares; also the sign that all are through with theirs.
-  private func gradientNorm(squares: Double) throws(Failure) -> Double {
-    try communicator.sum(squares).squareRoot()
   }
 
   /// Logits, predictions and losses of a data set, every row exactly once, counted over all ranks.
@@ -314,42 +285,16 @@ public final class Accelerator {
     let counts = evaluator(dataset, rows: rows, batchSize: batchSize, parameters: model.parameters.pointer)
     return ClassificationCounts(doubles: try communicator.sum(counts.asDoubles))
   }
-
-  private func requireFinite(_ heads: [Board.Head]) throws(Failure) {
-    guard let bad = heads.firstIndex(where: { !$0.lossSum.isFinite }) else { return }
-    try refuse("the loss became \(named(heads[bad].lossSum)) at step \(optimizer.step + 1) on rank \(bad)")
-  }
-
-  private func requireFinite(_ norm: Double, step: Int) throws(Failure) {
-    if norm.isFinite { return }
-    // Each rank knows the sums of its parts only.
-    let slots = model.layout.slots
-    let own = slots.firstIndex { slot in
-      optimizer.parts.contains { part in
-        part.overlaps(slot.range) && !sumOfSquares(slot.range.clamped(to: part), ofSum: gradientSources).isFinite
-      }
-    }
-    let first = try communicator.allGather(own ?? slots.count).min() ?? slots.count
-    let name = first < slots.count ? slots[first].name : "all tensors together"
-    try refuse("the gradient of \(name) became \(named(norm)) at step \(step)")
-  }
-
-  /// A number that is not finite, without the sign that a NaN may have.
-  private func named(_ value: Double) -> String { value.isNaN ? "NaN" : "\(value)" }
-
-  /// Every rank knows the same, so all end in order and one line is printed.
-  private func refuse(_ message: String) throws(Failure) {
-    try communicator.agree { () throws(Failure) in
-      throw Failure(.badData, message, hint: "a lower learning rate or --max-grad-norm 1 may help")
-    }
-  }
 }
 
-/// This rank's slice of `count` parameters; slices begin at multiples of 1,024, so that no two ranks write one cache line.
-private func slice(of count: Int, _ groups: RankGroups) -> Range<Int> {
-  let blocks = (count + 1023) / 1024
+/// This rank's slice of `range` of the parameters; slices begin at multiples of 1,024 from its start, so that no two ranks
+/// write one cache line.
+private func slice(of range: Range<Int>, _ groups: RankGroups) -> Range<Int> {
+  // The range itself may begin within a line.
+  let first = range.lowerBound / 1024
+  let blocks = (range.upperBound + 1023) / 1024 - first
   let ranks = groups.ranks[groups.own].count
-  let start = blocks * groups.place / ranks * 1024
-  let end = blocks * (groups.place + 1) / ranks * 1024
-  return min(start, count)..<min(end, count)
+  let start = (first + blocks * groups.place / ranks) * 1024
+  let end = (first + blocks * (groups.place + 1) / ranks) * 1024
+  return (start..<end).clamped(to: range)
 }

@@ -4,18 +4,29 @@ import Kernels
 
 /// Counts what a model gets right, without gradients. Its network is made for the first data set, and again where a later
 /// one needs more room.
-final class Evaluator {
+public final class Evaluator {
   private let configuration: BertConfiguration
+  private let head: (any TaskHead)?
   private let multiplier: Multiplier
   private var network: BertClassifier?
   private var batch = Batch()
+  private var model: Model?
 
   /// - Parameters:
   ///   - precision: that of the training; products are as exact as counts need them.
   ///   - threads: shared with whoever does not compute meanwhile.
-  init(_ configuration: BertConfiguration, _ precision: ProductPrecision, threads: ThreadPool) {
+  init(
+    _ configuration: BertConfiguration, head: (any TaskHead)?, _ precision: ProductPrecision, threads: ThreadPool
+  ) {
+    self.head = head
     self.configuration = configuration
     multiplier = Multiplier(precision, isForEvaluation: true, threads: threads)
+  }
+
+  /// An evaluator of a model's weights, whoever trains them.
+  public convenience init(_ model: Model, _ precision: ProductPrecision, threads: ThreadPool) {
+    self.init(model.configuration, head: model.head, precision, threads: threads)
+    self.model = model
   }
 
   /// Counts the rows `rows` of a data set.
@@ -43,12 +54,27 @@ final class Evaluator {
     return counts
   }
 
+  /// Logits `[rows, labels]` of a batch by the model that the evaluator was made for.
+  ///
+  /// - Parameter limits: hold for all batches of its kind.
+  public func logits(_ batch: Batch, limits: BatchLimits) -> [Float] {
+    guard let model else { preconditionFailure("an evaluator without a model") }
+    let network = network(limits)
+    batch.withPackedInput { network.forward($0, parameters: model.parameters.pointer) }
+    return Array(network.logits)
+  }
+
   private func network(for dataset: TokenizedDataset, batchSize: Int) -> BertClassifier {
     let rows = min(batchSize, dataset.count)
     let limits = BatchLimits(
       tokens: dataset.mostTokens(inRows: rows), sequences: min(4 * rows, dataset.count), length: dataset.longestRow)
+    return self.network(limits)
+  }
+
+  private func network(_ limits: BatchLimits) -> BertClassifier {
     if let known = network, known.limits.holds(limits) { return known }
-    let made = BertClassifier(configuration, limits: limits, keepsForBackward: false, multiplier: multiplier)
+    let made = BertClassifier(
+      configuration, head: head, limits: limits, keepsForBackward: false, multiplier: multiplier)
     network = made
     return made
   }

@@ -23,16 +23,21 @@ package struct ExchangePlan {
   /// Whether this rank has a part in the sums.
   package let hasLane: Bool
 
-  /// - Parameter bucketFloats: the most that a rank sums at once.
-  package init(_ layout: ParameterLayout, _ groups: RankGroups, bucketFloats: Int) {
+  /// - Parameters:
+  ///   - bucketFloats: the most that a rank sums at once.
+  ///   - trained: the parameters that have gradients, which reach to the end; nil for all.
+  package init(_ layout: ParameterLayout, _ groups: RankGroups, bucketFloats: Int, trained: Range<Int>? = nil) {
+    let first = trained?.lowerBound ?? 0
     let table = layout.wordTable
     columns = table.shape[1]
     let lanes = groups.lanes
     hasLane = groups.hasLane
     guard hasLane else { return }
-    words = table.shape[0] * groups.place / lanes..<table.shape[0] * (groups.place + 1) / lanes
+    if first == 0 {
+      words = table.shape[0] * groups.place / lanes..<table.shape[0] * (groups.place + 1) / lanes
+    }
     var end = layout.count
-    for offset in layout.finalOffsets {
+    for offset in layout.finalOffsets where offset >= first {
       let section = max(offset, table.range.upperBound)..<end
       let pieces = max(1, (section.count + bucketFloats * lanes - 1) / (bucketFloats * lanes))
       for piece in 0..<pieces {

@@ -19,7 +19,9 @@ final class GradientExchange: @unchecked Sendable {
   private let plan: ExchangePlan
   private let parts: [Range<Int>]
   private let optimizer: AdamW
-  private let parameters: UnsafeMutablePointer<Float>
+  private let parameters: FloatBuffer
+  /// What keeps the memory that the pointers point to.
+  private let owners: [AnyObject]
   /// Of every rank of the group; the sums overwrite this rank's own.
   private let gradients: [UnsafeMutablePointer<Float>]
   private let own: UnsafeMutablePointer<Float>
@@ -37,6 +39,8 @@ final class GradientExchange: @unchecked Sendable {
 
   /// The step whose weights may be updated.
   private let permittedStep = Atomic<Int>(0)
+  /// The step whose weights somebody else updates.
+  private let leftStep = Atomic<Int>(0)
   private let summedStep = Atomic<Int>(0)
   private let finishedStep = Atomic<Int>(0)
   /// Grows when something moves.
@@ -69,11 +73,12 @@ final class GradientExchange: @unchecked Sendable {
   /// - Parameters:
   ///   - gradients: of every rank of the group, by place.
   ///   - boards: the same.
+  ///   - owners: keep what `gradients` and `boards` point to.
   ///   - leavesUpdate: sums only, and updates nothing.
   init(
     _ groups: RankGroups, _ link: any Link, _ layout: ParameterLayout, plan: ExchangePlan, bucketFloats: Int,
-    wire: WirePrecision, optimizer: AdamW, parameters: UnsafeMutablePointer<Float>,
-    gradients: [UnsafeMutablePointer<Float>], boards: [Board], leavesUpdate: Bool
+    wire: WirePrecision, optimizer: AdamW, parameters: FloatBuffer,
+    gradients: [UnsafeMutablePointer<Float>], boards: [Board], owners: [AnyObject], leavesUpdate: Bool
   ) {
     self.groups = groups
     self.link = link
@@ -82,6 +87,7 @@ final class GradientExchange: @unchecked Sendable {
     self.parameters = parameters
     self.gradients = gradients
     self.boards = boards
+    self.owners = owners
     self.bucketFloats = bucketFloats
     self.leavesUpdate = leavesUpdate
     own = gradients[groups.place]
@@ -138,6 +144,9 @@ final class GradientExchange: @unchecked Sendable {
   /// From now on the weights change.
   func permitUpdate() { permittedStep.store(step, ordering: .releasing) }
 
+  /// The sums of this step are applied by somebody else, when the norm is known.
+  func leaveUpdate() { leftStep.store(step, ordering: .releasing) }
+
   /// Whether all sums of this rank's parts are there.
   var isSummed: Bool { summedStep.load(ordering: .acquiring) == step }
 
@@ -190,7 +199,13 @@ final class GradientExchange: @unchecked Sendable {
       // One at a time: what arrives meanwhile need not wait for all of them.
       let part = ready.removeLast()
       squares[part] = optimizer.apply(
-        part: part, parameters: parameters, gradients: [UnsafePointer(own)], touched: heads.touched, on: nil)
+        part: part, parameters: parameters.pointer, gradients: [UnsafePointer(own)], touched: heads.touched, on: nil)
+      updatedParts += 1
+      moved = true
+    }
+    if !ready.isEmpty, leftStep.load(ordering: .acquiring) == step {
+      let part = ready.removeLast()
+      squares[part] = optimizer.sumOfSquares(part: part, gradients: [UnsafePointer(own)], touched: heads.touched)
       updatedParts += 1
       moved = true
     }

@@ -10,6 +10,8 @@ struct HostStore {
   let gradients: [UnsafeMutableBufferPointer<Float>]
   /// By local rank.
   let boards: [Board]
+  /// Keeps all of it.
+  let memory: HostMemory
 
   /// Called by all ranks; nil on all where it can't be had on every host.
   ///
@@ -23,9 +25,9 @@ struct HostStore {
     let boardCount = Board.byteCount(layout, ranks: communicator.size) / MemoryLayout<Float>.stride
     let memory = try communicator.makeHostMemory(
       count: (communicator.localRank == 0 ? 2 : 1) * count + boardCount)
-    guard try communicator.allGather(memory == nil ? 0 : 1).allSatisfy({ $0 == 1 }), let parts = memory?.parts else {
-      return nil
-    }
+    guard try communicator.allGather(memory == nil ? 0 : 1).allSatisfy({ $0 == 1 }), let memory else { return nil }
+    self.memory = memory
+    let parts = memory.parts
     weights = UnsafeMutableBufferPointer(rebasing: parts[0][..<layout.count])
     gradients = parts.indices.map { rank in
       let start = rank == 0 ? count : 0
@@ -119,16 +121,16 @@ struct Board {
 /// This rank's board, in memory of its host or of its own.
 final class OwnBoard {
   let board: Board
-  private let memory: FloatBuffer?
+  private let owner: AnyObject
 
   init(_ layout: ParameterLayout, ranks: Int, in store: HostStore?, _ communicator: any Communicator) {
     if let store {
       board = store.boards[communicator.localRank]
-      memory = nil
+      owner = store.memory
     } else {
       let own = FloatBuffer(count: Board.byteCount(layout, ranks: ranks) / MemoryLayout<Float>.stride)
       board = Board(at: UnsafeMutableRawPointer(own.pointer), layout)
-      memory = own
+      owner = own
     }
   }
 

@@ -3,6 +3,8 @@ import Collectives
 import FileSystem
 
 /// A model's weights in one flat buffer, with what they mean.
+///
+/// Memory that ranks share is there as long as any of them has the model or anything that was made of it.
 public final class Model {
   public let configuration: BertConfiguration
   public let layout: ParameterLayout
@@ -10,9 +12,12 @@ public final class Model {
   /// Whether the ranks of a host see the same weights, so that a change by one is a change for all of them.
   public var isShared: Bool { store != nil }
   let store: HostStore?
+  /// In place of BERT's pooler and classifier; nil for those.
+  public let head: (any TaskHead)?
 
   /// A model of one rank's own. All weights are 0; fill them before use.
-  public init(_ configuration: BertConfiguration) {
+  public init(_ configuration: BertConfiguration, head: (any TaskHead)? = nil) {
+    self.head = head
     self.configuration = configuration
     layout = ParameterLayout(configuration)
     parameters = FloatBuffer(count: layout.count)
@@ -23,12 +28,15 @@ public final class Model {
   /// 0; fill them on rank 0 and call `broadcast`.
   ///
   /// - Throws: `.unavailable` where memory lacks, before it is taken.
-  public init(_ configuration: BertConfiguration, _ communicator: any Communicator) throws(Failure) {
+  public init(
+    _ configuration: BertConfiguration, head: (any TaskHead)? = nil, _ communicator: any Communicator
+  ) throws(Failure) {
+    self.head = head
     try MemoryNeed.weights(configuration).require(for: "the model", communicator)
     self.configuration = configuration
     layout = ParameterLayout(configuration)
     store = try HostStore(layout, communicator)
-    parameters = store.map { FloatBuffer(borrowing: $0.weights) } ?? FloatBuffer(count: layout.count)
+    parameters = store.map { FloatBuffer($0.weights, keeping: $0.memory) } ?? FloatBuffer(count: layout.count)
   }
 
   /// Fresh weights that depend on the seed alone.

@@ -24,7 +24,7 @@ extension Model {
       tokens: dataset.inputIDs.count, sequences: dataset.count, length: dataset.longestRow)
     try MemoryNeed.singleBatch(configuration, limits: limits, keepsGradients: keepsGradients).require(for: "the batch")
     let network = BertClassifier(
-      configuration, limits: limits, keepsForBackward: keepsGradients, multiplier: multiplier)
+      configuration, head: head, limits: limits, keepsForBackward: keepsGradients, multiplier: multiplier)
     var batch = Batch()
     batch.fill(from: dataset, rows: Array(0..<dataset.count))
     var result = SingleBatchResult(logits: [], loss: 0, gradients: nil, gradientNorm: 0)

@@ -108,9 +108,6 @@ public struct WeightPlan: Sendable {
 }
 
 extension ParameterSlot {
-  /// Whether it is part of what a task adds to the encoder.
-  fileprivate var belongsToHead: Bool { name.hasPrefix("bert.pooler.") || name.hasPrefix("classifier.") }
-
   /// The names under which checkpoints may hold this parameter, the present one first.
   var namesInCheckpoints: [String] {
     let bare = name.hasPrefix("bert.") ? [String(name.dropFirst("bert.".count))] : []

@@ -3,7 +3,7 @@ import FileSystem
 import Synchronization
 import Testing
 
-import enum FileSystem.ExitStatus  // Testing has one too.
+import struct FileSystem.ExitStatus  // Testing has one too.
 
 @Suite("How ranks are started")
 struct LaunchTests {

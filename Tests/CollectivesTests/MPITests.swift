@@ -4,7 +4,7 @@ import Glibc
 import TestSupport
 import Testing
 
-import enum FileSystem.ExitStatus  // Testing has one too.
+import struct FileSystem.ExitStatus  // Testing has one too.
 
 /// The same checks for every kind of communicator, each in processes of their own.
 @Suite("Ranks in processes", .serialized)

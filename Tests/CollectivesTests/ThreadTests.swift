@@ -2,7 +2,7 @@ import Collectives
 import FileSystem
 import Testing
 
-import enum FileSystem.ExitStatus  // Testing has one too.
+import struct FileSystem.ExitStatus  // Testing has one too.
 
 @Suite("Ranks as threads")
 struct ThreadTests {

@@ -2,7 +2,7 @@ import FileSystem
 import TestSupport
 import Testing
 
-import enum FileSystem.ExitStatus  // Testing has one too.
+import struct FileSystem.ExitStatus  // Testing has one too.
 
 /// A way to do it wrong.
 struct BadInput: Sendable, CustomTestStringConvertible {

@@ -87,7 +87,8 @@ extension Child {
   }
 
   private func check(_ outcome: Program.Outcome) throws {
-    let isKnown = ExitStatus(rawValue: outcome.status).map { $0 != .internalError } ?? false
+    let status = ExitStatus(rawValue: outcome.status)
+    let isKnown = ExitStatus.allCases.contains(status) && status != .internalError
     guard isKnown else { throw Wrong("status \(outcome.status): \(outcome.errors.suffix(300))") }
     guard outcome.seconds < Self.programSeconds else { throw Wrong("\(outcome.seconds) seconds") }
     guard outcome.left.isEmpty else { throw Wrong("processes \(outcome.left) are left") }

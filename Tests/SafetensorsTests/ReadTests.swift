@@ -3,7 +3,7 @@ import Glibc
 import Safetensors
 import Testing
 
-import enum FileSystem.ExitStatus  // Testing has one too.
+import struct FileSystem.ExitStatus  // Testing has one too.
 
 @Suite("Reading")
 struct ReadTests {

@@ -4,7 +4,7 @@ import Safetensors
 import TestSupport
 import Testing
 
-import enum FileSystem.ExitStatus  // Testing has one too.
+import struct FileSystem.ExitStatus  // Testing has one too.
 
 @Suite("Writing")
 struct WriteTests {

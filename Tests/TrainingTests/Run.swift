@@ -96,8 +96,6 @@ struct Run: Sendable {
     result.counts = try accelerator.evaluate(validation, batchSize: evaluationBatchSize)
     result.logits = try model.evaluateOnce(validation, keepsGradients: false).logits
     result.weights = model.parameters.digest
-    // Nobody frees shared weights while another reads them.
-    try communicator.barrier()
     return result
   }
 }

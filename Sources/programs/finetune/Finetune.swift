@@ -47,6 +47,7 @@ func finetune(_ command: FinetuneCommand, _ communicator: any Communicator, _ re
       communicator, layers: job.configuration.layers,
       microBatches: min(job.loader.accumulationSteps, job.loader.plan.steps))
   }
+  communicator.acceptStop()
   var meter = Meter(job, reporter, metrics)
   var evaluations: [EvaluationRecord] = []
   for epoch in 0..<job.epochs {

@@ -41,7 +41,7 @@ private let collectiveChecks: [String: Check] = [
     writeLine("rank \(communicator.rank): passed a barrier that rank \(failing) never reached")
   },
   "abort": { (communicator, status) throws(Failure) in
-    if communicator.isMain { communicator.abort(ExitStatus(rawValue: Int32(status)) ?? .internalError) }
+    if communicator.isMain { communicator.abort(ExitStatus(rawValue: Int32(status))) }
     try communicator.barrier()
   },
   "mismatch": { (communicator, count) throws(Failure) in

@@ -98,6 +98,7 @@ let faults: [String: Check] = [
   "works": { (communicator, milliseconds) throws(Failure) in
     // Steps without end, until it is asked to stop.
     var step = 0
+    communicator.acceptStop()
     writeLine("rank \(communicator.rank) works")
     while true {
       usleep(UInt32(milliseconds * 1000))
@@ -106,6 +107,17 @@ let faults: [String: Check] = [
       guard try communicator.sum(communicator.isRankAskedToStop ? 1 : 0) > 0 else { continue }
       communicator.noteStop()
       return writeLine("stopped after step \(step)")
+    }
+  },
+  "only-looks": { (communicator, milliseconds) throws(Failure) in
+    // Steps without end; it sees that it is to stop, but has promised nothing.
+    writeLine("rank \(communicator.rank) works")
+    var step = 0
+    while true {
+      usleep(UInt32(milliseconds * 1000))
+      step += 1
+      try takeStep(communicator, step)
+      _ = try communicator.sum(communicator.isRankAskedToStop ? 1 : 0)
     }
   },
   "steps": { (communicator, count) throws(Failure) in

@@ -1,0 +1,56 @@
+import FileSystem
+import Training
+
+/// AdamW with torch's numbers and order, over all weights of a model.
+public final class AdamW: Preparable {
+  /// The rate of the next step; a schedule sets it.
+  public var learningRate: Double
+  let model: BertForSequenceClassification
+  let options: Training.AdamW.Options
+
+  /// - Parameters:
+  ///   - model: whose weights it changes. A model has one optimizer; a later one takes its place until the first forward.
+  ///   - weightDecay: of all weights; torch's default.
+  ///   - betas: of the means of the gradient and of its square.
+  ///   - sparesBiasAndNorm: whether biases and LayerNorm's weights do not decay.
+  public init(
+    _ model: BertForSequenceClassification, learningRate: Double, weightDecay: Double = 0.01,
+    betas: (Double, Double) = (0.9, 0.999), epsilon: Double = 1e-8, sparesBiasAndNorm: Bool = false
+  ) {
+    self.model = model
+    self.learningRate = learningRate
+    options = Training.AdamW.Options(
+      weightDecay: weightDecay, beta1: betas.0, beta2: betas.1, epsilon: epsilon, sparesBiasAndNorm: sparesBiasAndNorm)
+    model.attach(self)
+  }
+
+  /// Steps taken so far.
+  public var steps: Int { model.session?.engine?.optimizer.step ?? 0 }
+
+  /// Sums the gradients over the ranks and takes one step, the same on every rank. Does nothing within an accumulation
+  /// window. Called by all ranks.
+  ///
+  /// - Returns: what it did; nil within a window.
+  /// - Throws: `.badData` on all ranks where the loss or the gradient is not a finite number; a misuse without gradients.
+  @discardableResult
+  public func step() throws(Failure) -> StepReport? {
+    guard model.optimizer?.id == ObjectIdentifier(self) else {
+      throw misuse("optimizer.step", "another optimizer was made for the model since")
+    }
+    guard try model.window.mayStep("optimizer.step") else { return nil }
+    guard let session = model.session, let engine = session.engine else {
+      throw misuse("optimizer.step", "the model has not computed anything")
+    }
+    let report = try engine.step(learningRate: learningRate)
+    model.window.endStep()
+    if report.isAskedToStop { session.accelerator?.shouldStop = true }
+    return report
+  }
+
+  /// Forgets the gradients. Does nothing within an accumulation window.
+  public func zeroGrad() {
+    if model.window.zeroGrad(isPrepared: model.session?.accelerator != nil) {
+      model.session?.engine?.discardWindow()
+    }
+  }
+}
