@@ -49,6 +49,10 @@ let staticRuntimeWithFoundation: [LinkerSetting] = linkerFlags(
 
 func linkerFlags(_ flags: [String]) -> [LinkerSetting] { isDependency ? [] : [.unsafeFlags(flags)] }
 
+/// `swift package generate-documentation --target Lockstep`; nothing that a package that depends on this one needs.
+let documentation: [Package.Dependency] =
+  isDependency ? [] : [.package(url: "https://github.com/swiftlang/swift-docc-plugin", from: "1.4.0")]
+
 let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 
 let package = Package(
@@ -67,7 +71,7 @@ let package = Package(
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
     .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
-  ],
+  ] + documentation,
   targets: [
     // C libraries: one door each.
     .systemLibrary(name: "CMPI", pkgConfig: "ompi-c", providers: [.apt(["libopenmpi-dev", "openmpi-bin"])]),

@@ -6,8 +6,8 @@ func bothOrders(of pairs: SentencePairs, _ tokenizer: BertTokenizer) throws -> T
   var labels: [Label] = []
   for pair in pairs {
     let second = pair.second ?? []
-    rows.append(try tokenizer.encode(pair.first, second, maxLength: 128))
-    rows.append(try tokenizer.encode(second, pair.first, maxLength: 128))
+    rows.append(try tokenizer.encode(pair.first, second))
+    rows.append(try tokenizer.encode(second, pair.first))
     labels += [pair.label, pair.label]
   }
   return try TokenizedDataset(rows: rows, labels: labels, padID: tokenizer.padID)

@@ -85,6 +85,7 @@ public func withCommunicator(
       let communicator = try MPICommunicator(expectedSize: ranks, record: record)
       do throws(Failure) {
         try body(communicator)
+        try communicator.compareEnd()
       } catch {
         let isAgreed = error == communicator.agreement.failure
         record?.end(.failed, status: error.status.rawValue, isAgreed: isAgreed)

@@ -223,6 +223,12 @@ public final class MPICommunicator: Communicator {
     _exit(abortStatus(status))
   }
 
+  /// In debug mode: throws `.disagreement` on every rank where one is about to end while another calls a collective, which
+  /// would wait for it for ever.
+  func compareEnd() throws(Failure) {
+    if comparesCalls { try compare(Call(.finish), CallSite(label: "the end of the program")) }
+  }
+
   /// Ends MPI in order; waits for the other ranks to do the same. Nothing may be called after it but `finalize`.
   public func finalize() throws(Failure) {
     precondition(pthread_self() == thread, "rank \(rank) calls MPI from another thread than the one that made it")

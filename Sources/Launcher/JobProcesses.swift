@@ -21,6 +21,13 @@ public enum JobProcesses {
     }
   }
 
+  /// The keepers of the job with the run id `id` on this machine.
+  static func keepers(runID id: String) -> [pid_t] {
+    find(runID: id).filter { pid in
+      (systemFile("/proc/\(pid)/cmdline") ?? []).split(separator: 0).contains { $0.elementsEqual("--keep-rank".utf8) }
+    }
+  }
+
   /// Kills every process with the run id `id`, and those that they start meanwhile; returns those that outlive it.
   public static func kill(runID id: String) -> [pid_t] {
     var left: [pid_t] = []

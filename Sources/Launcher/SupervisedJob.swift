@@ -289,6 +289,10 @@ struct SupervisedJob {
       kill(pid, signal)
     } else {
       say("\(signalName(signal)): ending the ranks; once more ends them at once")
+      // Told by mpirun they hear of it a second later, for it lets them go on first, and another passes until it looks again.
+      if supervisor.starter == .mpirun {
+        for keeper in JobProcesses.keepers(runID: supervisor.runID) { kill(keeper, SIGTERM) }
+      }
       tell()
     }
   }

@@ -67,6 +67,12 @@ public final class Accelerator {
       guard let model = object as? BertForSequenceClassification ?? (object as? AdamW)?.model,
         !models.contains(where: { $0 === model })
       else { continue }
+      // On all ranks, before memory is taken.
+      try communicator.agree { () throws(Failure) in
+        for case let loader as DataLoader in all {
+          try loader.dataset.check(against: model.configuration, withLabels: false, name: "accelerator.prepare")
+        }
+      }
       try model.prepare(for: self)
       models.append(model)
     }

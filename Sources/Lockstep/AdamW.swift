@@ -43,7 +43,7 @@ public final class AdamW: Preparable {
     }
     let report = try engine.step(learningRate: learningRate)
     model.window.endStep()
-    if report.isAskedToStop { session.accelerator?.shouldStop = true }
+    if report.isAskedToStop, !session.isLocal { session.accelerator?.shouldStop = true }
     return report
   }
 

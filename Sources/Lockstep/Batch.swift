@@ -14,6 +14,8 @@ public final class Batch {
   let placement: Placement?
   /// Rows of the accumulation window over all ranks.
   var windowRows = 0
+  /// Of them this rank's.
+  var ownWindowRows = 0
   /// Whether the optimizer steps after this batch (Accelerate's `sync_gradients`).
   public internal(set) var endsWindow = true
   /// Rows of this step over all ranks.

@@ -1,6 +1,7 @@
 import Datasets
 import FileSystem
 import Tokenization
+import Training
 
 /// The tasks of the GLUE benchmark, from their own files.
 public enum GLUE {
@@ -40,6 +41,10 @@ public enum GLUE {
 }
 
 extension BertTokenizer {
-  /// The tokenizer of a checkpoint folder in the Hugging Face layout.
-  public init(from folder: String) throws(Failure) { try self.init(folder: folder) }
+  /// The tokenizer of a checkpoint folder in the Hugging Face layout. Its rows are as long as the model's positions at
+  /// most.
+  public init(from folder: String) throws(Failure) {
+    let model = try ModelFolder(folder)
+    self = model.tokenizer.limited(to: model.configuration.maximumPositions)
+  }
 }

@@ -135,10 +135,10 @@ public struct Loss {
     }
     try model.window.beginBackward(of: forward, isPrepared: session.accelerator != nil)
     let isPrepared = session.accelerator != nil
-    let rows = isPrepared ? batch.windowRows : batch.count
+    let rows = !isPrepared ? batch.count : session.isLocal ? batch.ownWindowRows : batch.windowRows
     let endsWindow = isPrepared && batch.endsWindow && !session.holdsSync
     if batch.count == 0 {
-      engine.backwardOfNothing(windowRows: rows)
+      engine.backwardOfNothing(windowRows: max(1, rows))
     } else {
       fillGradient(engine, rows: rows)
       engine.backward(batch.content, lossSum: factor * sum, windowRows: rows, endsWindow: endsWindow)

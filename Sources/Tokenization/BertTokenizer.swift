@@ -45,7 +45,7 @@ public struct BertTokenizer: Sendable {
   }
 
   /// The most tokens of a row where a caller gives no number; nil where there is no limit.
-  public let maxLength: Int?
+  public private(set) var maxLength: Int?
   /// The id that fills short rows of a padded batch: 0 where the model has no row for it.
   public let padID: Int32
   /// One more than the largest token type.
@@ -77,6 +77,13 @@ public struct BertTokenizer: Sendable {
     template = settings.template
     truncatesLeft = settings.truncatesLeft
     reader = try TextReader(recipe, files, rows: rows)
+  }
+
+  /// The same tokenizer, for rows of at most `length` tokens where a caller gives no number.
+  public func limited(to length: Int) -> BertTokenizer {
+    var other = self
+    other.maxLength = min(maxLength ?? length, length)
+    return other
   }
 
   /// The number of special tokens around one text or a pair.

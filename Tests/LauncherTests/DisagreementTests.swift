@@ -44,6 +44,15 @@ import Testing
     #expect(result.seconds < 40)
   }
 
+  @Test("--debug names a collective that one rank does not call because it has ended") func oneEnds() throws {
+    let result = try launch("-n", "3", "--debug", Self.check, "one-ends", "1")
+    #expect(result.status == 76)
+    #expect(
+      result.error.contains("ranks call different collectives: rank 1 (host \(hostName)) the end of the job at ")
+        && result.error.contains("sum of 1 doubles at rankcheck/Faults.swift:"), "\(result.stderr)")
+    #expect(result.left == [])
+  }
+
   @Test("H2: --debug lets ranks that call the same go on") func sameCalls() throws {
     let result = try launch("-n", "3", "--debug", Self.check, "differ", "9")
     #expect(result.status == 0 && result.lines.count { $0.hasSuffix("went on") } == 3, "\(result.stderr)")

@@ -88,6 +88,10 @@ let faults: [String: Check] = [
     try takeStep(communicator, 1)
     if communicator.rank == odd { communicator.noteStep(2) }
   },
+  "one-ends": { (communicator, odd) throws(Failure) in
+    // The others wait for it.
+    if communicator.rank != odd { _ = try communicator.sum(1) }
+  },
   "roots-differ": { (communicator, odd) throws(Failure) in
     // Each is root of its own broadcast: MPI answers 0, and nothing is exchanged.
     var values: [Float] = [1, 2]
