@@ -17,7 +17,9 @@ import Testing
     }
   }
 
-  @Test("a loop of one's own ends at once, not after the time that ranks have which stop by themselves", arguments: [1, 2], [SIGINT, SIGTERM])
+  @Test(
+    "a loop of one's own ends at once, not after the time that ranks have which stop by themselves",
+    arguments: [1, 2], [SIGINT, SIGTERM])
   func loop(ranks: Int, signal: Int32) throws {
     let folder = try TemporaryFolder()
     try longData(folder.path)
