@@ -169,6 +169,28 @@ public final class BertClassifier {
     self.current = (input, current.dropout)
   }
 
+  /// Computes the binary cross-entropy of the last forward's batch, each row's the mean over the classes, and the gradient
+  /// of its logits.
+  ///
+  /// - Parameters:
+  ///   - categories: the classes of all rows, end to end.
+  ///   - offsets: `[sequences + 1]`: row `i` has the classes from `offsets[i]` to before `offsets[i + 1]`.
+  ///   - gradientScale: as for `crossEntropyLoss`.
+  /// - Returns: the sum of the rows' losses, not scaled.
+  public func binaryCrossEntropyLoss(
+    categories: UnsafeBufferPointer<Int32>, offsets: UnsafePointer<Int32>, gradientScale: Double
+  ) -> Double {
+    let classes = configuration.labels
+    precondition(
+      categories.allSatisfy { $0 >= 0 && Int($0) < classes }, "the model has \(classes) classes, rows have others")
+    return sumOverRows { row, logits, gradient in
+      binaryCrossEntropy(
+        classes: classes, logits: logits,
+        own: UnsafeBufferPointer(rebasing: categories[Int(offsets[row])..<Int(offsets[row + 1])]),
+        gradientScale: gradientScale, gradient: gradient)
+    }
+  }
+
   private func sumOverRows(
     _ loss: (Int, UnsafePointer<Float>, UnsafeMutablePointer<Float>) -> Double
   ) -> Double {

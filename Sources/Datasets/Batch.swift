@@ -10,6 +10,12 @@ public struct Batch: Sendable {
   public private(set) var labels: [Int32] = []
   /// [rows]: the score of a regression task, or 0 where the row has none.
   public private(set) var scores: [Float] = []
+  /// Classes of rows that may have several, end to end; empty for other tasks.
+  public private(set) var categories: [Int32] = []
+  /// [rows + 1]: row `i` has `categories[categoryOffsets[i]..<categoryOffsets[i + 1]]`.
+  public private(set) var categoryOffsets: [Int32] = [0]
+  /// Whether rows have sets of classes, so that the loss is binary cross-entropy.
+  public private(set) var isMultiLabel = false
   /// [rows]: the rows' numbers in the dataset.
   public private(set) var rows: [Int] = []
 
@@ -29,6 +35,7 @@ public struct Batch: Sendable {
     offsets.reserveCapacity(rowCount + 1)
     labels.reserveCapacity(rowCount)
     scores.reserveCapacity(rowCount)
+    categoryOffsets.reserveCapacity(rowCount + 1)
     rows.reserveCapacity(rowCount)
   }
 
@@ -39,9 +46,13 @@ public struct Batch: Sendable {
     offsets.removeAll(keepingCapacity: true)
     labels.removeAll(keepingCapacity: true)
     scores.removeAll(keepingCapacity: true)
+    categories.removeAll(keepingCapacity: true)
+    categoryOffsets.removeAll(keepingCapacity: true)
     rows.removeAll(keepingCapacity: true)
     longestRow = 0
+    isMultiLabel = dataset.isMultiLabel
     offsets.append(0)
+    categoryOffsets.append(0)
     for row in newRows {
       let tokens = dataset.tokens(row)
       inputIDs.append(contentsOf: dataset.inputIDs[tokens])
@@ -49,18 +60,21 @@ public struct Batch: Sendable {
       offsets.append(Int32(inputIDs.count))
       longestRow = max(longestRow, tokens.count)
       rows.append(row)
-      switch dataset.labels[row] {
-      case .category(let index):
-        labels.append(Int32(index))
-        scores.append(0)
-      case .score(let value):
-        labels.append(-1)
-        scores.append(value)
-      case .unknown:
-        labels.append(-1)
-        scores.append(0)
-      }
+      append(dataset.labels[row])
     }
+  }
+
+  private mutating func append(_ label: Label) {
+    var (category, score): (Int32, Float) = (-1, 0)
+    switch label {
+    case .category(let index): category = Int32(index)
+    case .categories(let indices): for index in indices { categories.append(Int32(index)) }
+    case .score(let value): score = value
+    case .unknown: break
+    }
+    labels.append(category)
+    scores.append(score)
+    categoryOffsets.append(Int32(categories.count))
   }
 
   /// The batch as transformers' collator makes it: every row padded to the longest.

@@ -2,29 +2,12 @@ import FileSystem
 import JSON
 import Tokenization
 
-extension GLUETask {
-  /// The rows of a file of JSON lines: an object a line, as `datasets` and SetFit write them. One blank line may end it.
-  ///
-  /// Keys are the names of a table's columns, the same ones in every line; others may be there. A label is a number, or
-  /// its text. A test split's label, for which `requiresLabels` is false, may be missing, null or -1. JSON is read
-  /// strictly. Throws `.badData` with file, line and column.
-  public func parseLines(
-    _ bytes: [UInt8], path: String, requiresLabels: Bool = true
-  ) throws(Failure) -> SentencePairs {
-    _ = try textStart(of: bytes, path: path, kind: "JSON lines")
-    var pairs = SentencePairs(hasSecondSentence: secondColumn != nil)
-    var names: ColumnNames?
-    var (start, line) = (0, 0)
-    while start < bytes.count {
-      let end = bytes[start...].firstIndex(of: 0x0A) ?? bytes.count
-      line += 1
-      let text = bytes[start..<end]
-      start = end + 1
-      if text.allSatisfy({ $0 == 0x0D }) {
-        if line > 1 && start >= bytes.count { break }
-        throw Failure(.badData, at: "\(path):\(line):1", "is a blank line, expected a JSON object")
-      }
-      let row = try JSONDocument(Array(text), path: path, firstLine: line, status: .badData).root
+extension RowSchema {
+  /// The rows of a file of JSON lines. See ``GLUETask/parseLines(_:path:requiresLabels:)``.
+  func parseLines(_ bytes: [UInt8], path: String, requiresLabels: Bool) throws(Failure) -> SentencePairs {
+    var pairs = SentencePairs(hasSecondSentence: hasSecondSentence)
+    var names: Columns?
+    try forEachJSONLine(bytes, path: path) { (row) throws(Failure) in
       let found = if let names { names } else { try columnNames(in: row) }
       names = found
       pairs.append(
@@ -35,24 +18,62 @@ extension GLUETask {
     return pairs
   }
 
-  private func columnNames(in row: JSONNode) throws(Failure) -> ColumnNames {
-    for names in columnNames where try row.rawMember(names.first) != nil { return names }
-    throw row.failure("has no key \(columnNames.map { "\"\($0.first)\"" }.joined(separator: " or "))")
+  private func columnNames(in row: JSONNode) throws(Failure) -> Columns {
+    var found: Columns?
+    for names in alternatives where try row.rawMember(names.first) != nil {
+      if try row.rawMember(names.label) != nil { return names }
+      found = found ?? names
+    }
+    if let found { return found }
+    throw row.missingKey(alternatives.map(\.first))
   }
 
   private func sentence(_ name: String, in row: JSONNode) throws(Failure) -> [UInt8] {
-    guard let node = try row.rawMember(name) else { throw row.failure("has no key \"\(name)\"") }
+    guard let node = try row.rawMember(name) else { throw row.missingKey([name]) }
     let text = try node.utf8()
-    guard text.contains(where: { $0 > 0x20 }) else { throw node.failure("\"\(name)\" is blank, expected a sentence") }
+    guard hasBrokenRows || text.contains(where: { $0 > 0x20 }) else {
+      throw node.failure("\"\(name)\" is blank, expected a sentence")
+    }
     return text
   }
 
   private func label(_ name: String, in row: JSONNode, isRequired: Bool) throws(Failure) -> Label {
     guard let node = try row.rawMember(name), isRequired || !node.isNull else {
       if !isRequired { return .unknown }
-      throw row.failure("has no key \"\(name)\"")
+      throw row.missingKey([name])
     }
-    let text = node.kind == .string ? try node.utf8()[...] : node.source
-    return try label(text, at: node.place, isRequired: isRequired)
+    if case .classSets = labels, separator == nil {
+      guard node.kind == .array else { throw node.unexpected("a list of classes") }
+      return try set(of: try node.elements().map { (node) throws(Failure) in try node.labelText() }, at: node.place)
+    }
+    return try label(node.labelText(), at: node.place, isRequired: isRequired)
+  }
+}
+
+/// Calls `body` with the object of each line. One blank line may end the file.
+func forEachJSONLine(
+  _ bytes: [UInt8], path: String, _ body: (JSONNode) throws(Failure) -> Void
+) throws(Failure) {
+  _ = try textStart(of: bytes, path: path, kind: "JSON lines")
+  var (start, line) = (0, 0)
+  while start < bytes.count {
+    let end = bytes[start...].firstIndex(of: 0x0A) ?? bytes.count
+    line += 1
+    let text = bytes[start..<end]
+    start = end + 1
+    if text.allSatisfy({ $0 == 0x0D }) {
+      if line > 1 && start >= bytes.count { break }
+      throw Failure(.badData, at: "\(path):\(line):1", "is a blank line, expected a JSON object")
+    }
+    try body(JSONDocument(Array(text), path: path, firstLine: line, status: .badData).root)
+  }
+}
+
+extension JSONNode {
+  /// The text of a label: a string's, or a number as it is written.
+  func labelText() throws(Failure) -> ArraySlice<UInt8> { kind == .string ? try utf8()[...] : source }
+
+  func missingKey(_ names: [String]) -> Failure {
+    failure("has no key \(names.map { "\"\($0)\"" }.joined(separator: " or "))")
   }
 }

@@ -14,7 +14,7 @@ public func loadSplit(
   let original = OriginalMRPC(folder: folder)
   let isOriginalThere = task.name == GLUETask.mrpc.name && original.isThere(split)
   if isOriginalThere && split == .test { return try original.load(task, split) }
-  let names = split.fileNames
+  let names = try task.fileNames(split)
   let found = names.filter { exists("\(folder)/\($0)") }
   guard let name = found.first else {
     if isOriginalThere { return try original.load(task, split) }
@@ -30,22 +30,28 @@ public func loadSplit(
       hint: "move the others away")
   }
   let path = "\(folder)/\(name)"
-  let bytes = try readBytes(path)
-  return name.hasSuffix(".jsonl")
-    ? try task.parseLines(bytes, path: path, requiresLabels: split != .test)
-    : try task.parse(bytes, path: path, requiresLabels: split != .test)
+  return try task.schema.parse(
+    readBytes(path), path: path, name.hasSuffix(".jsonl") ? .jsonLines : .tsv, requiresLabels: !split.isTest)
 }
 
-extension Split {
-  /// The files that may hold the split, GLUE's own first.
-  var fileNames: [String] {
-    let stems: [String] =
-      switch self {
-      case .train: ["train"]
-      case .validation: ["dev", "validation"]
-      case .test: ["test"]
-      }
+extension GLUETask {
+  /// The files that may hold a split, GLUE's own first. Throws `.usage` where the task has no such split.
+  func fileNames(_ split: Split) throws(Failure) -> [String] {
+    guard let stems = fileStems[split] else {
+      throw Failure(
+        .usage,
+        "the task \(name) has no \(split.rawValue) split, expected "
+          + splits.map(\.rawValue).joined(separator: " or "),
+        hint: name == GLUETask.ax.name ? "it tests models that were trained on mnli" : nil)
+    }
     return [".tsv", ".jsonl"].flatMap { suffix in stems.map { $0 + suffix } }
+  }
+
+  /// Whether a file for the split is in `folder`.
+  public func isThere(_ split: Split, in folder: String) -> Bool {
+    let names = (try? fileNames(split)) ?? []
+    return names.contains { exists("\(folder)/\($0)") }
+      || (name == GLUETask.mrpc.name && OriginalMRPC(folder: folder).isThere(split))
   }
 }
 
@@ -59,7 +65,7 @@ struct OriginalMRPC {
 
   init(folder: String) { self.folder = folder }
 
-  func isThere(_ split: Split) -> Bool { exists(split == .test ? testPath : trainPath) }
+  func isThere(_ split: Split) -> Bool { exists(split.isTest ? testPath : trainPath) }
 
   func load(_ task: GLUETask, _ split: Split) throws(Failure) -> SentencePairs {
     guard split != .test else { return try task.parse(readBytes(testPath), path: testPath) }
@@ -70,7 +76,7 @@ struct OriginalMRPC {
     }
     var heldOut = try HeldOutIDs(readBytes(heldOutPath), path: heldOutPath)
     var table = try TableReader(readBytes(trainPath), path: trainPath)
-    let columns = try GLUETask.Columns(of: &table, task: task, requiresLabels: true)
+    let columns = try FoundColumns(of: &table, schema: task.schema, requiresLabels: true)
     let header = table
     let idColumns = try ["#1 ID", "#2 ID"].map { name throws(Failure) in
       if let column = header.fields.indices.first(where: { header.field($0).elementsEqual(name.utf8) }) {
@@ -78,7 +84,7 @@ struct OriginalMRPC {
       }
       throw Failure(.badData, at: "\(trainPath):1:1", "header has no column \"\(name)\"")
     }
-    let pairs = try task.pairs(of: &table, columns) { (table) throws(Failure) in
+    let pairs = try task.schema.pairs(of: &table, columns) { (table) throws(Failure) in
       heldOut.find(table.field(idColumns[0]) + [0x09] + table.field(idColumns[1])) == (split == .validation)
     }
     if let stray = heldOut.firstUnseen {

@@ -2,6 +2,8 @@
 public enum Label: Sendable, Equatable {
   /// Class `0..<classCount` of a classification task.
   case category(Int)
+  /// The classes of a row that may have any number of them, none included, in rising order.
+  case categories([Int])
   /// The value of a regression task.
   case score(Float)
   /// A row of a test split whose answers are not published.
@@ -25,4 +27,10 @@ public struct SentencePair: Sendable, Equatable {
 /// A part of a task's rows.
 public enum Split: String, Sendable, CaseIterable {
   case train, validation, test
+  /// MNLI's validation and test rows of genres that are not among the training rows.
+  case validationMismatched = "validation_mismatched"
+  case testMismatched = "test_mismatched"
+
+  /// Whether its rows may lack labels.
+  public var isTest: Bool { self == .test || self == .testMismatched }
 }

@@ -8,7 +8,10 @@ public struct SentencePairs: RandomAccessCollection, Sendable {
     var label: Label
   }
 
-  private var text: [UInt8]
+  /// What the rows are ranges of; a table's reader hands it over when all rows are there.
+  var text: [UInt8]
+  /// Rows of the table that had too few cells and are not among these.
+  public internal(set) var rowsLeftOut = 0
   private var rows: [Row] = []
   private let hasSecondSentence: Bool
 

@@ -1,12 +1,32 @@
 import FileSystem
 import Tokenization
 
+/// A table that is read row by row, the header first.
+protocol RowReader {
+  var path: String { get }
+  /// What ``fields`` are ranges of.
+  var bytes: [UInt8] { get }
+  /// Where the present row's fields are in ``bytes``.
+  var fields: [Range<Int>] { get }
+  /// No more rows than this are left.
+  var mostRowsLeft: Int { get }
+  /// `path:line:column` of a field of the present row.
+  func place(_ column: Int) -> String
+  /// Goes on to the next row, which has as many fields as the first; false at the end.
+  mutating func next() throws(Failure) -> Bool
+}
+
+extension RowReader {
+  /// The bytes of a field of the present row.
+  func field(_ column: Int) -> ArraySlice<UInt8> { bytes[fields[column]] }
+}
+
 /// Reads a table of tab-separated text row by row: rows end with LF or CRLF and nothing else, quotes are text, every byte
 /// counts. One blank line may end the file.
 ///
 /// A row that is not as it should be is refused with file, line and column (in bytes, from 1), never skipped: a standard
 /// CSV reader silently joins the rows of MRPC whose quotes are not paired.
-struct TableReader {
+struct TableReader: RowReader {
   let path: String
   let bytes: [UInt8]
   /// The present row's line in the file, from 1; 0 before the first row.
@@ -16,40 +36,42 @@ struct TableReader {
   /// Where the present row's fields are in ``bytes``.
   private(set) var fields: [Range<Int>] = []
   private var nextStart: Int
+  /// The fields of the first row.
+  private var fieldCount: Int?
+  /// Whether rows may have fewer fields than the first, or more, or be blank.
+  private let allowsShortRows: Bool
 
   /// A reader of `bytes`, the content of `path`, before the first row.
-  init(_ bytes: [UInt8], path: String) throws(Failure) {
+  init(_ bytes: [UInt8], path: String, allowsShortRows: Bool = false) throws(Failure) {
     self.path = path
     self.bytes = bytes
+    self.allowsShortRows = allowsShortRows
     nextStart = try textStart(of: bytes, path: path, kind: "tab-separated text")
   }
 
   /// Goes on to the next row, which has as many fields as the first; false at the end.
   mutating func next() throws(Failure) -> Bool {
-    guard nextStart < bytes.count else { return false }
-    let newline = bytes[nextStart...].firstIndex(of: 0x0A) ?? bytes.count
-    let hasReturn = newline > nextStart && bytes[newline - 1] == 0x0D
-    row = nextStart..<(hasReturn ? newline - 1 : newline)
-    line += 1
-    nextStart = newline + 1
-    if row.isEmpty && line > 1 && nextStart >= bytes.count { return false }
+    repeat {
+      guard nextStart < bytes.count else { return false }
+      let newline = bytes[nextStart...].firstIndex(of: 0x0A) ?? bytes.count
+      let hasReturn = newline > nextStart && bytes[newline - 1] == 0x0D
+      row = nextStart..<(hasReturn ? newline - 1 : newline)
+      line += 1
+      nextStart = newline + 1
+      if row.isEmpty && line > 1 && nextStart >= bytes.count { return false }
+    } while row.isEmpty && line > 1 && allowsShortRows
     try cut()
     return true
   }
 
-  /// The bytes of a field of the present row.
-  func field(_ column: Int) -> ArraySlice<UInt8> { bytes[fields[column]] }
-
-  /// `path:line:column` of a field of the present row.
   func place(_ column: Int) -> String { place(at: fields[column].lowerBound) }
 
-  /// No more rows than this are left.
   var mostRowsLeft: Int { bytes[min(nextStart, bytes.count)...].count { $0 == 0x0A } + 1 }
 
   private func place(at index: Int) -> String { "\(path):\(line):\(index - row.lowerBound + 1)" }
 
   private mutating func cut() throws(Failure) {
-    let expected = line > 1 ? fields.count : nil
+    let expected = fieldCount
     guard !row.isEmpty else {
       throw Failure(
         .badData, at: place(at: row.lowerBound),
@@ -67,7 +89,11 @@ struct TableReader {
       }
     }
     fields.append(fieldStart..<row.upperBound)
-    guard let expected, fields.count != expected else { return }
+    guard let expected else {
+      fieldCount = fields.count
+      return
+    }
+    guard fields.count != expected, !allowsShortRows else { return }
     // The column is where the first surplus field starts, or where the row ends too early.
     throw Failure(
       .badData, at: place(at: fields.count > expected ? fields[expected].lowerBound : row.upperBound),

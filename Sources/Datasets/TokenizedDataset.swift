@@ -19,6 +19,8 @@ public struct TokenizedDataset: Sendable {
   /// large one.
   package let largestID: Int
   package let largestType: Int
+  /// Whether rows have sets of classes.
+  public let isMultiLabel: Bool
 
   /// Encodes `pairs`, each cut to `maxLength` tokens. Throws `.usage` where that has no room for the special tokens.
   public init(
@@ -45,6 +47,7 @@ public struct TokenizedDataset: Sendable {
     self.tokenTypeIDs = tokenTypeIDs
     self.offsets = offsets
     self.labels = labels
+    isMultiLabel = labels.contains { if case .categories = $0 { true } else { false } }
     self.padID = padID
     func largest(_ values: [Int32]) -> Int { Int(values.reduce(0) { max($0, UInt32(bitPattern: $1)) }) }
     largestID = largest(inputIDs)
@@ -78,6 +81,9 @@ public struct TokenizedDataset: Sendable {
     for label in labels {
       switch label {
       case .category(let index): add(UInt64(bitPattern: Int64(index)))
+      case .categories(let indices):
+        add(1 << 34 | UInt64(indices.count))
+        for index in indices { add(UInt64(index)) }
       case .score(let value): add(1 << 32 | UInt64(value.bitPattern))
       case .unknown: add(1 << 33)
       }

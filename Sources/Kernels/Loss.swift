@@ -37,6 +37,31 @@ public func squaredError(
   return total / Double(outputs)
 }
 
+/// Binary cross-entropy of one row, averaged over its classes, as torch's BCEWithLogitsLoss, in double precision:
+/// Σ (max(x, 0) - x t + log(1 + exp(-|x|))) / classes, where t is 1 for the row's own classes and 0 for others.
+///
+/// - Parameters:
+///   - logits: `[classes]`.
+///   - own: the row's classes, each once.
+///   - gradient: `[classes]`, overwritten with (sigmoid(x) - t) / classes · gradientScale.
+/// - Returns: the row's loss.
+public func binaryCrossEntropy(
+  classes: Int, logits: UnsafePointer<Float>, own: UnsafeBufferPointer<Int32>, gradientScale: Double,
+  gradient: UnsafeMutablePointer<Float>
+) -> Double {
+  var total = 0.0
+  for j in 0..<classes {
+    let x = Double(logits[j])
+    var target = 0.0
+    for index in own where Int(index) == j { target = 1 }
+    let small = exp(-abs(x))
+    total += max(x, 0) - x * target + log1p(small)
+    let sigmoid = x >= 0 ? 1 / (1 + small) : small / (1 + small)
+    gradient[j] = Float((sigmoid - target) / Double(classes) * gradientScale)
+  }
+  return total / Double(classes)
+}
+
 /// Adds `bias` to every row of `x` `[rows, columns]` and takes tanh, in place.
 public func biasTanh(rows: Int, columns: Int, x: UnsafeMutablePointer<Float>, bias: UnsafePointer<Float>) {
   for row in 0..<rows {

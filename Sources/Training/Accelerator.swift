@@ -267,23 +267,34 @@ public final class Accelerator {
     timeline?.add(part, span)
   }
 
-  /// Logits, predictions and losses of a data set, every row exactly once, counted over all ranks.
+  /// The losses and outputs of a data set with labels, every row exactly once; the same on every rank.
   ///
   /// - Parameters:
   ///   - batchSize: rows of a batch of one rank. Where rows are short, more of them share a batch: as many as have no
   ///     more tokens than `batchSize` of the longest.
-  public func evaluate(_ dataset: TokenizedDataset, batchSize: Int) throws(Failure) -> ClassificationCounts {
+  /// - Throws: `.badData` for rows that the model cannot take, or without a label of its kind.
+  public func evaluate(_ dataset: TokenizedDataset, batchSize: Int) throws(Failure) -> Evaluation {
     try dataset.check(against: model.configuration)
+    return try evaluation(dataset, hasLabels: true, batchSize)
+  }
+
+  /// The outputs for a data set, with labels or without, every row exactly once; the same on every rank.
+  public func predict(_ dataset: TokenizedDataset, batchSize: Int) throws(Failure) -> EvaluatedRows {
+    try dataset.check(against: model.configuration, withLabels: false)
+    return try evaluation(dataset, hasLabels: false, batchSize).rows
+  }
+
+  private func evaluation(
+    _ dataset: TokenizedDataset, hasLabels: Bool, _ batchSize: Int
+  ) throws(Failure) -> Evaluation {
     var clock = LapClock()
     defer {
       // Apart: behind `?.` it would not be counted without a timeline.
       let span = clock.add(to: &evaluationSeconds)
       timeline?.addEvaluation(span)
     }
-    let (rank, ranks) = (communicator.rank, communicator.size)
-    let rows = dataset.count * rank / ranks..<dataset.count * (rank + 1) / ranks
-    let counts = evaluator(dataset, rows: rows, batchSize: batchSize, parameters: model.parameters.pointer)
-    return ClassificationCounts(doubles: try communicator.sum(counts.asDoubles))
+    return try evaluator.evaluate(
+      dataset, hasLabels: hasLabels, batchSize: batchSize, parameters: model.parameters.pointer, communicator)
   }
 }
 

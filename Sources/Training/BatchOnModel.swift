@@ -32,26 +32,19 @@ extension Batch {
 }
 
 extension BertClassifier {
-  /// The sum of the losses of the batch's rows, after forward: squared error where the model has one output.
+  /// The sum of the losses of the batch's rows, after forward, as transformers has it: binary cross-entropy where rows have
+  /// sets of classes, squared error where the model has one output, else cross-entropy.
   func loss(of batch: Batch, gradientScale: Double) -> Double {
-    if configuration.labels == 1 {
+    if batch.isMultiLabel {
+      batch.categoryOffsets.withUnsafeBufferPointer { offsets in
+        batch.categories.withUnsafeBufferPointer {
+          binaryCrossEntropyLoss(categories: $0, offsets: offsets.baseAddress!, gradientScale: gradientScale)
+        }
+      }
+    } else if configuration.labels == 1 {
       batch.scores.withUnsafeBufferPointer { squaredErrorLoss(targets: $0.baseAddress!, gradientScale: gradientScale) }
     } else {
       batch.labels.withUnsafeBufferPointer { crossEntropyLoss(labels: $0.baseAddress!, gradientScale: gradientScale) }
-    }
-  }
-}
-
-extension ClassificationCounts {
-  /// Counts the rows of a batch; the prediction is the class with the largest logit, the first where several are.
-  mutating func add(_ batch: Batch, logits: UnsafeBufferPointer<Float>) {
-    let classes = batch.count == 0 ? 0 : logits.count / batch.count
-    for row in 0..<batch.count {
-      var prediction = 0
-      for j in 1..<max(classes, 1) where logits[row * classes + j] > logits[row * classes + prediction] {
-        prediction = j
-      }
-      add(label: Int(batch.labels[row]), prediction: prediction)
     }
   }
 }

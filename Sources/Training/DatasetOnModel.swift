@@ -29,10 +29,16 @@ extension TokenizedDataset {
 
   /// Why the rows cannot be compared with outputs of a model of `configuration`; nil where each has a label of its kind.
   func labelProblem(for configuration: BertConfiguration) -> String? {
-    guard let row = labels.firstIndex(where: { !$0.fits(outputs: configuration.labels) }) else { return nil }
+    guard
+      let row = labels.firstIndex(where: { !$0.fits(outputs: configuration.labels, isMultiLabel: isMultiLabel) })
+    else { return nil }
     return switch labels[row] {
     case .unknown: "row \(row + 1) has no label, expected a split with labels"
+    case .category(let index) where isMultiLabel:
+      "row \(row + 1) has the class \(index), expected a set of classes as other rows have"
     case .category(let index): "row \(row + 1) has the class \(index), the model has \(configuration.labels) outputs"
+    case .categories(let indices):
+      "row \(row + 1) has the classes \(indices), the model has \(configuration.labels) outputs"
     case .score(let value): "row \(row + 1) has the score \(value), the model has \(configuration.labels) outputs"
     }
   }
@@ -52,10 +58,11 @@ extension TokenizedDataset {
 
 extension Label {
   /// Whether a model with as many outputs has a loss for it.
-  fileprivate func fits(outputs: Int) -> Bool {
+  fileprivate func fits(outputs: Int, isMultiLabel: Bool) -> Bool {
     switch self {
-    case .category(let index): outputs > 1 && (0..<outputs).contains(index)
-    case .score(let value): outputs == 1 && value.isFinite
+    case .category(let index): !isMultiLabel && outputs > 1 && (0..<outputs).contains(index)
+    case .categories(let indices): outputs > 1 && indices.allSatisfy((0..<outputs).contains)
+    case .score(let value): !isMultiLabel && outputs == 1 && value.isFinite
     case .unknown: false
     }
   }

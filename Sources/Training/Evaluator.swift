@@ -1,9 +1,11 @@
 import BERT
+import Collectives
 import Datasets
+import FileSystem
 import Kernels
 
-/// Counts what a model gets right, without gradients. Its network is made for the first data set, and again where a later
-/// one needs more room.
+/// Computes a model's outputs without gradients. Its network is made for the first data set, and again where a later one
+/// needs more room.
 public final class Evaluator {
   private let configuration: BertConfiguration
   private let head: (any TaskHead)?
@@ -29,16 +31,34 @@ public final class Evaluator {
     self.model = model
   }
 
-  /// Counts the rows `rows` of a data set.
+  /// The outputs for all rows of a data set, of which each rank computes a part; the same on every rank.
   ///
   /// - Parameters:
-  ///   - batchSize: rows of a batch. Where rows are short, more of them share a batch: as many as have no more tokens
-  ///     than `batchSize` of the longest.
+  ///   - hasLabels: whether to compute losses.
   ///   - parameters: the flat buffer.
-  func callAsFunction(
-    _ dataset: TokenizedDataset, rows: Range<Int>, batchSize: Int, parameters: UnsafePointer<Float>
-  ) -> ClassificationCounts {
-    var counts = ClassificationCounts()
+  func evaluate(
+    _ dataset: TokenizedDataset, hasLabels: Bool, batchSize: Int, parameters: UnsafePointer<Float>,
+    _ communicator: any Communicator
+  ) throws(Failure) -> Evaluation {
+    let (rank, ranks) = (communicator.rank, communicator.size)
+    let rows = dataset.count * rank / ranks..<dataset.count * (rank + 1) / ranks
+    let own = outputs(dataset, hasLabels: hasLabels, rows: rows, batchSize: batchSize, parameters: parameters)
+    let lossSum = hasLabels ? try communicator.sum(own.lossSum) : 0
+    return Evaluation(
+      lossSum: lossSum,
+      rows: try EvaluatedRows(
+        gathering: own.logits, outputs: configuration.labels, labels: dataset.labels, communicator))
+  }
+
+  /// Losses and outputs of the rows `rows` of a data set.
+  ///
+  /// - Parameter batchSize: rows of a batch. Where rows are short, more of them share a batch: as many as have no more
+  ///   tokens than `batchSize` of the longest.
+  private func outputs(
+    _ dataset: TokenizedDataset, hasLabels: Bool, rows: Range<Int>, batchSize: Int, parameters: UnsafePointer<Float>
+  ) -> (lossSum: Double, logits: [Float]) {
+    var (lossSum, logits): (Double, [Float]) = (0, [])
+    logits.reserveCapacity(rows.count * configuration.labels)
     let network = network(for: dataset, batchSize: batchSize)
     var start = rows.lowerBound
     while start < rows.upperBound {
@@ -46,12 +66,12 @@ public final class Evaluator {
       batch.fill(from: dataset, rows: Array(start..<end))
       batch.withPackedInput { input in
         network.forward(input, parameters: parameters)
-        counts.lossSum += network.loss(of: batch, gradientScale: 1)
-        counts.add(batch, logits: network.logits)
+        if hasLabels { lossSum += network.loss(of: batch, gradientScale: 1) }
+        logits.append(contentsOf: network.logits)
       }
       start = end
     }
-    return counts
+    return (lossSum, logits)
   }
 
   /// Logits `[rows, labels]` of a batch by the model that the evaluator was made for.

@@ -26,23 +26,67 @@ public struct StepRecord: Codable, Sendable, Equatable {
   }
 }
 
-/// One evaluation, as a metrics line.
+/// One evaluation, as a metrics line: figures stand under their own names, those that are not defined as null.
 public struct EvaluationRecord: Codable, Sendable, Equatable {
+  /// `eval` for validation rows, `test` for test rows.
   public var kind = "eval"
   public var epoch: Double
   public var step: Int
-  public var accuracy: Double
-  public var f1: Double
   public var loss: Double
   public var examples: Int
+  public var values: [MetricValue]
 
-  public init(_ counts: ClassificationCounts, epoch: Double, step: Int) {
+  /// - Parameter values: figures of the rows, and of further ones under other names.
+  public init(_ evaluation: Evaluation, values: [MetricValue], epoch: Double, step: Int, kind: String = "eval") {
+    self.kind = kind
     self.epoch = epoch
     self.step = step
-    accuracy = counts.accuracy
-    f1 = counts.f1
-    loss = counts.loss
-    examples = counts.examples
+    loss = evaluation.loss
+    examples = evaluation.examples
+    self.values = values
+  }
+
+  /// The figure called `name`.
+  public subscript(name: String) -> Double? { values.first { $0.name == name }?.value }
+
+  private struct Key: CodingKey {
+    var stringValue: String
+    var intValue: Int? { nil }
+    init(stringValue: String) { self.stringValue = stringValue }
+    init?(intValue: Int) { nil }
+  }
+
+  private enum Field: String, CaseIterable {
+    case kind, epoch, step, loss, examples
+    var key: Key { Key(stringValue: rawValue) }
+  }
+
+  public init(from decoder: any Decoder) throws {
+    let container = try decoder.container(keyedBy: Key.self)
+    kind = try container.decode(String.self, forKey: Field.kind.key)
+    epoch = try container.decode(Double.self, forKey: Field.epoch.key)
+    step = try container.decode(Int.self, forKey: Field.step.key)
+    loss = try container.decode(Double.self, forKey: Field.loss.key)
+    examples = try container.decode(Int.self, forKey: Field.examples.key)
+    values = try container.allKeys.filter { Field(rawValue: $0.stringValue) == nil }
+      .map { MetricValue($0.stringValue, try container.decode(Double?.self, forKey: $0) ?? .nan) }
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var container = encoder.container(keyedBy: Key.self)
+    try container.encode(kind, forKey: Field.kind.key)
+    try container.encode(epoch, forKey: Field.epoch.key)
+    try container.encode(step, forKey: Field.step.key)
+    try container.encode(loss, forKey: Field.loss.key)
+    try container.encode(examples, forKey: Field.examples.key)
+    for value in values {
+      let key = Key(stringValue: value.name)
+      if value.value.isFinite {
+        try container.encode(value.value, forKey: key)
+      } else {
+        try container.encodeNil(forKey: key)
+      }
+    }
   }
 }
 

@@ -1,5 +1,6 @@
 import BERT
 import FileSystem
+import JSON
 import Tokenization
 
 /// A checkpoint folder in the Hugging Face layout: config.json, vocab.txt, tokenizer_config.json, and weights.
@@ -41,6 +42,20 @@ public struct ModelFolder: Sendable {
       folder: name, contents: [("tokenizer_config.json", tokenizerText), ("vocab.txt", vocabulary)],
       modelConfiguration: configuration)
     tokenizer = try BertTokenizer(files: tokenizerFiles, rows: self.configuration.vocabularySize)
+  }
+
+  /// The classes that config.json names, in order; empty where it names none, or not each by its number.
+  public func labelNames() throws(Failure) -> [String] {
+    let file = try JSONDocument(configurationText, path: "\(path)/config.json").root
+    let members = try file.member("id2label")?.members() ?? []
+    var names = [String?](repeating: nil, count: members.count)
+    for (key, value) in members {
+      guard let number = Int(String(decoding: key, as: UTF8.self)), names.indices.contains(number),
+        value.kind == .string
+      else { return [] }
+      names[number] = try value.string()
+    }
+    return names.compactMap(\.self).count == names.count ? names.compactMap(\.self) : []
   }
 
   /// A digest of config.json's text.

@@ -1,3 +1,4 @@
+import Datasets
 import FileSystem
 import JSON
 import Safetensors
@@ -35,11 +36,15 @@ extension ModelFolder {
   /// Saves a model with this folder's tokenizer, as transformers' `from_pretrained` reads it. The output folder holds what
   /// it held before, or all of it.
   ///
-  /// - Parameter labelNames: names of the classes, in order.
+  /// - Parameters:
+  ///   - labelNames: names of the classes, in order.
+  ///   - problem: how transformers is to take the labels; nil is regression for one output, else one class a row.
   /// - Returns: the folder that the model is in. It is another one where files came into the output folder meanwhile.
   @discardableResult
-  public func save(_ model: Model, to output: OutputFolder, labelNames: [String]) throws(Failure) -> String {
-    let configuration = try savedConfiguration(model, labelNames)
+  public func save(
+    _ model: Model, to output: OutputFolder, labelNames: [String], problem: ProblemType? = nil
+  ) throws(Failure) -> String {
+    let configuration = try savedConfiguration(model, labelNames, problem)
     let files = tokenizerFiles.contents + [(name: "config.json", bytes: configuration)]
     let names = [Mark.weights] + files.map(\.name)
     return try output.replace(files: names) { (folder) throws(Failure) in
@@ -50,23 +55,26 @@ extension ModelFolder {
     }
   }
 
-  /// Saves a model into the folder `path`. See ``output(_:overwrites:)`` and ``save(_:to:labelNames:)-(_,OutputFolder,_)``.
+  /// Saves a model into the folder `path`. See ``output(_:overwrites:)`` and ``save(_:to:labelNames:problem:)``.
   public func save(
-    _ model: Model, to path: String, labelNames: [String], overwrites: Bool = false
+    _ model: Model, to path: String, labelNames: [String], problem: ProblemType? = nil, overwrites: Bool = false
   ) throws(Failure) {
-    try save(model, to: Self.output(path, overwrites: overwrites), labelNames: labelNames)
+    try save(model, to: Self.output(path, overwrites: overwrites), labelNames: labelNames, problem: problem)
   }
 
   /// The folder's own config.json with what training settled, each in its place: the architecture, the labels and the
   /// element type. Everything else stays as it was written, `0.0` for instance, which transformers does not take as `0`.
-  func savedConfiguration(_ model: Model, _ labelNames: [String]) throws(Failure) -> [UInt8] {
+  func savedConfiguration(
+    _ model: Model, _ labelNames: [String], _ problem: ProblemType? = nil
+  ) throws(Failure) -> [UInt8] {
     let labels = model.configuration.labels
+    let problem = problem ?? (labels == 1 ? .regression : .singleLabel)
     let names = labelNames.count == labels ? labelNames : (0..<labels).map { "LABEL_\($0)" }
     let settled: [(key: String, value: JSONText)] = [
       ("architectures", .array([.string("BertForSequenceClassification")])),
       ("id2label", .object(names.enumerated().map { ("\($0)", .string($1)) })),
       ("label2id", .object(names.enumerated().map { ($1, .int($0)) })),
-      ("problem_type", .string(labels == 1 ? "regression" : "single_label_classification")),
+      ("problem_type", .string(problem.rawValue)),
       // transformers 4 reads the one, 5 both.
       ("torch_dtype", .string("float32")), ("dtype", .string("float32")),
     ]

@@ -38,7 +38,9 @@ extension Job {
     preflight.hostfile = settings.text("mpirun_hostfile")
     preflight.isThorough = isThorough
     if context.programs.isOwn(plan.program) {
-      preflight.data = ["--model", "--data"].compactMap { Self.value(of: $0, in: plan.arguments) }
+      preflight.data = [
+        "--model", "--model-name-or-path", "--data", "--train-file", "--validation-file", "--test-file",
+      ].compactMap { Self.value(of: $0, in: plan.arguments) }
       if isThorough && !preflight.data.isEmpty { preflight.seconds = 60 }
       preflight.rankBytes = rankBytes(of: plan, environment)
     }
@@ -68,22 +70,29 @@ extension Job {
 
   /// The memory that each rank takes, by the self-test's estimate; nil where that cannot be told.
   private func rankBytes(of plan: LaunchPlan, _ environment: Environment) -> Int? {
-    guard plan.program.hasSuffix("/\(Programs.standard)"), let model = Self.value(of: "--model", in: plan.arguments),
+    guard plan.program.hasSuffix("/\(Programs.standard)"),
+      let model = ["--model", "--model-name-or-path"].lazy.compactMap({ Self.value(of: $0, in: plan.arguments) }).first,
       let data = Self.value(of: "--data", in: plan.arguments), let path = try? context.programs.path(of: "selftest")
     else { return nil }
     var words = [path, "memory", model, "--data", data, "--json", "-n", "\(plan.ranks)"]
     words += ["--num-machines", "\(plan.placement?.hosts.count ?? 1)"]
-    for name in ["--batch-size", "--max-length", "--task"] {
-      if let value = Self.value(of: name, in: plan.arguments) { words += [name, value] }
+    let options = [
+      ("--batch-size", "--batch-size"), ("--batch-size", "--per-device-train-batch-size"),
+      ("--max-length", "--max-length"), ("--task", "--task"), ("--task", "--task-name"),
+    ]
+    for (name, spelling) in options {
+      if let value = Self.value(of: spelling, in: plan.arguments) { words += [name, value] }
     }
     return MemoryNeed.rankBytes(words, environment: environment)
   }
 
-  /// The value of an option in a program's arguments: `--data X` or `--data=X`.
+  /// The value of an option in a program's arguments: `--data X` or `--data=X`, with dashes or underscores in the name.
   static func value(of option: String, in arguments: [String]) -> String? {
     for (index, argument) in arguments.enumerated() {
-      if argument == option { return index + 1 < arguments.count ? arguments[index + 1] : nil }
-      if argument.utf8.starts(with: "\(option)=".utf8) { return String(argument.dropFirst(option.utf8.count + 1)) }
+      let name = argument.prefix { $0 != "=" }.replacing("_", with: "-")
+      guard name.utf8.elementsEqual(option.utf8) else { continue }
+      if argument.utf8.count == option.utf8.count { return index + 1 < arguments.count ? arguments[index + 1] : nil }
+      return String(argument.dropFirst(option.utf8.count + 1))
     }
     return nil
   }

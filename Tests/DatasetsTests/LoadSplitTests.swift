@@ -85,7 +85,7 @@ import Testing
 
   @Test func unknownTask() {
     #expect(failure { () throws(Failure) in try GLUETask.named("mrpc") } == nil)
-    #expect(failure { () throws(Failure) in try GLUETask.named("MRPC") }?.status == .usage)
+    #expect(failure { () throws(Failure) in try GLUETask.named("mrcp") }?.status == .usage)
   }
 
   @Test(.needs(.reference))

@@ -81,7 +81,7 @@ extension BadInput {
       name: "batch size beyond all numbers", status: .usage, words: ["batch"],
       arguments: ["--batch-size", "9223372036854775807"], ranks: 2),
     BadInput(
-      name: "unknown task", status: .usage, words: ["unknown task 'mnli'", "mrpc"], arguments: ["--task", "mnli"]),
+      name: "unknown task", status: .usage, words: ["unknown task 'squad'", "mrpc"], arguments: ["--task", "squad"]),
     BadInput(name: "data without model", status: .usage, words: ["--data", "--model"], source: ["--data", "data"]),
     BadInput(name: "model without data", status: .usage, words: ["--model", "--data"], source: ["--model", "model"]),
     BadInput(
@@ -106,6 +106,92 @@ extension BadInput {
         bytes = Array(bytes.split(separator: UInt8(ascii: "\n")).prefix(3).joined(separator: [UInt8(ascii: "\n")]))
       }),
   ]
+
+  /// Tables of one's own: `rows.csv` is good, `bad` is what a case makes of it.
+  private static func own(
+    _ name: String, _ status: ExitStatus = .badData, words: [String], _ arguments: [String] = [],
+    train: String = "text,label\nthe otter,x\nthe kettle,y\na baker,x\n", validation: String? = nil,
+    file: String = "rows.csv", test: String? = nil
+  ) -> BadInput {
+    BadInput(
+      name: name, status: status, words: words,
+      arguments: (test == nil ? [] : ["--test-file", "data/test-\(file)"]) + arguments,
+      source: ["--model", "model", "--train-file", "data/\(file)", "--validation-file", "data/dev-\(file)"]
+    ) { folder in
+      try folder.write(train, "data/\(file)")
+      try folder.write(validation ?? train, "data/dev-\(file)")
+      if let test { try folder.write(test, "data/test-\(file)") }
+    }
+  }
+
+  static let tables: [BadInput] = [
+    own(
+      "an unknown column", words: ["data/rows.csv:1:1", "\"body\"", "\"text\", \"label\""], ["--text-column", "body"]),
+    own("an unknown label column", words: ["data/rows.csv:1:1", "\"y\""], ["--label-column", "y"]),
+    own(
+      "a label outside the given ones", words: ["data/rows.csv:3:12", "\"y\"", "x or z"], ["--label-names", "x,z"]),
+    own(
+      "a validation label of no class", words: ["data/dev-rows.csv:2:3", "\"q\"", "x or y"],
+      validation: "text,label\na,q\n"),
+    own("a row with too few cells", words: ["data/rows.csv:3:2", "1", "2"], train: "text,label\na,x\nb\n"),
+    own("an open quote", words: ["data/rows.csv:3:1", "open quote"], train: "text,label\na,x\n\"b,y\n"),
+    own(
+      "a broken line", words: ["data/rows.jsonl:2:"], train: "{\"text\": \"a\", \"label\": \"x\"}\n{\"text\": \n",
+      file: "rows.jsonl"),
+    own(
+      "a missing key", words: ["data/rows.jsonl:2:1", "no key \"label\""],
+      train: "{\"text\": \"a\", \"label\": \"x\"}\n{\"text\": \"b\"}\n", file: "rows.jsonl"),
+    own(
+      "mixed types of labels", words: ["data/rows.jsonl:2:24", "a whole number", "text", "data/rows.jsonl:1:24"],
+      train: "{\"text\": \"a\", \"label\": \"x\"}\n{\"text\": \"b\", \"label\": 1}\n", file: "rows.jsonl"),
+    own("an empty split", words: ["data/dev-rows.csv", "no rows"], validation: "text,label\n"),
+    own(
+      "more labels than the head has", words: ["model.safetensors", "[2, 32]", "[3, 32]", "--ignore-mismatched-sizes"],
+      train: "text,label\na,x\nb,y\nc,z\n"),
+    own(
+      "a metric that the task cannot have", .usage, words: ["pearson", "accuracy, f1"], ["--eval-metrics", "pearson"]),
+    own("a format that is none", .usage, words: ["--train-file", "rows.txt", ".csv"], file: "rows.txt"),
+    own("GLUE's data beside one's own", .usage, words: ["--data", "--train-file"], ["--data", "data"]),
+    own("a task beside one's own", .usage, words: ["--task", "--train-file"], ["--task", "sst2"]),
+    own("two characters between classes", .usage, words: ["--label-separator", "||"], ["--label-separator", "||"]),
+    own("test rows without labels", .usage, words: ["--test-file", "--predictions"], test: "text\na\n"),
+    own(
+      "test rows of which some have labels", words: ["data/test-rows.csv", "row 2 has no label"],
+      test: "text,label\na,x\nb,-1\n"),
+    own(
+      "warm-up of constant", .usage, words: ["--warmup-steps", "constant_with_warmup"],
+      [
+        "--lr-scheduler-type", "constant", "--warmup-steps", "1",
+      ]),
+    BadInput(
+      name: "training rows alone", status: .usage, words: ["--train-file", "--validation-file"],
+      source: ["--model", "model", "--train-file", "data/train.tsv"]),
+    BadInput(
+      name: "columns without one's own rows", status: .usage, words: ["--label-column", "--train-file"],
+      arguments: ["--label-column", "x"]),
+    BadInput(
+      name: "a task without rows", status: .usage, words: ["--task", "--data"],
+      source: ["--model_name_or_path", "model", "--task_name", "mrpc"]),
+    BadInput(
+      name: "a task that cannot be trained", status: .usage, words: ["ax", "train", "mnli"],
+      arguments: ["--task", "ax"]),
+    BadInput(
+      name: "the name of a model", status: .missingInput, words: ["google-bert/bert-base-cased", "hub"],
+      source: ["--model_name_or_path", "google-bert/bert-base-cased", "--task_name", "mrpc", "--data", "data"]),
+  ]
+
+  /// Options of run_glue_no_trainer.py that are refused by name, with the reason.
+  static let refused: [BadInput] = [
+    (["--pad_to_max_length"], "packed"), (["--use-slow-tokenizer"], "one tokenizer"),
+    (["--checkpointing_steps", "epoch"], "midway"), (["--resume_from_checkpoint", "x"], "resumed"),
+    (["--with_tracking"], "--metrics"), (["--report_to=all"], "--metrics"), (["--push_to_hub"], "uploaded"),
+    (["--hub_model_id", "x"], "uploaded"), (["--hub_token", "secret"], "command line"),
+    (["--trust_remote_code"], "never run"),
+  ].map { arguments, reason in
+    let name = arguments[0].split(separator: "=")[0]
+    return BadInput(
+      name: "\(name), which is refused", status: .usage, words: [String(name), reason], arguments: arguments)
+  }
 
   /// Numbers that would overflow, or take all memory, somewhere down the way.
   static let extremes: [BadInput] = [
@@ -217,13 +303,14 @@ extension BadInput {
       spoil: replace("model/vocab.txt", token, "gone"))
   }
 
-  static var all: [BadInput] { options + extremes + folders + files + vocabularies }
+  static var all: [BadInput] { options + tables + refused + extremes + folders + files + vocabularies }
 
   /// Some of each kind, on two ranks.
   static var onTwoRanks: [BadInput] {
     let names = [
       "unknown option", "batch size 0", "no model folder", "output below a file", "another model type", "wrong shape",
-      "truncated weights", "a label outside 0 and 1", "a vocabulary without [CLS]", "a loss that becomes NaN",
+      "truncated weights", "a label outside 0 and 1", "an open quote", "--report_to, which is refused",
+      "a vocabulary without [CLS]", "a loss that becomes NaN",
     ]
     return all.filter { names.contains($0.name) && $0.ranks == 1 }.map { $0.on(2) }
   }

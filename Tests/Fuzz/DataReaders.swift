@@ -59,6 +59,21 @@ extension Reader {
         }
       },
       Reader(
+        "csv",
+        samples: [
+          bytes("label,text\r\nyes,\"one, \"\"two\"\"\r\nthree\"\r\nno,four\r\n"),
+          bytes("text1,text2,label\n\"a\",b,1\nc,d,2.5\n"),
+        ],
+        words: ["\"", "\"\"", ",", "\r\n", "\n\n", "label", "text2", "1e5", "-1"], memoryMultiple: 40
+      ) { input, workspace in try walk(own(input, "rows.csv", workspace)) },
+      Reader(
+        "own-jsonl",
+        samples: [
+          bytes("{\"text\": \"a\", \"label\": [\"x\", \"y\"]}\n{\"text\": \"b\", \"label\": []}\n"),
+          bytes("{\"text\": \"a\", \"label\": true}\n{\"text\": \"b\", \"label\": false}\n"),
+        ], words: ["[]", "null", "1.5", "\"label\":", "\"text2\":", "{}"], memoryMultiple: 64
+      ) { input, workspace in try walk(own(input, "rows.jsonl", workspace)) },
+      Reader(
         "dev-ids", samples: [bytes("1\t2\n5\t6\n"), bytes("3\t4\r\n")], words: ["\t", "1\t2\n", "5\t6"],
         memoryMultiple: 32,
         program: .data(
@@ -85,6 +100,15 @@ extension Reader {
         }
       },
     ]
+  }
+
+  private static func own(_ input: [UInt8], _ name: String, _ workspace: Workspace) throws -> SentencePairs {
+    let path = "\(try workspace.folder("data", files: [], changed: (name, input)))/\(name)"
+    let tables = try OwnTables(train: path, validation: path, test: path).load()
+    for pair in try tables.test ?? tables.train {
+      if case .category(let index) = pair.label, index >= tables.labels.outputs { throw Wrong("class \(index)") }
+    }
+    return tables.train
   }
 
   private static func walk(_ pairs: SentencePairs) throws {

@@ -80,6 +80,46 @@ struct FromPretrainedTests {
     }
   }
 
+  @Test(
+    "a saved regression, and heads of one class or several a row, load with their problem type, names and logits",
+    .enabled("LOCKSTEP_PYTHON names no Python with transformers") { !pythons.isEmpty },
+    arguments: pythons, ProblemType.allCases)
+  func problemTypes(python: String, problem: ProblemType) throws {
+    BLAS.setThreads(1)
+    let folder = try TemporaryFolder()
+    let names = problem == .regression ? ["LABEL_0"] : ["cross", "even", "glad"]
+    let source = try ModelFolder("\(Golden.folder)/tiny-bert-\(names.count)", labels: names.count)
+    let model = Model(source.configuration)
+    _ = try model.loadWeights(folder: source.path, seed: 9)
+    let saved = "\(folder.path)/saved"
+    try source.save(model, to: saved, labelNames: problem == .regression ? [] : names, problem: problem)
+    let label: [Label] =
+      problem == .regression ? [.score(1.5)] : problem == .multiLabel ? [.categories([0, 2])] : [.category(2)]
+    let target = ["1.5", "[1.0, 0.0, 1.0]", "2"][problem == .regression ? 0 : problem == .multiLabel ? 1 : 2]
+    let script = """
+      import json, torch
+      from transformers import AutoModelForSequenceClassification, AutoTokenizer
+      tokenizer = AutoTokenizer.from_pretrained("\(saved)")
+      model, report = AutoModelForSequenceClassification.from_pretrained("\(saved)", output_loading_info=True)
+      assert not any(report.values()), report
+      assert model.config.problem_type == "\(problem.rawValue)", model.config
+      assert [model.config.id2label[i] for i in range(model.config.num_labels)] == \(names), model.config
+      assert model.config.label2id == {n: i for i, n in enumerate(\(names))}, model.config
+      model.eval()
+      batch = tokenizer("the otter watches a kettle", return_tensors="pt")
+      with torch.no_grad(): out = model(**batch, labels=torch.tensor([\(target)]))
+      json.dump({"ids": batch["input_ids"][0].tolist(), "logits": out.logits[0].tolist() + [out.loss.item()]}, open("\(folder.path)/row.json", "w"))
+      """
+    let outcome = try Program.run([python, "-c", script], variables: ["HF_HUB_OFFLINE": "1"], seconds: 120)
+    try #require(outcome.status == 0, "\(outcome.errors)")
+    let row = try Golden.json(path: "\(folder.path)/row.json", as: Row.self)
+    let pair = SentencePair(first: Array("the otter watches a kettle".utf8), second: nil, label: label[0])
+    let dataset = try TokenizedDataset([pair], tokenizer: source.tokenizer)
+    let result = try model.evaluateOnce(dataset, keepsGradients: false)
+    // transformers computes the loss, too, by the problem type.
+    #expect(worstDifference("logits and loss", result.logits + [Float(result.loss)], row.logits, within: 1e-5) == nil)
+  }
+
   @Test("config.json keeps its keys, their order and each number as it was written")
   func configuration() throws {
     BLAS.setThreads(1)

@@ -32,7 +32,7 @@ struct Run: Sendable {
 
   struct Result: Sendable {
     var steps: [StepReport] = []
-    var counts = ClassificationCounts()
+    var counts = Evaluation(lossSum: 0, rows: EvaluatedRows(outputs: 1, logits: [], labels: []))
     var logits: [Float] = []
     var weights: UInt64 = 0
   }

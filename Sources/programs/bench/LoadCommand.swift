@@ -125,7 +125,7 @@ private struct TokenizingResult: Encodable {
 
   init(_ task: GLUETask, data: String, _ folder: ModelFolder) throws(Failure) {
     let vocabulary = Int32(folder.configuration.vocabularySize)
-    for split in Split.allCases where split == .train || exists("\(data)/\(split == .test ? "test" : "dev").tsv") {
+    for split in task.splits where split == .train || task.isThere(split, in: data) {
       var clock = LapClock()
       let length = folder.configuration.maximumPositions
       let set = try TokenizedDataset(

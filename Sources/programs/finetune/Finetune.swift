@@ -1,4 +1,5 @@
 import Collectives
+import Datasets
 import FileSystem
 import Training
 
@@ -35,8 +36,9 @@ func finetune(_ command: FinetuneCommand, _ communicator: any Communicator, _ re
   }
   for line in weights.report.lines { try reporter.line(line) }
   for baseline in job.baselines {
-    try reporter.line("for comparison, \(baseline.name): " + scores(baseline.accuracy, baseline.f1))
+    try reporter.line("for comparison, \(baseline.name): " + scores(baseline.values))
   }
+  for note in job.notes { try reporter.line("note: \(note)") }
 
   let accelerator = try Accelerator(
     communicator, model: model, optimizer: job.optimizer, limits: job.loader.limits,
@@ -64,12 +66,17 @@ func finetune(_ command: FinetuneCommand, _ communicator: any Communicator, _ re
       }
       if step.step == job.schedule.totalSteps { break }
     }
-    let counts = try accelerator.evaluate(job.validation, batchSize: job.evalBatchSize)
-    evaluations.append(try meter.record(counts, step: accelerator.optimizer.step, epoch: epoch))
+    let found = try job.validations.map { (rows) throws(Failure) in
+      try accelerator.evaluate(rows.rows, batchSize: job.evalBatchSize)
+    }
+    evaluations.append(try meter.record(found, step: accelerator.optimizer.step, epoch: epoch))
   }
+  try finishTest(job, command, accelerator, meter)
 
   let folder = try communicator.agree { () throws(Failure) in
-    try output.map { (output) throws(Failure) in try job.folder.save(model, to: output, labelNames: job.labelNames) }
+    try output.map { (output) throws(Failure) in
+      try job.folder.save(model, to: output, labelNames: job.labelNames, problem: job.labels.problem)
+    }
   }
   communicator.noteResult(digest: model.parameters.digest)
   if let path = command.profile { try accelerator.timeline?.write(to: path) }
@@ -84,6 +91,26 @@ func finetune(_ command: FinetuneCommand, _ communicator: any Communicator, _ re
   }
 }
 
-func scores(_ accuracy: Double, _ f1: Double) -> String {
-  "accuracy \(formatted(100 * accuracy, digits: 2)) %, F1 \(formatted(100 * f1, digits: 2)) %"
+/// Evaluates the test rows, and writes what the model predicts for them.
+private func finishTest(
+  _ job: Job, _ command: FinetuneCommand, _ accelerator: Accelerator, _ meter: Meter
+) throws(Failure) {
+  guard let test = job.test else { return }
+  let rows: EvaluatedRows
+  if test.labels.contains(.unknown) {
+    rows = try accelerator.predict(test, batchSize: job.evalBatchSize)
+  } else {
+    let evaluation = try accelerator.evaluate(test, batchSize: job.evalBatchSize)
+    try meter.record(test: evaluation, step: accelerator.optimizer.step)
+    rows = evaluation.rows
+  }
+  try accelerator.communicator.agree { () throws(Failure) in
+    guard let path = command.tables.predictions, accelerator.communicator.isMain else { return }
+    let names: TaskLabels =
+      switch job.labels {
+      case .classes: .classes(job.labelNames)
+      case .classSets, .scores: job.labels
+      }
+    try PredictionsFile.write(rows, names, to: path)
+  }
 }

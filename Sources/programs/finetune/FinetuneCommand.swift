@@ -12,7 +12,9 @@ struct FinetuneCommand: ParsableCommand {
     abstract: "Fine-tunes BERT on sentence pairs, on as many ranks as it was started on.",
     discussion: "Without --model and --data it trains a small BERT on the embedded paraphrase corpus.")
 
-  @Option(help: ArgumentHelp("A checkpoint folder in the Hugging Face layout.", valueName: "dir"))
+  @Option(
+    name: bothSpellings("model", "model-name-or-path"),
+    help: ArgumentHelp("A checkpoint folder in the Hugging Face layout.", valueName: "dir"))
   var model: String?
 
   @Option(name: .customLong("init"), help: "checkpoint: the folder's weights. random: its geometry with fresh weights.")
@@ -23,22 +25,33 @@ struct FinetuneCommand: ParsableCommand {
     help: "Weights start fresh where the checkpoint's have another shape, as its classifier for other labels.")
   var ignoreMismatchedSizes = false
 
-  @Option(help: "The task: \(GLUETask.all.map(\.name).joined(separator: ", ")).")
-  var task = GLUETask.mrpc.name
+  @Option(
+    name: bothSpellings("task", "task-name"),
+    help: "The task: \(GLUETask.all.map(\.name).joined(separator: ", ")). (default: mrpc)")
+  var task: String?
 
   @Option(help: ArgumentHelp("The folder of the task's tables.", valueName: "dir"))
   var data: String?
 
-  @Option(help: "Passes over the training rows. (default: 3)")
+  @OptionGroup var tables: TableOptions
+
+  @Option(
+    name: bothSpellings("eval-metrics"), parsing: .upToNextOption,
+    help: ArgumentHelp("The metrics of validation rows. (default: the task's)", valueName: "name"))
+  var evalMetrics: [String] = []
+
+  @Option(name: bothSpellings("epochs", "num-train-epochs"), help: "Passes over the training rows. (default: 3)")
   var epochs: Int?
 
   @Option(
-    name: bothSpellings("batch-size"),
+    name: bothSpellings("batch-size", "per-device-train-batch-size"),
     help: "Rows of a batch on each rank; with --split-batches on all together. (default: 8)"
   )
   var batchSize: Int?
 
-  @Option(name: bothSpellings("eval-batch-size"), help: "Rows of a batch in evaluation, on each rank. (default: 8)")
+  @Option(
+    name: bothSpellings("eval-batch-size", "per-device-eval-batch-size"),
+    help: "Rows of a batch in evaluation, on each rank. (default: 8)")
   var evalBatchSize: Int?
 
   @Option(name: bothSpellings("learning-rate"), help: "The highest learning rate. (default: 3e-5)")
@@ -47,10 +60,19 @@ struct FinetuneCommand: ParsableCommand {
   @Option(name: bothSpellings("weight-decay"), help: "AdamW's weight decay. (default: 0.01)")
   var weightDecay: Double?
 
-  @Option(name: bothSpellings("warmup-steps"), help: "Optimizer steps of linear warm-up. (default: 0)")
+  @Option(
+    name: bothSpellings("warmup-steps", "num-warmup-steps"), help: "Optimizer steps of linear warm-up. (default: 0)")
   var warmupSteps: Int?
 
-  @Option(name: bothSpellings("max-steps"), help: "Optimizer steps in all; overrides --epochs.")
+  @Option(
+    name: bothSpellings("lr-scheduler-type"),
+    help:
+      "What the rate does after the warm-up: \(LearningRateSchedule.Kind.allCases.map(\.rawValue).joined(separator: ", "))."
+  )
+  var schedule = LearningRateSchedule.Kind.linear
+
+  @Option(
+    name: bothSpellings("max-steps", "max-train-steps"), help: "Optimizer steps in all; overrides --epochs.")
   var maxSteps: Int?
 
   @Option(
@@ -127,13 +149,7 @@ struct FinetuneCommand: ParsableCommand {
     if let dropout, !(dropout >= 0 && dropout < 1) {
       throw Failure(.usage, at: "--dropout", "\(dropout), expected at least 0 and less than 1")
     }
-    if model == nil && data != nil {
-      throw Failure(
-        .usage, at: "--data", "needs --model", hint: "a checkpoint folder, with --init random if it has no weights")
-    }
-    if model != nil && data == nil {
-      throw Failure(.usage, at: "--model", "needs --data", hint: "the folder with train.tsv and dev.tsv")
-    }
+    try checkSource()
     if model == nil && initialization == .random {
       throw Failure(
         .usage, at: "--init", "random needs --model", hint: "the folder whose geometry and vocabulary to take")
@@ -141,14 +157,33 @@ struct FinetuneCommand: ParsableCommand {
     try checkOutputs()
   }
 
+  /// Refuses half a source, and two of them.
+  private func checkSource() throws(Failure) {
+    if model == nil {
+      let given = [("--data", data), ("--train-file", tables.trainFile), ("--task", task)]
+      guard let (option, _) = given.first(where: { $0.1 != nil }) else { return try tables.check() }
+      throw Failure(
+        .usage, at: option, "needs --model", hint: "a checkpoint folder, with --init random if it has no weights")
+    }
+    try tables.check()
+    if tables.trainFile == nil && data == nil {
+      throw Failure(
+        .usage, at: task == nil ? "--model" : "--task", "needs --data",
+        hint: "the folder with train.tsv and dev.tsv, or --train-file and --validation-file for tables of your own")
+    }
+    for (option, value) in [("--data", data), ("--task", task)] where tables.trainFile != nil && value != nil {
+      throw Failure(.usage, at: option, "is for GLUE's folders, --train-file for tables of your own, expected one")
+    }
+  }
+
   /// Refuses outputs that would replace what the run reads, or one another.
   private func checkOutputs() throws(Failure) {
-    let inputs = [(option: "--model", path: model), ("--data", data)]
+    let inputs = [(option: "--model", path: model), ("--data", data)] + tables.files
     if let outputDir {
       for case (let option, let input?) in inputs where isInside(outputDir, input) || isInside(input, outputDir) {
         throw Failure(
           .usage, at: "--output-dir",
-          "\(outputDir) and the folder of \(option), \(input), are one or lie in each other",
+          "\(outputDir) and \(input), given with \(option), are one or lie in each other",
           hint: "name a folder elsewhere, for it is replaced as a whole")
       }
     } else if overwriteOutputDir {
@@ -161,5 +196,9 @@ struct FinetuneCommand: ParsableCommand {
     let folders = [(option: "--output-dir", path: outputDir), ("--model", model)]
     if let metrics { try MetricsFile.check(metrics, notIn: folders) }
     if let profile { try Timeline.check(profile, notIn: folders, notAs: [("--metrics", metrics)]) }
+    if let predictions = tables.predictions {
+      try PredictionsFile.check(
+        predictions, notIn: folders, notAs: [("--metrics", metrics), ("--profile", profile)])
+    }
   }
 }

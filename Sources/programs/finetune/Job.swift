@@ -10,43 +10,63 @@ struct Job {
   var folder: ModelFolder
   var configuration: BertConfiguration
   var train: TokenizedDataset
-  var validation: TokenizedDataset
+  var validations: [Validation]
+  /// Rows that are evaluated at the end, or whose predictions are written; may lack labels.
+  var test: TokenizedDataset?
+  var metric: TaskMetric
   var loader: DataLoader
-  var schedule: LinearSchedule
+  var schedule: LearningRateSchedule
   var optimizer: AdamW.Options
   var epochs: Int
   var evalBatchSize: Int
   var seed: Int
+  var labels: TaskLabels
+  /// The classes, in order; empty for scores.
   var labelNames: [String]
   var recipe: Recipe
   var initialization: Initialization
   var precision: ProductPrecision
   /// Names and values to print at the start.
   var facts: [(name: String, value: String)]
-  /// What needs no learning, to measure accuracy against.
-  var baselines: [(name: String, accuracy: Double, f1: Double)]
+  /// What needs no learning, to measure the model against.
+  var baselines: [(name: String, values: [MetricValue])]
+  var notes: [String]
+
+  /// Rows to evaluate on after each epoch.
+  struct Validation {
+    /// Behind the metrics' names.
+    var suffix: String
+    var name: String
+    var rows: TokenizedDataset
+  }
 
   init(_ command: FinetuneCommand, _ communicator: any Communicator) throws(Failure) {
     try command.check()
-    let source =
-      if let path = command.model, let data = command.data {
-        try Source(folder: path, data: data, task: .named(command.task))
-      } else {
-        try Source.embedded(ranks: communicator.size)
-      }
+    let source = try Self.source(command, communicator)
     recipe = source.recipe
     precision = try command.precision.precision()
     initialization = command.model == nil ? .random : command.initialization
     folder = source.folder
+    labels = source.labels
     labelNames = source.labelNames
+    metric = try TaskMetric(command.evalMetrics.isEmpty ? source.metrics : command.evalMetrics, for: labels)
     configuration = folder.configuration
     if let dropout = command.dropout ?? recipe.dropout { configuration.setDropout(dropout) }
     seed = command.seed ?? recipe.seed
     evalBatchSize = command.evalBatchSize ?? recipe.evalBatchSize
 
     let maxLength = try Self.maxLength(command.maxLength, folder)
+    let folder = folder
     train = try folder.tokenized(source.train, maxLength: maxLength, name: "the training rows")
-    validation = try folder.tokenized(source.validation, maxLength: maxLength, name: "the validation rows")
+    validations = try source.validations.map { (rows) throws(Failure) in
+      try Validation(
+        suffix: rows.suffix, name: rows.name,
+        rows: folder.tokenized(rows.rows, maxLength: maxLength, name: rows.name))
+    }
+    test = try source.test.map { (rows) throws(Failure) in
+      try folder.tokenized(rows, maxLength: maxLength, withLabels: false, name: "the test rows")
+    }
+    try Self.checkTest(test, command)
     let plan = try ShardPlan(
       datasetSize: train.count, batchSize: command.batchSize ?? recipe.batchSize, ranks: communicator.size,
       splitBatches: command.splitBatches, uneven: command.uneven)
@@ -61,29 +81,70 @@ struct Job {
     let byEpochs = (command.epochs ?? recipe.epochs) * loader.stepsPerEpoch
     let totalSteps = command.maxSteps ?? byEpochs
     epochs = (totalSteps + loader.stepsPerEpoch - 1) / loader.stepsPerEpoch
-    schedule = LinearSchedule(
-      peakRate: command.learningRate ?? recipe.learningRate,
-      warmupSteps: command.warmupSteps ?? min(recipe.warmupSteps, totalSteps),
-      totalSteps: totalSteps)
-    guard schedule.warmupSteps <= totalSteps else {
-      throw Failure(
-        .usage, at: "--warmup-steps", "\(schedule.warmupSteps), expected at most the run's \(totalSteps) steps")
-    }
+    schedule = try Self.schedule(command, recipe, totalSteps: totalSteps)
     optimizer = AdamW.Options(
       weightDecay: command.weightDecay ?? recipe.weightDecay, sparesBiasAndNorm: command.noDecayBiasNorm)
-    let guess = majority(validation)
-    baselines = [("always guessing the majority", guess.accuracy, guess.f1)] + source.baselines
+    baselines = try Self.baselines(validations, labels, metric) + source.baselines
+    notes = source.notes
     facts = []
     facts = describe(source, communicator)
   }
 
+  private static func source(
+    _ command: FinetuneCommand, _ communicator: any Communicator
+  ) throws(Failure) -> Source {
+    guard let path = command.model else { return try Source.embedded(ranks: communicator.size) }
+    if let tables = command.tables.tables { return try Source(folder: path, tables: tables) }
+    return try Source(
+      folder: path, data: command.data ?? "", task: command.task.map(GLUETask.named) ?? .mrpc)
+  }
+
+  /// Rows of a test split all have labels, to be evaluated, or none.
+  private static func checkTest(_ rows: TokenizedDataset?, _ command: FinetuneCommand) throws(Failure) {
+    guard let rows, let bare = rows.labels.firstIndex(of: .unknown) else { return }
+    if let labelled = rows.labels.firstIndex(where: { $0 != .unknown }) {
+      throw Failure(
+        .badData, at: command.tables.testFile,
+        "row \(bare + 1) has no label and row \(labelled + 1) has one, expected labels in all test rows or in none")
+    }
+    guard command.tables.predictions != nil else {
+      throw Failure(.usage, at: "--test-file", "has no labels to compare with, expected --predictions FILE, too")
+    }
+  }
+
+  private static func schedule(
+    _ command: FinetuneCommand, _ recipe: Recipe, totalSteps: Int
+  ) throws(Failure) -> LearningRateSchedule {
+    let rate = command.learningRate ?? recipe.learningRate
+    let standard = command.schedule == .constant ? 0 : min(recipe.warmupSteps, totalSteps)
+    do throws(Failure) {
+      return try LearningRateSchedule(
+        command.schedule, peakRate: rate, warmupSteps: command.warmupSteps ?? standard, totalSteps: totalSteps)
+    } catch {
+      let isRate = command.schedule == .polynomial && error.message.contains("learning rate")
+      throw Failure(error.status, at: isRate ? "--learning-rate" : "--warmup-steps", error.message, hint: error.hint)
+    }
+  }
+
+  private static func baselines(
+    _ validations: [Validation], _ labels: TaskLabels, _ metric: TaskMetric
+  ) throws(Failure) -> [(name: String, values: [MetricValue])] {
+    var baseline: (name: String, values: [MetricValue]) = ("", [])
+    for rows in validations {
+      let guess = constantGuess(rows.rows, labels)
+      var metric = metric
+      try metric.add(guess.rows)
+      baseline.name = guess.name
+      baseline.values += metric.compute().map { MetricValue($0.name + rows.suffix, $0.value) }
+    }
+    return [baseline]
+  }
+
   /// Numbers that must be the same on every rank, with what they stand for.
   var fingerprints: [(name: String, value: UInt64)] {
-    [
-      ("config.json", folder.configurationFingerprint), ("training rows", train.fingerprint),
-      ("validation rows", validation.fingerprint),
-      ("vocabulary", folder.tokenizer.fingerprint),
-    ]
+    [("config.json", folder.configurationFingerprint), ("training rows", train.fingerprint)]
+      + validations.map { (String($0.name.dropFirst("the ".count)), $0.rows.fingerprint) }
+      + [("vocabulary", folder.tokenizer.fingerprint)] + (test.map { [("test rows", $0.fingerprint)] } ?? [])
   }
 
   private static func maxLength(_ asked: Int?, _ folder: ModelFolder) throws(Failure) -> Int {
@@ -108,12 +169,15 @@ struct Job {
       ),
       (
         "data",
-        "\(source.dataName): \(grouped(train.count)) training rows, \(grouped(validation.count)) validation rows"
+        "\(source.dataName): \(grouped(train.count)) training rows, "
+          + validations.map { "\(grouped($0.rows.count)) \($0.name.dropFirst("the ".count))" }.joined(separator: ", ")
+          + (test.map { ", \(grouped($0.count)) test rows" } ?? "")
       ),
+      labelFacts(train, labels, names: labelNames),
       ("batches", batches),
       (
         "steps",
-        "\(grouped(schedule.totalSteps)) in \(epochs) epoch\(epochs == 1 ? "" : "s"), learning rate \(schedule.peakRate) after \(schedule.warmupSteps) warm-up steps, then linear to 0"
+        "\(grouped(schedule.totalSteps)) in \(epochs) epoch\(epochs == 1 ? "" : "s"), learning rate \(schedule.peakRate) after \(schedule.warmupSteps) warm-up steps, then \(schedule.kind.description)"
       ),
       ("precision", Multiplier(precision).name),
       (
@@ -124,16 +188,4 @@ struct Job {
       ("seed", "\(seed)"),
     ]
   }
-}
-
-/// Accuracy and F1 of always guessing the class that most rows have.
-private func majority(_ dataset: TokenizedDataset) -> (accuracy: Double, f1: Double) {
-  let classes = dataset.labels.map { label in
-    if case .category(let value) = label { value } else { 0 }
-  }
-  let ones = classes.count { $0 == 1 }
-  let guess = 2 * ones >= classes.count ? 1 : 0
-  var counts = ClassificationCounts()
-  for label in classes { counts.add(label: label, prediction: guess) }
-  return (counts.accuracy, counts.f1)
 }

@@ -41,34 +41,56 @@ struct Meter {
     }
   }
 
-  mutating func record(_ counts: ClassificationCounts, step: Int, epoch: Int) throws(Failure) -> EvaluationRecord {
-    let record = EvaluationRecord(counts, epoch: Double(step) / Double(job.loader.stepsPerEpoch), step: step)
-    precondition(
-      counts.examples == job.validation.count, "evaluated \(counts.examples) rows of \(job.validation.count)")
+  /// Writes down an evaluation of all validation sets: figures of the first stand under their own names.
+  mutating func record(_ evaluations: [Evaluation], step: Int, epoch: Int) throws(Failure) -> EvaluationRecord {
+    var values: [MetricValue] = []
+    for (rows, evaluation) in zip(job.validations, evaluations) {
+      precondition(
+        evaluation.examples == rows.rows.count, "evaluated \(evaluation.examples) rows of \(rows.rows.count)")
+      values += try evaluation.compute(job.metric).map { MetricValue($0.name + rows.suffix, $0.value) }
+      guard !rows.suffix.isEmpty else { continue }
+      values.append(MetricValue("loss" + rows.suffix, evaluation.loss))
+    }
+    let record = EvaluationRecord(
+      evaluations[0], values: values, epoch: Double(step) / Double(job.loader.stepsPerEpoch), step: step)
     try metrics?.write(record)
     try reporter.line(
-      "epoch \(epoch + 1)/\(job.epochs): \(scores(counts.accuracy, counts.f1)), validation loss "
-        + formatted(counts.loss, digits: 4))
+      "epoch \(epoch + 1)/\(job.epochs): \(scores(values.filter { !$0.name.hasPrefix("loss") })), validation loss "
+        + formatted(record.loss, digits: 4))
     last = clock.now
     return record
   }
+
+  /// Writes down the evaluation of the test rows.
+  func record(test evaluation: Evaluation, step: Int) throws(Failure) {
+    let values = try evaluation.compute(job.metric)
+    let record = EvaluationRecord(
+      evaluation, values: values, epoch: Double(step) / Double(job.loader.stepsPerEpoch), step: step, kind: "test")
+    try metrics?.write(record)
+    try reporter.line("test: \(scores(values)), test loss \(formatted(evaluation.loss, digits: 4))")
+  }
 }
 
-/// The end of a run: a chart of both scores, the time and the speed, and where the time went.
+/// The end of a run: a chart of the scores, the time and the speed, and where the time went.
 func summarize(
   _ evaluations: [EvaluationRecord], _ job: Job, _ meter: Meter, _ times: TimeReport, seconds: Double,
   savedTo folder: String?,
   _ reporter: Reporter
 ) throws(Failure) {
   try reporter.line("")
-  for (name, value) in [("accuracy", \EvaluationRecord.accuracy), ("F1", \EvaluationRecord.f1)] {
+  let names = job.validations.flatMap { rows in job.metric.names.map { $0 + rows.suffix } }
+  let width = max(10, (names.map { title($0).count }.max() ?? 0) + 2)
+  for name in names {
     for (index, evaluation) in evaluations.enumerated() {
-      let score = evaluation[keyPath: value]
-      let bar = String(repeating: "#", count: Int((score * 40).rounded()))
-      let label = index == 0 ? name : ""
+      let score = evaluation[name] ?? .nan
+      let label = index == 0 ? title(name) : ""
+      let start = label + String(repeating: " ", count: width - label.count) + "epoch \(index + 1)  "
+      let bar = String(repeating: "#", count: Int((min(1, max(0, score.isNaN ? 0 : score)) * 40).rounded()))
       try reporter.line(
-        label + String(repeating: " ", count: 10 - label.count) + "epoch \(index + 1)  "
-          + formatted(100 * score, digits: 2) + " %  |" + bar)
+        start
+          + (isShare(name)
+            ? formatted(100 * score, digits: 2) + " %  |" + bar
+            : formatted(score, digits: 4) + (name.hasPrefix("mse") ? "" : "  |" + bar)))
     }
   }
   try reporter.line(

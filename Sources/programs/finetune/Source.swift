@@ -19,24 +19,83 @@ struct Recipe {
 
 /// A model and its data: a checkpoint folder with a task's tables, or what the program brings along.
 struct Source {
+  /// Rows to evaluate on.
+  struct Validation {
+    /// Behind the metrics' names: nothing, or `_mm` for MNLI's mismatched rows.
+    var suffix = ""
+    /// What messages call the rows.
+    var name = "the validation rows"
+    var rows: SentencePairs
+  }
+
   var folder: ModelFolder
   var dataName: String
   var train: SentencePairs
-  var validation: SentencePairs
+  /// At least one.
+  var validations: [Validation]
+  /// Rows that may lack labels.
+  var test: SentencePairs?
+  var labels: TaskLabels
   var labelNames: [String]
-  var recipe: Recipe
-  var baselines: [(name: String, accuracy: Double, f1: Double)]
+  /// The metrics to report; nil takes the usual ones for such labels.
+  var metrics: [String]?
+  var recipe = Recipe()
+  /// What needs no learning and the program knows of, with its figures.
+  var baselines: [(name: String, values: [MetricValue])] = []
+  /// What a user should know about the data.
+  var notes: [String] = []
 
-  /// The user's model and data, with the write-ups' numbers.
+  /// The user's model and a folder of GLUE's.
   init(folder path: String, data: String, task: GLUETask) throws(Failure) {
-    folder = try ModelFolder(path, labels: task.labelCount)
+    folder = try ModelFolder.named(path, labels: task.labelCount)
     try folder.requireTokenTypes(for: task)
     dataName = "\(task.name) in \(data)"
     train = try loadSplit(task, folder: data, split: .train)
-    validation = try loadSplit(task, folder: data, split: .validation)
+    validations = try task.validationSplits.map { (split) throws(Failure) in
+      try Validation(
+        suffix: split == .validationMismatched ? "_mm" : "",
+        name: split == .validationMismatched ? "the mismatched validation rows" : "the validation rows",
+        rows: loadSplit(task, folder: data, split: split))
+    }
+    labels = task.labels
     labelNames = task.labelNames
-    recipe = Recipe()
-    baselines = []
+    metrics = task.metrics
+    for rows in [train] + validations.map(\.rows) where rows.rowsLeftOut > 0 {
+      notes.append("\(grouped(rows.rowsLeftOut)) rows of \(task.name) have too few cells and are left out")
+    }
+  }
+
+  /// The user's model and tables.
+  init(folder path: String, tables: OwnTables) throws(Failure) {
+    // The head's size is known only after the rows are read; what is wrong with the folder comes first.
+    var tables = tables
+    tables.knownOrder = try ModelFolder.named(path, labels: nil).labelNames()
+    let loaded = try tables.load()
+    folder = try ModelFolder.named(path, labels: loaded.labels.outputs)
+    try folder.requireTokenTypes(ofPairs: loaded.textPairColumn != nil, of: tables.train)
+    let columns = [loaded.textColumn, loaded.textPairColumn, loaded.labelColumn].compactMap { $0.map { "\"\($0)\"" } }
+    dataName = "\(tables.train), columns \(columns.joined(separator: ", "))"
+    train = loaded.train
+    validations = [Validation(rows: loaded.validation)]
+    test = loaded.test
+    labels = loaded.labels
+    labelNames = loaded.labelNames
+  }
+}
+
+extension ModelFolder {
+  /// The folder `path`; a name of the Hugging Face hub is told from a path that is wrong.
+  fileprivate static func named(_ path: String, labels: Int?) throws(Failure) -> ModelFolder {
+    let parts = path.split(separator: "/", omittingEmptySubsequences: false)
+    let looksLikeName = parts.count <= 2 && parts.allSatisfy { !$0.isEmpty && $0 != "." && $0 != ".." }
+    if looksLikeName && !exists(path) {
+      throw Failure(
+        .missingInput, at: path, "there is no such folder",
+        hint:
+          "if it is the name of a model: names are not looked up on the Hugging Face hub yet; give the folder of a checkpoint"
+      )
+    }
+    return try ModelFolder(path, labels: labels)
   }
 }
 
@@ -50,20 +109,28 @@ extension Source {
 
   private init(_ corpus: ParaphraseCorpus, ranks: Int) throws(Failure) {
     let name = "embedded paraphrase corpus"
+    let task = GLUETask.mrpc
     folder = try ModelFolder(
       name: "small BERT", configuration: Array(ParaphraseCorpus.configJSON.utf8),
       tokenizer: Array(ParaphraseCorpus.tokenizerConfigJSON.utf8), vocabulary: corpus.vocabulary,
-      labels: GLUETask.mrpc.labelCount)
+      labels: task.labelCount)
     dataName = name
-    train = try GLUETask.mrpc.parse(corpus.trainTable, path: "\(name)/train.tsv")
-    validation = try GLUETask.mrpc.parse(corpus.validationTable, path: "\(name)/dev.tsv")
-    labelNames = GLUETask.mrpc.labelNames
+    train = try task.parse(corpus.trainTable, path: "\(name)/train.tsv")
+    validations = [Validation(rows: try task.parse(corpus.validationTable, path: "\(name)/dev.tsv"))]
+    labels = task.labels
+    labelNames = task.labelNames
+    metrics = task.metrics
     let found = ParaphraseCorpus.recipe
     recipe = Recipe(
       epochs: found.epochs, batchSize: max(1, found.ranks * found.batchSize / ranks), evalBatchSize: 64,
       learningRate: found.learningRate, weightDecay: found.weightDecay, warmupSteps: found.warmupSteps,
       maxGradNorm: found.maxGradNorm, seed: Int(found.seed))
     let rules = corpus.baselines()
-    baselines = [("a word-overlap rule", rules.overlapAccuracy, rules.overlapF1)]
+    baselines = [
+      (
+        "a word-overlap rule",
+        [MetricValue("accuracy", rules.overlapAccuracy), MetricValue("f1", rules.overlapF1)]
+      )
+    ]
   }
 }

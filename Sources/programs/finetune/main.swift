@@ -6,8 +6,9 @@ import Training
 Worker.run(program: "finetune") { (communicator) throws(Failure) in
   let reporter = Reporter(isActive: communicator.isMain)
   let parsed = try communicator.agree { () throws(Failure) in
-    try parse(
-      FinetuneCommand.self, as: FinetuneCommand.self, program: "finetune", Array(CommandLine.arguments.dropFirst()))
+    let arguments = Array(CommandLine.arguments.dropFirst())
+    try RefusedOptions.check(arguments)
+    return try parse(FinetuneCommand.self, as: FinetuneCommand.self, program: "finetune", arguments)
   }
   switch parsed {
   case .help(let text): try reporter.lines(text)

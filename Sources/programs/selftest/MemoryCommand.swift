@@ -85,7 +85,7 @@ struct MemoryCommand: RankCommand {
     var limits = BatchLimits(tokens: batchSize * length, sequences: batchSize, length: length)
     if let data {
       let pairs = try loadSplit(try .named(task), folder: data, split: .train)
-      let rows = try folder.tokenized(pairs, maxLength: length)
+      let rows = try folder.tokenized(pairs, maxLength: length, withLabels: false)
       limits = BatchLimits(
         tokens: rows.mostTokens(inRows: batchSize), sequences: batchSize, length: rows.longestRow)
     }

@@ -125,7 +125,7 @@ struct TrainingRun {
   }
 
   /// What an untrained model gets right.
-  static func evaluation(rows: Int, _ communicator: any Communicator) throws(Failure) -> ClassificationCounts {
+  static func evaluation(rows: Int, _ communicator: any Communicator) throws(Failure) -> Evaluation {
     let data = try dataset(rows: rows)
     let accelerator = try Accelerator(
       communicator, model: try model(communicator, dropout: 0), optimizer: AdamW.Options(weightDecay: 0),

@@ -3,7 +3,14 @@ import Datasets
 import Training
 
 /// The spellings of an option: with dashes, and with Accelerate's underscores.
-public func bothSpellings(_ name: String) -> NameSpecification {
+public func bothSpellings(_ name: String) -> NameSpecification { NameSpecification(spellings(name)) }
+
+/// The spellings of an option with two names.
+public func bothSpellings(_ name: String, _ other: String) -> NameSpecification {
+  NameSpecification(spellings(name) + spellings(other))
+}
+
+private func spellings(_ name: String) -> [NameSpecification.Element] {
   let underscored = String(name.map { $0 == "-" ? "_" : $0 })
   return underscored == name ? [.customLong(name)] : [.customLong(name), .customLong(underscored)]
 }
@@ -21,3 +28,7 @@ extension Remainder: ExpressibleByArgument {
 extension Split: ExpressibleByArgument {}
 
 extension Initialization: ExpressibleByArgument {}
+
+extension LearningRateSchedule.Kind: ExpressibleByArgument {}
+
+extension ProblemType: ExpressibleByArgument {}
