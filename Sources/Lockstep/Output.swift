@@ -23,7 +23,8 @@ public struct SequenceClassifierOutput {
   /// The class with the largest logit of each row, the first where several are: `[rows]`.
   public var classes: [Int] { logits.argmax() }
 
-  /// Cross-entropy, or squared error where the model has one output: the mean over this batch's rows.
+  /// Cross-entropy, squared error where the model has one output, or binary cross-entropy where rows have any number of
+  /// classes: the mean over this batch's rows.
   ///
   /// - Throws: `.badData` where a row has no label of the model's kind.
   public var loss: Loss {
@@ -34,6 +35,7 @@ public struct SequenceClassifierOutput {
           switch labels[row] {
           case .unknown: "no label"
           case .category(let index): "the class \(index)"
+          case .categories(let indices): "the classes \(indices)"
           case .score(let value): "the score \(value)"
           }
         throw Failure(
@@ -74,6 +76,12 @@ public struct SequenceClassifierOutput {
             return total
               + squaredError(
                 outputs: 1, predictions: logits, targets: &score, gradientScale: 1, gradient: gradient)
+          case .categories(let own):
+            return total
+              + own.map { Int32($0) }.withUnsafeBufferPointer {
+                binaryCrossEntropy(
+                  classes: self.logits.columns, logits: logits, own: $0, gradientScale: 1, gradient: gradient)
+              }
           case .unknown: return total
           }
         }
@@ -86,6 +94,7 @@ extension Label {
   fileprivate func isFor(outputs: Int) -> Bool {
     switch self {
     case .category(let index): outputs > 1 && 0..<outputs ~= index
+    case .categories(let indices): indices.allSatisfy { 0..<outputs ~= $0 }
     case .score(let value): outputs == 1 && value.isFinite
     case .unknown: false
     }

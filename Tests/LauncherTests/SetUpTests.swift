@@ -14,7 +14,11 @@ import Testing
       rmdir(folder)
     }
     chmod(folder, 0o755)
-    for name in programs where !name.hasPrefix("apt-get") { symlink("/usr/bin/\(name)", "\(folder)/\(name)") }
+    for name in programs where !name.hasPrefix("apt-get") {
+      // What this machine has not got is only looked for.
+      let path = exists("/usr/bin/\(name)") ? "/usr/bin/\(name)" : "/usr/bin/true"
+      symlink(path, "\(folder)/\(name)")
+    }
     if programs.contains("apt-get") {
       try writeAtomically(Array("#!/usr/bin/bash\necho apt-get ran: \"$@\"\n".utf8), to: "\(folder)/apt-get")
       chmod("\(folder)/apt-get", 0o755)

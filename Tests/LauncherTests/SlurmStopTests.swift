@@ -62,9 +62,9 @@ extension RealSlurmTests {
   func suspend(starter: String) throws {
     let result = try run(
       """
-      job=$(submit -N 2 -n 2 -- "exec $B/launch --stall_timeout 2 --launcher \(starter) $C steps 60")
+      job=$(submit -N 2 -n 2 -- "exec $B/launch --stall_timeout 5 --launcher \(starter) $C steps 60")
       becomes $job RUNNING; sleep 2
-      scontrol suspend $job; becomes $job SUSPENDED; sleep 5
+      scontrol suspend $job; becomes $job SUSPENDED; sleep 9
       scontrol resume $job
       ended $job; cat $O/$job
       """)
