@@ -180,6 +180,31 @@ struct NormAndSoftmaxTests {
     }
   }
 
+  @Test(
+    "binary cross-entropy is the mean over classes, also of logits far apart, with its own slope", arguments: [1, 2, 5])
+  func binaryCrossEntropyLoss(classes: Int) {
+    var numbers = Numbers(UInt64(classes))
+    for scale: Float in [1, 50, 3000] {
+      let logits = numbers.floats(classes).map { $0 * scale }
+      for own: [Int32] in [[], [0], Array(0..<Int32(classes))] {
+        var gradient = [Float](repeating: .nan, count: classes)
+        let loss = own.withUnsafeBufferPointer {
+          binaryCrossEntropy(classes: classes, logits: logits, own: $0, gradientScale: 0.125, gradient: &gradient)
+        }
+        // -log of the probability of what is right, a sigmoid's, class by class.
+        let terms = logits.indices.map { j in
+          let x = Double(logits[j]) * (own.contains(Int32(j)) ? 1 : -1)
+          return x > 0 ? log1p(exp(-x)) : log1p(exp(x)) - x
+        }
+        #expect(relativeError(loss + 1, terms.reduce(0, +) / Double(classes) + 1) < 1e-12)
+        let expected = logits.indices.map { j in
+          (1 / (1 + exp(-Double(logits[j]))) - (own.contains(Int32(j)) ? 1 : 0)) / Double(classes) / 8
+        }
+        #expect(worstDifference("gradient", gradient.map(Double.init), expected, within: 1e-7) == nil)
+      }
+    }
+  }
+
   @Test("squared error is torch's mean over outputs")
   func squaredErrorLoss() {
     var gradient: [Float] = [.nan, .nan]

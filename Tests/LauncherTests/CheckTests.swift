@@ -246,6 +246,16 @@ import Testing
       program: program)
     #expect(other.text.contains("error   host fake2: has another \(data)/train.tsv (copy the data"), "\(other.text)")
     #expect(other.status == 76)
+    // Tables of one's own, and the model under its other name.
+    let own = try check(
+      ["cksum": "[ $# = 0 ] && exec /usr/bin/cksum; /usr/bin/cksum \"$@\" | sed '/tsv\\|vocab/s/^[0-9]*/7/'"],
+      program: [
+        "finetune", "--model_name_or_path", model, "--train_file=\(data)/train.tsv", "--validation-file",
+        "\(data)/dev.tsv",
+      ])
+    for file in ["\(data)/train.tsv", "\(data)/dev.tsv", "\(model)/vocab.txt"] {
+      #expect(own.text.contains("error   host fake2: has another \(file) "), "\(own.text)")
+    }
     let fewer = try check(
       ["cksum": "[ $# = 0 ] && exec /usr/bin/cksum; /usr/bin/cksum \"$@\" | grep -v dev.tsv"], program: program)
     #expect(fewer.text.contains("error   host fake2: has no \(data)/dev.tsv"), "\(fewer.text)")
@@ -277,10 +287,15 @@ import Testing
     #expect(report.dataSums.count == 2)
   }
 
-  @Test func memory() throws {
+  static let memoryPrograms: [[String]] = [
+    ["--model", "tiny-bert", "--data", "mrpc"],
+    ["--model_name_or_path", "tiny-bert", "--task_name", "stsb", "--data", "tasks/STS-B"],
+  ]
+
+  @Test(arguments: memoryPrograms) func memory(_ options: [String]) throws {
     let golden = "\(packageFolder)/Tests/Golden"
     let result = try check(
-      program: ["finetune", "--model", "\(golden)/tiny-bert", "--data", "\(golden)/mrpc"],
+      program: ["finetune"] + options.map { $0.hasPrefix("t") || $0 == "mrpc" ? "\(golden)/\($0)" : $0 },
       meminfo: "MemTotal: 9 kB\nMemAvailable:       1024 kB\n")
     #expect(result.text.contains("warning host fake2: 2 ranks need about "), "\(result.text)")
     #expect(result.text.contains(" MB of memory, 1 MB are free (fewer slots= there"))

@@ -191,6 +191,44 @@ struct PartsTests {
     return (model, accelerator, try DataLoader(rows, plan: plan, rank: communicator.rank))
   }
 
+  /// Counts rows whose logits have a margin: a metric that the library does not have.
+  private struct Margin: Metric {
+    var rows = 0
+
+    mutating func add(_ rows: EvaluatedRows) throws(Failure) {
+      self.rows += (0..<rows.count).count { abs(rows.logits[2 * $0] - rows.logits[2 * $0 + 1]) > 0.1 }
+    }
+
+    func compute() -> [MetricValue] { [MetricValue("margin", Double(rows))] }
+  }
+
+  @Test(
+    "rows without labels are predicted, but not evaluated; a metric of one's own sees every row once",
+    arguments: [1, 3])
+  func unlabelledRows(ranks: Int) throws {
+    let found = try ThreadCommunicator.run(ranks: ranks) { (communicator) throws(Failure) in
+      let (model, accelerator, _) = try setUp(communicator)
+      let pairs = try loadSplit(.mrpc, folder: "\(Golden.folder)/mrpc", split: .validation)
+      let bare = pairs.map { SentencePair(first: $0.first, second: $0.second, label: .unknown) }
+      let tokenizer = try ModelFolder("\(Golden.folder)/tiny-bert").tokenizer
+      func dataset(_ pairs: some Collection<SentencePair>) throws(Failure) -> TokenizedDataset {
+        try TokenizedDataset(pairs, tokenizer: tokenizer, maxLength: 40)
+      }
+      let evaluation = try accelerator.evaluate(dataset(pairs), batchSize: 5)
+      let predicted = try accelerator.predict(dataset(bare), batchSize: 5)
+      let refusal = failure { () throws(Failure) in try accelerator.evaluate(dataset(bare), batchSize: 5) }
+      let alone = try model.evaluateOnce(dataset(pairs), keepsGradients: false)
+      return (evaluation.rows.logits, predicted.logits, refusal, alone.logits, try evaluation.compute(Margin()))
+    }
+    for (evaluated, predicted, refusal, alone, values) in found {
+      #expect(evaluated == predicted && evaluated.count == 60)
+      #expect(worstDifference("logits", evaluated, alone, within: 1e-5) == nil)
+      #expect(refusal?.status == .badData && refusal?.message.contains("row 1 has no label") == true)
+      let margins = (0..<30).count { abs(evaluated[2 * $0] - evaluated[2 * $0 + 1]) > 0.1 }
+      #expect(values == [MetricValue("margin", Double(margins))] && margins > 0)
+    }
+  }
+
   @Test("a loader's shares cover every row once; windows know their rows", arguments: [1, 2, 3, 4], [1, 2, 4, 7])
   func shares(ranks: Int, accumulationSteps: Int) throws {
     let folder = try ModelFolder("\(Golden.folder)/tiny-bert")
