@@ -94,7 +94,7 @@ extension Label {
   fileprivate func isFor(outputs: Int) -> Bool {
     switch self {
     case .category(let index): outputs > 1 && 0..<outputs ~= index
-    case .categories(let indices): indices.allSatisfy { 0..<outputs ~= $0 }
+    case .categories(let indices): outputs > 1 && indices.allSatisfy { 0..<outputs ~= $0 }
     case .score(let value): outputs == 1 && value.isFinite
     case .unknown: false
     }

@@ -105,7 +105,7 @@ extension Reader {
   private static func own(_ input: [UInt8], _ name: String, _ workspace: Workspace) throws -> SentencePairs {
     let path = "\(try workspace.folder("data", files: [], changed: (name, input)))/\(name)"
     let tables = try OwnTables(train: path, validation: path, test: path).load()
-    for pair in try tables.test ?? tables.train {
+    for pair in tables.test ?? tables.train {
       if case .category(let index) = pair.label, index >= tables.labels.outputs { throw Wrong("class \(index)") }
     }
     return tables.train
