@@ -154,9 +154,10 @@ public final class Accelerator {
     var clock = LapClock()
     batch.fill(from: share.dataset, rows: share.rows)
     finish(.data, &clock)
-    forward(batch)
-    let lossSum = loss(of: batch, gradientScale: 1 / Double(share.windowRows))
-    backward(batch, lossSum: lossSum, windowRows: share.windowRows, endsWindow: share.endsWindow)
+    computeForward(batch)
+    let lossSum = network.loss(of: batch, gradientScale: 1 / Double(share.windowRows))
+    finish(.forward, &clock)
+    backward(batch, lossSum: lossSum, windowRows: share.windowRows, endsWindow: share.endsWindow, &clock)
   }
 
   // MARK: The same, one after the other
@@ -164,9 +165,13 @@ public final class Accelerator {
   /// Forward of a batch of this rank, with dropout. Its loss and `backward` come next.
   public func forward(_ batch: Batch) {
     var clock = LapClock()
+    computeForward(batch)
+    finish(.forward, &clock)
+  }
+
+  private func computeForward(_ batch: Batch) {
     let plan = DropoutPlan(seed: seed, step: optimizer.step + 1)
     batch.withPackedInput { network.forward($0, parameters: model.parameters.pointer, dropout: plan) }
-    finish(.forward, &clock)
   }
 
   /// `[rows, labels]` of the last forward.
@@ -191,8 +196,14 @@ public final class Accelerator {
   ///   - windowRows: rows of the whole window over all ranks, by which the sum of all losses is divided.
   ///   - endsWindow: whether the gradients of this rank are final with it, so that they may travel.
   public func backward(_ batch: Batch, lossSum: Double, windowRows rows: Int, endsWindow: Bool) {
-    let mode = beginMicroBatch(rows)
     var clock = LapClock()
+    backward(batch, lossSum: lossSum, windowRows: rows, endsWindow: endsWindow, &clock)
+  }
+
+  private func backward(
+    _ batch: Batch, lossSum: Double, windowRows rows: Int, endsWindow: Bool, _ clock: inout LapClock
+  ) {
+    let mode = beginMicroBatch(rows)
     windowLossSum += lossSum
     batch.withPackedInput { input in
       board.touch(input)

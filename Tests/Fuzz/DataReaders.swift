@@ -92,7 +92,8 @@ extension Reader {
         ], words: ["\"a\":", "e+", "E-", "0.", ".5", "\\u", "\\x", "tru", "nul", "[[", "]]"], memoryMultiple: 64
       ) { input, _ in
         let document = try JSONDocument(input, path: "t")
-        try walk(document.root)
+        var refusals = 0
+        try walk(document.root, &refusals)
         // What is written again is what was read.
         let again = try JSONDocument(JSONText.node(document.root).bytes, path: "again")
         guard JSONText.node(again.root).bytes == JSONText.node(document.root).bytes else {
@@ -115,14 +116,17 @@ extension Reader {
     for pair in pairs where pair.first.isEmpty { throw Wrong("an empty sentence") }
   }
 
-  private static func walk(_ node: JSONNode) throws {
+  /// Reads all of a tree. Each number that is refused is looked for in the text, so there is an end to it: readers stop at
+  /// the first.
+  private static func walk(_ node: JSONNode, _ refusals: inout Int) throws {
     switch node.kind {
-    case .array: for element in try node.elements() { try walk(element) }
-    case .object: for member in try node.members() { try walk(member.value) }
+    case .array: for element in try node.elements() { try walk(element, &refusals) }
+    case .object: for member in try node.members() { try walk(member.value, &refusals) }
     case .string: _ = try node.string()
     case .number:
-      _ = try? node.double()
-      _ = try? node.int()
+      guard refusals < 100 else { break }
+      if (try? node.double()) == nil { refusals += 1 }
+      if (try? node.int()) == nil { refusals += 1 }
     case .bool: _ = try node.bool()
     case .null: break
     }

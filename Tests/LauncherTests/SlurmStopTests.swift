@@ -108,16 +108,18 @@ extension RealSlurmTests {
 
   @Test("--signal=B:TERM and B:USR1 before the time limit let the ranks finish their step; without a signal: TIMEOUT")
   func timeLimit() throws {
-    // Slurm looks every 30 s: all at once, and the limit, of a minute at least, is brought nearer.
+    // Slurm looks every 30 s, and sends the signal up to as much early: all at once, and the limit is brought nearer once
+    // the launchers have heard that their ranks look for a stop.
     let result = try run(
       """
       for signal in B:TERM B:USR1 none; do
         for starter in mpirun srun; do
           option=--signal=$signal@20; [[ $signal != none ]] || option=
-          jobs+=($(submit -w node4 -n 2 -t 1 $option -- "exec $B/launch --launcher $starter $C works 50"))
+          jobs+=($(submit -w node4 -n 2 -t 2 $option -- "exec $B/launch --launcher $starter $C works 50"))
         done
       done
       for job in ${jobs[@]}; do shows $job 'rank 0 works'; shows $job 'rank 1 works'; done
+      sleep 3
       for job in ${jobs[@]:0:4}; do scontrol update JobId=$job EndTime=now+40; done
       for job in ${jobs[@]:4}; do scontrol update JobId=$job EndTime=now+5; done
       ended ${jobs[@]}

@@ -14,7 +14,7 @@ struct BadFileTests {
     try expectRefused(file)
   }
 
-  @Test("of 99 MB are refused within a second", arguments: BadFile.large)
+  @Test("of 99 MB are refused without reading them by entries", arguments: BadFile.large)
   func refusedQuickly(file: BadFile) throws {
     try expectRefused(file)
   }
@@ -24,7 +24,8 @@ struct BadFileTests {
     let path = try folder.write(file.bytes())
     let start = threadSeconds()
     let failure = #expect(throws: Failure.self) { try SafetensorsFile(path) }
-    #expect(threadSeconds() - start < 1)
+    // Not one allocation for each of many millions of entries, as this would be; a sanitizer makes it slower.
+    #expect(threadSeconds() - start < 5)
     #expect(failure?.status == .badData && failure?.place == path)
     #expect(failure?.description.contains(file.text) == true, "\(failure as Any)")
     #expect((failure?.description.utf8.count ?? 0) < 1000)

@@ -2,8 +2,8 @@ import FileSystem
 import Foundation
 import Tokenization
 
-/// A Python with transformers, for comparisons on the spot.
-let python = ProcessInfo.processInfo.environment["LOCKSTEP_PYTHON"]
+/// A Python with transformers, for comparisons on the spot: the last that `LOCKSTEP_PYTHON` lists.
+let python = ProcessInfo.processInfo.environment["LOCKSTEP_PYTHON"]?.split(separator: ":").last.map(String.init)
 
 /// This folder, with the scripts.
 let testFolder = URL(fileURLWithPath: #filePath).deletingLastPathComponent().path

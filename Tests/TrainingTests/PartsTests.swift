@@ -196,7 +196,7 @@ struct PartsTests {
     var rows = 0
 
     mutating func add(_ rows: EvaluatedRows) throws(Failure) {
-      self.rows += (0..<rows.count).count { abs(rows.logits[2 * $0] - rows.logits[2 * $0 + 1]) > 0.1 }
+      self.rows += (0..<rows.count).count { rows.logits[2 * $0] != rows.logits[2 * $0 + 1] }
     }
 
     func compute() -> [MetricValue] { [MetricValue("margin", Double(rows))] }
@@ -224,7 +224,7 @@ struct PartsTests {
       #expect(evaluated == predicted && evaluated.count == 60)
       #expect(worstDifference("logits", evaluated, alone, within: 1e-5) == nil)
       #expect(refusal?.status == .badData && refusal?.message.contains("row 1 has no label") == true)
-      let margins = (0..<30).count { abs(evaluated[2 * $0] - evaluated[2 * $0 + 1]) > 0.1 }
+      let margins = (0..<30).count { evaluated[2 * $0] != evaluated[2 * $0 + 1] }
       #expect(values == [MetricValue("margin", Double(margins))] && margins > 0)
     }
   }
