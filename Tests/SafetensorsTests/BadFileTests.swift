@@ -24,8 +24,8 @@ struct BadFileTests {
     let path = try folder.write(file.bytes())
     let start = threadSeconds()
     let failure = #expect(throws: Failure.self) { try SafetensorsFile(path) }
-    // Not one allocation for each of many millions of entries, as this would be; a sanitizer makes it slower.
-    #expect(threadSeconds() - start < 5)
+    // Tests/checked builds slower code, a sanitizer's in particular.
+    #expect(threadSeconds() - start < (getenv("LOCKSTEP_CHECKED") == nil ? 1 : 5))
     #expect(failure?.status == .badData && failure?.place == path)
     #expect(failure?.description.contains(file.text) == true, "\(failure as Any)")
     #expect((failure?.description.utf8.count ?? 0) < 1000)
