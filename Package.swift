@@ -82,25 +82,25 @@ let package = Package(
     .target(name: "CTiles"),
 
     // The worker's parts, bottom up.
-    .target(name: "FileSystem", dependencies: ["CFileSystem"]),
-    .target(name: "JSON", dependencies: ["FileSystem"]),
+    .target(name: "System", dependencies: ["CFileSystem"]),
+    .target(name: "JSON", dependencies: ["System"]),
     .target(name: "CPU", dependencies: ["CCPU"]),
     .target(name: "Kernels", dependencies: ["COpenBLAS", "CCPU", "CTiles"], swiftSettings: hotLoops),
-    .target(name: "BERT", dependencies: ["Kernels", "JSON", "FileSystem"]),
-    .target(name: "Tokenization", dependencies: ["JSON", "FileSystem"]),
-    .target(name: "Datasets", dependencies: ["Tokenization", "JSON", "FileSystem"]),
-    .target(name: "Corpus", dependencies: ["FileSystem"]),
-    .target(name: "Safetensors", dependencies: ["FileSystem"]),
-    .target(name: "TorchPickle", dependencies: ["Safetensors", "FileSystem"]),
-    .target(name: "WeightFiles", dependencies: ["Safetensors", "TorchPickle", "JSON", "FileSystem"]),
+    .target(name: "BERT", dependencies: ["Kernels", "JSON", "System"]),
+    .target(name: "Tokenization", dependencies: ["JSON", "System"]),
+    .target(name: "Datasets", dependencies: ["Tokenization", "JSON", "System"]),
+    .target(name: "Corpus", dependencies: ["System"]),
+    .target(name: "Safetensors", dependencies: ["System"]),
+    .target(name: "TorchPickle", dependencies: ["Safetensors", "System"]),
+    .target(name: "WeightFiles", dependencies: ["Safetensors", "TorchPickle", "JSON", "System"]),
     // What a rank and the launcher's process beside it share.
-    .target(name: "RankRecord", dependencies: ["CProcess"]),
-    .target(name: "Collectives", dependencies: ["CMPI", "CProcess", "RankRecord", "FileSystem"]),
+    .target(name: "FlightRecorder", dependencies: ["CProcess"]),
+    .target(name: "Collectives", dependencies: ["CMPI", "CProcess", "FlightRecorder", "System"]),
     .target(
       name: "Training",
       dependencies: [
         "BERT", "Kernels", "CPU", "Collectives", "Datasets", "Tokenization", "Safetensors", "WeightFiles", "JSON",
-        "FileSystem",
+        "System",
       ]),
     .target(
       name: "ProgramSupport", dependencies: ["Training", "Kernels", "Collectives", argumentParser],
@@ -124,7 +124,7 @@ let package = Package(
     .target(
       name: "Lockstep",
       dependencies: [
-        "Training", "BERT", "Kernels", "Collectives", "Datasets", "Tokenization", "FileSystem",
+        "Training", "BERT", "Kernels", "Collectives", "Datasets", "Tokenization", "System",
       ]),
     .executableTarget(
       name: "manual-loop", dependencies: ["Lockstep"], path: "Examples/ManualLoop", linkerSettings: staticRuntime),
@@ -136,52 +136,52 @@ let package = Package(
 
     // The front-end: links neither MPI nor BLAS.
     .target(
-      name: "Launcher", dependencies: ["FileSystem", "RankRecord", "CProcess", .product(name: "Yams", package: "Yams")]),
+      name: "Launcher", dependencies: ["System", "FlightRecorder", "CProcess", .product(name: "Yams", package: "Yams")]),
     .executableTarget(
-      name: "launch-cli", dependencies: ["Launcher", "FileSystem", argumentParser],
+      name: "launch-cli", dependencies: ["Launcher", "System", argumentParser],
       linkerSettings: staticRuntimeWithFoundation),
 
     // Goldens, comparisons that name the worst element, processes, what a machine must have: shared by test targets.
     .target(
-      name: "TestSupport", dependencies: ["BERT", "Kernels", "Datasets", "Safetensors", "Tokenization", "FileSystem"],
+      name: "TestSupport", dependencies: ["BERT", "Kernels", "Datasets", "Safetensors", "Tokenization", "System"],
       path: "Tests/Support/TestSupport"),
-    .testTarget(name: "FileSystemTests", dependencies: ["FileSystem", "TestSupport"]),
-    .testTarget(name: "JSONTests", dependencies: ["JSON", "FileSystem"]),
+    .testTarget(name: "SystemTests", dependencies: ["System", "TestSupport"]),
+    .testTarget(name: "JSONTests", dependencies: ["JSON", "System"]),
     .testTarget(
       name: "KernelsTests", dependencies: ["Kernels", "CPU", "TestSupport"], exclude: ["fit_polynomials.py"]),
     .testTarget(name: "BERTTests", dependencies: ["BERT", "Kernels", "Safetensors", "TestSupport"]),
     .testTarget(
-      name: "TokenizationTests", dependencies: ["Tokenization", "JSON", "FileSystem", "TestSupport"],
+      name: "TokenizationTests", dependencies: ["Tokenization", "JSON", "System", "TestSupport"],
       exclude: ["fuzz.py", "make_goldens.py", "make_unicode_tables.py", "Goldens"]),
     .testTarget(name: "DatasetsTests", dependencies: ["Datasets", "TestSupport"]),
     .testTarget(
       name: "CorpusTests", dependencies: ["Corpus", "Datasets", "Tokenization"], exclude: ["train_in_torch.py"]),
     .testTarget(
-      name: "SafetensorsTests", dependencies: ["Safetensors", "FileSystem", "TestSupport"], exclude: ["differential.py"]
+      name: "SafetensorsTests", dependencies: ["Safetensors", "System", "TestSupport"], exclude: ["differential.py"]
     ),
     .testTarget(
-      name: "TorchPickleTests", dependencies: ["TorchPickle", "FileSystem", "TestSupport"],
+      name: "TorchPickleTests", dependencies: ["TorchPickle", "System", "TestSupport"],
       exclude: ["make_files.py", "Files"]),
-    .testTarget(name: "WeightFilesTests", dependencies: ["WeightFiles", "Safetensors", "FileSystem", "TestSupport"]),
-    .testTarget(name: "CollectivesTests", dependencies: ["Collectives", "FileSystem", "rankcheck", "TestSupport"]),
+    .testTarget(name: "WeightFilesTests", dependencies: ["WeightFiles", "Safetensors", "System", "TestSupport"]),
+    .testTarget(name: "CollectivesTests", dependencies: ["Collectives", "System", "rankcheck", "TestSupport"]),
     // What the tests of Collectives run under mpirun.
     .executableTarget(
-      name: "rankcheck", dependencies: ["Collectives", "RankRecord", "FileSystem"], path: "Tests/Support/rankcheck"),
+      name: "rankcheck", dependencies: ["Collectives", "FlightRecorder", "System"], path: "Tests/Support/rankcheck"),
     // Every reader of input from outside, with changed good input.
     .executableTarget(
       name: "fuzz",
       dependencies: [
-        "BERT", "Datasets", "Tokenization", "Safetensors", "WeightFiles", "JSON", "Launcher", "RankRecord",
-        "FileSystem",
+        "BERT", "Datasets", "Tokenization", "Safetensors", "WeightFiles", "JSON", "Launcher", "FlightRecorder",
+        "System",
         "TestSupport",
       ], path: "Tests/Fuzz"),
     .testTarget(name: "FuzzTests", dependencies: ["fuzz", "TestSupport"]),
     .testTarget(
-      name: "LockstepTests", dependencies: ["Lockstep", "Collectives", "Safetensors", "FileSystem", "TestSupport"]),
+      name: "LockstepTests", dependencies: ["Lockstep", "Collectives", "Safetensors", "System", "TestSupport"]),
     .testTarget(name: "TrainingTests", dependencies: ["Training", "Kernels", "TestSupport"]),
     // The real programs, as a user starts them.
-    .testTarget(name: "FinetuneTests", dependencies: ["TestSupport", "Safetensors", "FileSystem"]),
-    .testTarget(name: "LauncherTests", dependencies: ["Launcher", "FileSystem", "TestSupport"]),
+    .testTarget(name: "FinetuneTests", dependencies: ["TestSupport", "Safetensors", "System"]),
+    .testTarget(name: "LauncherTests", dependencies: ["Launcher", "System", "TestSupport"]),
   ],
   swiftLanguageModes: [.v6]
 )

@@ -1,6 +1,6 @@
-import FileSystem
 import JSON
 import Kernels
+import System
 
 /// The geometry and rates of a BERT, as a checkpoint's `config.json` states them.
 ///

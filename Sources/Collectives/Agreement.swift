@@ -1,5 +1,5 @@
-import FileSystem
 import Synchronization
+import System
 
 /// The failure that all ranks agreed on, if any.
 public final class Agreement: Sendable {

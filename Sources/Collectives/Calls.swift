@@ -1,5 +1,5 @@
-import FileSystem
-import RankRecord
+import FlightRecorder
+import System
 
 /// The collectives as programs call them: the call site is found by itself.
 extension Communicator {

@@ -1,5 +1,5 @@
-import FileSystem
-import RankRecord
+import FlightRecorder
+import System
 
 /// The ranks of one job, seen from one of them.
 ///
@@ -22,7 +22,7 @@ public protocol Communicator: AnyObject, Sendable {
   /// What `agree` found last; tells an orderly common end from one rank's own failure.
   var agreement: Agreement { get }
   /// What the launcher knows about this rank; nil without the launcher.
-  var record: RankRecord? { get }
+  var record: FlightRecorder? { get }
 
   /// Adds up over all ranks, in place: overwrites `buffer` on every rank.
   func sum(_ buffer: UnsafeMutableBufferPointer<Float>, at site: CallSite) throws(Failure)
@@ -49,7 +49,7 @@ public protocol Communicator: AnyObject, Sendable {
 }
 
 extension Communicator {
-  public var record: RankRecord? { nil }
+  public var record: FlightRecorder? { nil }
 
   public var linksMayBeUsedByOtherThreads: Bool { true }
 

@@ -1,4 +1,4 @@
-import FileSystem
+import System
 
 extension Communicator {
   /// Makes sure that all ranks have the same of each of `items`, such as the program's arguments; throws

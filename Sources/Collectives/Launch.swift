@@ -1,6 +1,6 @@
-import FileSystem
+import FlightRecorder
 import Glibc
-import RankRecord
+import System
 
 /// How the ranks of this job are started, as the environment tells.
 public enum Launch: Equatable, Sendable {
@@ -69,7 +69,7 @@ public func withCommunicator(
 ) -> ExitStatus {
   do throws(Failure) {
     let launch = try Launch(environment: variable)
-    let record = RankRecord.ofThisProcess()
+    let record = FlightRecorder.ofThisProcess()
     switch launch {
     case .solo:
       record?.join(rank: 0, size: 1)
@@ -108,7 +108,7 @@ public func withCommunicator(
 }
 
 /// Notes in `record` how the only process of a job ended. Its failure is all ranks'.
-private func recorded(_ record: RankRecord?, _ body: () throws(Failure) -> Void) throws(Failure) {
+private func recorded(_ record: FlightRecorder?, _ body: () throws(Failure) -> Void) throws(Failure) {
   do throws(Failure) {
     try body()
   } catch {

@@ -1,6 +1,6 @@
-import FileSystem
+import FlightRecorder
 import Glibc
-import RankRecord
+import System
 
 /// Messages between ranks that travel while the ranks do other things.
 ///

@@ -1,5 +1,5 @@
 import CMPI
-import FileSystem
+import System
 
 /// Names one call of MPI in the message of its failure.
 struct MPICall {

@@ -1,8 +1,8 @@
 import CMPI
-import FileSystem
+import FlightRecorder
 import Glibc
-import RankRecord
 import Synchronization
+import System
 
 /// The ranks that an MPI launcher started, one process each.
 ///
@@ -20,7 +20,7 @@ public final class MPICommunicator: Communicator {
   /// Whether another thread may use a link.
   public let linksMayBeUsedByOtherThreads: Bool
   public let agreement = Agreement()
-  public let record: RankRecord?
+  public let record: FlightRecorder?
 
   /// MPI's handles; under their lock is every call of MPI.
   private struct Handles {
@@ -48,7 +48,7 @@ public final class MPICommunicator: Communicator {
   static let gatherPiece = 1 << 30
 
   /// Initialises MPI. `expectedSize` is what the launcher's environment promises; `record` is kept for the launcher.
-  public init(expectedSize: Int? = nil, record: RankRecord? = nil) throws(Failure) {
+  public init(expectedSize: Int? = nil, record: FlightRecorder? = nil) throws(Failure) {
     self.record = record
     let machine = hostName()
     comparesCalls = processVariable("LOCKSTEP_DEBUG") == "1"

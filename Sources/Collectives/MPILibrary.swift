@@ -1,6 +1,6 @@
 import CMPI
-import FileSystem
 import Glibc
+import System
 
 /// The MPI library as it is, for comparison with what is built on it.
 public enum MPILibrary {

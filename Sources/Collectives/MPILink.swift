@@ -1,5 +1,5 @@
 import CMPI
-import FileSystem
+import System
 
 /// Non-blocking messages of MPI.
 ///

@@ -1,6 +1,6 @@
-import FileSystem
+import FlightRecorder
 import Glibc
-import RankRecord
+import System
 
 /// Where the ranks of a `ThreadCommunicator` meet: a barrier that compares their calls and shows them each other's
 /// buffers.

@@ -1,4 +1,4 @@
-import FileSystem
+import System
 
 /// Ranks of one machine that count as several hosts, for tests: they see only the memory of their own.
 struct PretendedHosts: Sendable {

@@ -1,13 +1,13 @@
-import FileSystem
+import FlightRecorder
 import Glibc
-import RankRecord
 import Synchronization
+import System
 
 /// The one rank of a job without others: every collective is done at once. MPI is not initialised.
 public final class SoloCommunicator: Communicator {
   public let host = hostName()
   public let agreement = Agreement()
-  public let record: RankRecord?
+  public let record: FlightRecorder?
   private let blocks = Atomic<Int>(0)
   public var rank: Int { 0 }
   public var size: Int { 1 }
@@ -16,7 +16,7 @@ public final class SoloCommunicator: Communicator {
   public var hostLeader: Int { 0 }
 
   /// - Parameter record: what the launcher reads.
-  public init(record: RankRecord? = nil) { self.record = record }
+  public init(record: FlightRecorder? = nil) { self.record = record }
 
   public func sum(_ buffer: UnsafeMutableBufferPointer<Float>, at site: CallSite) {}
 

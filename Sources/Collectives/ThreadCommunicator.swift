@@ -1,7 +1,7 @@
-import FileSystem
+import FlightRecorder
 import Glibc
-import RankRecord
 import Synchronization
+import System
 
 /// One of several ranks that are threads of one process: for tests, and for all ranks under one debugger.
 ///
@@ -11,7 +11,7 @@ import Synchronization
 public final class ThreadCommunicator: Communicator {
   public let rank: Int
   public let agreement = Agreement()
-  public let record: RankRecord?
+  public let record: FlightRecorder?
   public var size: Int { meeting.size }
   public let host: String
   public var localRank: Int { rank - neighbours.lowerBound }
@@ -22,7 +22,7 @@ public final class ThreadCommunicator: Communicator {
   private let neighbours: Range<Int>
   private let links = Atomic<Int>(0)
 
-  private init(rank: Int, meeting: Meeting, hosts: PretendedHosts?, record: RankRecord?) {
+  private init(rank: Int, meeting: Meeting, hosts: PretendedHosts?, record: FlightRecorder?) {
     self.rank = rank
     self.meeting = meeting
     self.record = record
@@ -39,7 +39,7 @@ public final class ThreadCommunicator: Communicator {
   ///   - hosts: how many ranks each of several hosts has that the ranks pretend to be on, for tests.
   ///   - record: what the launcher reads of the process; rank 0 writes it.
   public static func run<Result: Sendable>(
-    ranks: Int, hosts: [Int]? = nil, stackBytes: Int = 64 << 20, record: RankRecord? = nil,
+    ranks: Int, hosts: [Int]? = nil, stackBytes: Int = 64 << 20, record: FlightRecorder? = nil,
     _ body: @escaping @Sendable (ThreadCommunicator) throws(Failure) -> Result
   ) throws(Failure) -> [Result] {
     precondition(ranks > 0, "\(ranks) ranks")

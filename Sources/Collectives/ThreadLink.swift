@@ -1,4 +1,4 @@
-import FileSystem
+import System
 
 /// Whom a message between threads is from and for.
 struct MailAddress: Hashable {

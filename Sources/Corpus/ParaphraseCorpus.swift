@@ -1,4 +1,4 @@
-import FileSystem
+import System
 
 /// A made-up paraphrase corpus in MRPC's columns: one event told twice, or two events that share words.
 ///

@@ -1,4 +1,4 @@
-import FileSystem
+import System
 
 /// Accelerate's `BatchSamplerShard`, to the letter, lengths that it reports included.
 ///

@@ -1,4 +1,4 @@
-import FileSystem
+import System
 
 /// Reads comma-separated values by RFC 4180: a field in quotes may hold commas, line ends and doubled quotes. Rows end
 /// with CRLF or LF; one blank line may end the file.

@@ -1,4 +1,4 @@
-import FileSystem
+import System
 
 /// A task of the GLUE benchmark: which columns of its tables hold what.
 public struct GLUETask: Sendable, Equatable {

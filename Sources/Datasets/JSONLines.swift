@@ -1,5 +1,5 @@
-import FileSystem
 import JSON
+import System
 import Tokenization
 
 extension RowSchema {

@@ -1,5 +1,5 @@
-import FileSystem
 import JSON
+import System
 import Tokenization
 
 /// The labels of a table, looked through before its rows are read: of which kind they are, and which there are.

@@ -1,4 +1,4 @@
-import FileSystem
+import System
 
 /// The rows of `split` of `task` from `folder`, in the order of the files.
 ///

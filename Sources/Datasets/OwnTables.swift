@@ -1,5 +1,5 @@
-import FileSystem
 import JSON
+import System
 import Tokenization
 
 /// Tables of one's own: files of TSV, CSV or JSON lines with named columns, and what is known of them beforehand.

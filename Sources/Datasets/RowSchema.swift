@@ -1,4 +1,4 @@
-import FileSystem
+import System
 import Tokenization
 
 /// The formats in which tables are read.

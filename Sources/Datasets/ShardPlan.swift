@@ -1,4 +1,4 @@
-import FileSystem
+import System
 
 /// What happens to the rows of the last round that do not fill a batch on every rank.
 public enum Remainder: String, Sendable, CaseIterable {

@@ -1,4 +1,4 @@
-import FileSystem
+import System
 import Tokenization
 
 /// A table that is read row by row, the header first.

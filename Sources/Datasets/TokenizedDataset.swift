@@ -1,4 +1,4 @@
-import FileSystem
+import System
 import Tokenization
 
 /// All rows of a split as token ids, end to end.

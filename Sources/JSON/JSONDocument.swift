@@ -1,4 +1,4 @@
-import FileSystem
+import System
 
 /// A JSON text, checked as a whole when it is read: RFC 8259 and nothing more.
 ///

@@ -1,4 +1,4 @@
-import FileSystem
+import System
 
 /// A value in a document. It knows its place, so what reads it can say where a wrong one stands.
 public struct JSONNode: Sendable {

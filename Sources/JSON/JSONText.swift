@@ -1,4 +1,4 @@
-import FileSystem
+import System
 
 /// JSON to be written. Parts that were read stay as they were written, number for number.
 public enum JSONText: Sendable {

@@ -1,6 +1,6 @@
 import CProcess
-import FileSystem
 import Glibc
+import System
 
 /// A started process.
 ///

@@ -1,4 +1,4 @@
-import FileSystem
+import System
 
 /// From settings to hosts and ranks.
 public struct ClusterPlan: Sendable, Equatable {

@@ -1,4 +1,4 @@
-import FileSystem
+import System
 import Yams
 
 /// A configuration file: Accelerate's YAML as its releases have written it, with our own keys under `lockstep:`.

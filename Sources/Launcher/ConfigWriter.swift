@@ -1,4 +1,4 @@
-import FileSystem
+import System
 
 extension ConfigFile {
   /// The file's text for `values`, in Accelerate's keys and ours; it reads back as the same values.

@@ -1,4 +1,4 @@
-import FileSystem
+import System
 import Yams
 
 /// The way from bytes to YAML nodes, and from nodes to places.

@@ -1,4 +1,4 @@
-import FileSystem
+import System
 
 /// What `config explain` prints: every effective value with its origin, and what is ignored and why.
 public enum Explanation {

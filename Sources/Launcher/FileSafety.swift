@@ -1,5 +1,5 @@
-import FileSystem
 import Glibc
+import System
 
 /// Whether others can change a file that decides what runs.
 package enum FileSafety {

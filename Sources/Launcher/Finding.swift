@@ -1,4 +1,4 @@
-import FileSystem
+import System
 
 /// One thing that was looked at before a job.
 public struct Finding: Sendable, Equatable {

@@ -1,4 +1,4 @@
-import FileSystem
+import System
 
 /// Variables of MPI that others have set: those that the launcher obeys, overrides or keeps from the job.
 public enum ForeignVariables {

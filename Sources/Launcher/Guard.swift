@@ -1,6 +1,6 @@
 import CProcess
-import FileSystem
 import Glibc
+import System
 
 /// What stands between the launcher and mpirun for a moment: it asks the kernel for SIGTERM when the launcher dies, even
 /// by `kill -9`, and becomes mpirun. mpirun then ends its ranks as it does for any SIGTERM.

@@ -1,4 +1,4 @@
-import FileSystem
+import System
 
 /// The name of a host that cannot be mistaken for anything else: not for an option of ssh, not for shell text, not for a
 /// list. Letters, digits, dots and dashes, letters or digits at the ends, at most 253 characters.

@@ -1,4 +1,4 @@
-import FileSystem
+import System
 
 /// What a host says about itself when it is asked before a job.
 package struct HostReport: Sendable, Equatable {

@@ -1,5 +1,5 @@
-import FileSystem
 import Glibc
+import System
 
 /// One line of a hostfile.
 public struct HostEntry: Sendable, Equatable {

@@ -1,4 +1,4 @@
-import FileSystem
+import System
 
 /// The words of a hostfile, line by line. `=` is a word of its own.
 struct HostfileTokens {

@@ -1,4 +1,4 @@
-import FileSystem
+import System
 
 /// `mpirun` of MPICH and of Intel MPI, whose process managers, both named Hydra, have most flags in common.
 enum HydraCommand {

@@ -1,5 +1,5 @@
-import FileSystem
 import Glibc
+import System
 
 /// A command that was started to hear what it says; it leads a session of its own and is ended with what it started.
 package final class Inquiry {

@@ -1,5 +1,5 @@
-import FileSystem
 import Glibc
+import System
 
 /// What the ranks write: to the user's screen with whole lines kept whole, to a file each, and its last lines kept for
 /// the summary.

@@ -1,5 +1,5 @@
-import FileSystem
 import Glibc
+import System
 
 /// What an mpirun, or the daemon that stands for it on another host, leaves of its job where it was killed: the folder
 /// of its session, and shared memory, 4 MiB a rank.

@@ -1,5 +1,5 @@
-import FileSystem
 import Glibc
+import System
 
 /// The launcher's binary as the parent of one rank, on the rank's host: mpirun starts it in the program's place.
 ///

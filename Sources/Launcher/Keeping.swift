@@ -1,12 +1,12 @@
 import CProcess
-import FileSystem
+import FlightRecorder
 import Glibc
-import RankRecord
+import System
 
 /// One rank that is being kept.
 struct Keeping {
   private let rank: Int
-  private let record: RankRecord
+  private let record: FlightRecorder
   private let child: ChildProcess
   private let signals: SignalQueue
   /// Where frames go.
@@ -43,11 +43,11 @@ struct Keeping {
     signal(SIGPIPE, SIG_IGN)
     signals = try SignalQueue([SIGCHLD, SIGTERM, SIGUSR1, SIGUSR2, SIGCONT])
     let file = lockstep_memory_file("lockstep-record")
-    guard file >= 0, let record = RankRecord(descriptor: file, isNew: true) else {
+    guard file >= 0, let record = FlightRecorder(descriptor: file, isNew: true) else {
       throw Failure(.unavailable, "no memory for the record of rank \(rank): \(lastSystemError())")
     }
     self.record = record
-    environment[RankRecord.variable] = "\(Self.recordDescriptor)"
+    environment[FlightRecorder.variable] = "\(Self.recordDescriptor)"
 
     var descriptors = [(from: file, to: Self.recordDescriptor)]
     var writers: [Int32] = [file]
@@ -89,9 +89,9 @@ struct Keeping {
   mutating func run() -> Int32 {
     let host = systemText("/proc/sys/kernel/hostname") ?? ""
     send([RankFrame(.start, rank: rank, Array(host.utf8))])
-    var next = RankRecord.now()
+    var next = FlightRecorder.now()
     while true {
-      let now = RankRecord.now()
+      let now = FlightRecorder.now()
       if now >= next {
         let report = report()
         send([RankFrame(.report, rank: rank, report.bytes)])
@@ -109,7 +109,7 @@ struct Keeping {
       while let signal = signals.next() { handle(signal) }
       forward()
       let isAlone = reap()
-      if let deadline, RankRecord.now() >= deadline { killChildren() }
+      if let deadline, FlightRecorder.now() >= deadline { killChildren() }
       if let end, isAlone {
         forward()
         if isOrphaned && launcher == STDERR_FILENO { remains.remove() }
@@ -142,7 +142,7 @@ struct Keeping {
       wasTold = true
       kill(child.pid, SIGTERM)
       // mpirun kills this process itself one second later.
-      deadline = deadline ?? RankRecord.now() + 600_000_000
+      deadline = deadline ?? FlightRecorder.now() + 600_000_000
     case SIGUSR1:
       record.requestStop()
     case SIGCONT:
@@ -167,7 +167,7 @@ struct Keeping {
         forward()
         send(ring + [RankFrame(.end, rank: rank, report().bytes)])
         // A `tee` behind the rank may still have to finish its work.
-        deadline = min(deadline ?? .max, RankRecord.now() + 500_000_000)
+        deadline = min(deadline ?? .max, FlightRecorder.now() + 500_000_000)
       } else if pid < 0 && errno != EINTR {
         return true
       } else if pid == 0 {
@@ -210,8 +210,8 @@ struct Keeping {
     var report = RankReport()
     // One copy, for the rank may write while this looks, and then only numbers that can be.
     report.state = record.state.clamped
-    report.last = record.last(of: report.state)?.clamped ?? RankRecord.Entry()
-    report.idle = report.state.changed == 0 ? 0 : max(0, RankRecord.now() - report.state.changed)
+    report.last = record.last(of: report.state)?.clamped ?? FlightRecorder.Entry()
+    report.idle = report.state.changed == 0 ? 0 : max(0, FlightRecorder.now() - report.state.changed)
     let told = pid_t(truncatingIfNeeded: report.state.pid)
     let pid = told != child.pid && JobProcesses.descends(told, from: getpid()) ? told : child.pid
     report.pid = Int64(pid)

@@ -1,5 +1,5 @@
-import FileSystem
 import Glibc
+import System
 
 /// A limit on this process and its kind under which programs crash instead of saying what they lack.
 struct Limits: Equatable {

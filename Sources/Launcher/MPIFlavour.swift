@@ -1,5 +1,5 @@
-import FileSystem
 import Glibc
+import System
 
 /// The kinds of MPI whose `mpirun` the launcher knows, each with flags of its own.
 public enum MPIFlavour: String, Sendable, Equatable, CaseIterable {

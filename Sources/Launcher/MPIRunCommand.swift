@@ -1,4 +1,4 @@
-import FileSystem
+import System
 
 /// The command line of `mpirun` for a plan: a pure function, so that `--dry-run` and the tests see what runs.
 public enum MPIRunCommand {

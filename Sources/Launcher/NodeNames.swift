@@ -1,4 +1,4 @@
-import FileSystem
+import System
 
 /// The names that one part of a list of hosts stands for, such as `n[0-1]c[2,4]`.
 struct NodeNames {

@@ -1,4 +1,4 @@
-import FileSystem
+import System
 
 /// What started this launcher as several tasks, each of which would start a whole job: `mpirun -np 2 ./launch …` and
 /// `srun -n 2 ./launch …`, a habit from other launchers.

@@ -1,6 +1,6 @@
-import FileSystem
 import Glibc
 import Synchronization
+import System
 
 /// Writes to one output of the launcher from a thread of its own: a reader that stops reading, as a frozen terminal does,
 /// holds up neither signals nor the ranks.

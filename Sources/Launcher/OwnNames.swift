@@ -1,5 +1,5 @@
-import FileSystem
 import Glibc
+import System
 
 /// The names and addresses by which a hostfile can mean this machine.
 public struct OwnNames: Sendable, ExpressibleByStringLiteral {

@@ -1,5 +1,5 @@
-import FileSystem
 import Glibc
+import System
 
 /// What is copied to hosts that have no Swift: the programs, which carry its runtime, and samples.
 public enum Package {

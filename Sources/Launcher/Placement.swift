@@ -1,4 +1,4 @@
-import FileSystem
+import System
 
 /// Which hosts take how many ranks.
 public struct Placement: Sendable, Equatable {

@@ -1,5 +1,5 @@
-import FileSystem
 import Glibc
+import System
 
 /// Asks all hosts at once, before anything starts, whether they can take part.
 public struct Preflight: Sendable {

@@ -1,5 +1,5 @@
-import FileSystem
 import Glibc
+import System
 
 /// The package's own programs, and how a name becomes a path.
 public struct Programs: Sendable {

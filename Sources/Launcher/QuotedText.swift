@@ -1,4 +1,4 @@
-import FileSystem
+import System
 
 extension String {
   /// This text as a message quotes it: of a long one the start, and how long it is.

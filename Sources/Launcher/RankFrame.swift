@@ -1,5 +1,5 @@
+import FlightRecorder
 import Glibc
-import RankRecord
 
 /// What keepers send to the launcher: pieces of 512 bytes that travel through mpirun as part of its standard error.
 ///
@@ -145,9 +145,9 @@ package struct RankFrameReader {
 
 /// A keeper's look at its rank.
 package struct RankReport: BitwiseCopyable {
-  package var state = RankRecord.State()
+  package var state = FlightRecorder.State()
   /// The last collective.
-  package var last = RankRecord.Entry()
+  package var last = FlightRecorder.Entry()
   /// Nanoseconds since the record last changed.
   var idle: Int64 = 0
   /// The rank's process.
@@ -176,8 +176,8 @@ package struct RankReport: BitwiseCopyable {
     // A report may come from any host of the job.
     state = state.clamped
     last = last.clamped
-    idle = min(max(idle, 0), RankRecord.mostNanoseconds)
-    pid = min(max(pid, 0), RankRecord.mostPID)
+    idle = min(max(idle, 0), FlightRecorder.mostNanoseconds)
+    pid = min(max(pid, 0), FlightRecorder.mostPID)
     letter = min(max(letter, 0), 255)
     status = min(max(status, 0), 255)
     signal = min(max(signal, 0), 64)

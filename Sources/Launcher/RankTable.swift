@@ -1,6 +1,6 @@
-import FileSystem
+import FlightRecorder
 import Glibc
-import RankRecord
+import System
 
 /// What the launcher knows of each rank.
 package struct RankTable: Sendable {
@@ -16,14 +16,14 @@ package struct RankTable: Sendable {
     var progressed: ContinuousClock.Instant?
     /// When it was last seen computing, reading or writing outside of collectives.
     var busy: ContinuousClock.Instant?
-    var ring: [RankRecord.Entry] = []
+    var ring: [FlightRecorder.Entry] = []
     /// Its place among those that have ended, from 0.
     var endOrder: Int?
     var ended: ContinuousClock.Instant?
 
     var hasEnded: Bool { endOrder != nil }
-    var phase: RankRecord.Phase { report.state.knownPhase }
-    var outcome: RankRecord.Outcome { report.state.knownOutcome }
+    var phase: FlightRecorder.Phase { report.state.knownPhase }
+    var outcome: FlightRecorder.Outcome { report.state.knownOutcome }
 
     /// `rank 1 (host b, pid 4711)`, or `ranks 0 to 3 (host b, pid 4711)` of one process.
     package var label: String {
@@ -100,11 +100,11 @@ package struct RankTable: Sendable {
         ended += 1
       }
     case .entry:
-      guard frame.body.count == MemoryLayout<RankRecord.Entry>.size else { return }
-      let entry = frame.body.withUnsafeBytes { $0.loadUnaligned(as: RankRecord.Entry.self) }.clamped
+      guard frame.body.count == MemoryLayout<FlightRecorder.Entry>.size else { return }
+      let entry = frame.body.withUnsafeBytes { $0.loadUnaligned(as: FlightRecorder.Entry.self) }.clamped
       ranks[index].ring.removeAll { $0.sequence == entry.sequence }
       ranks[index].ring.append(entry)
-      if ranks[index].ring.count > RankRecord.ringCount { ranks[index].ring.removeFirst() }
+      if ranks[index].ring.count > FlightRecorder.ringCount { ranks[index].ring.removeFirst() }
     default: break
     }
   }
@@ -134,7 +134,7 @@ package struct RankTable: Sendable {
   }
 
   /// The last collectives of each rank, a line each, of each rank at most `count`.
-  package func rings(count: Int = RankRecord.ringCount) -> [String] {
+  package func rings(count: Int = FlightRecorder.ringCount) -> [String] {
     ranks.flatMap { rank -> [String] in
       let entries = rank.ring.sorted { $0.sequence < $1.sequence }.suffix(count)
       guard !entries.isEmpty else { return [] }

@@ -1,5 +1,5 @@
-import FileSystem
 import Glibc
+import System
 
 /// What the kernel makes of a program's file, which it tells by "No such file or directory" or not at all.
 enum Script {

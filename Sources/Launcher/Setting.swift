@@ -1,4 +1,4 @@
-import FileSystem
+import System
 
 /// One thing that a flag, a variable or a configuration file can set.
 public struct Setting: Sendable {

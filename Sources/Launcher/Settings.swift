@@ -1,4 +1,4 @@
-import FileSystem
+import System
 
 /// The effective settings of a launch, each with its origin: flag, then environment, then file.
 ///

@@ -1,5 +1,5 @@
-import FileSystem
 import Glibc
+import System
 
 /// A user's home: `HOME`, or what the system's list of users says; nil where neither knows one.
 public func userHome(_ environment: Environment = .ofThisProcess()) -> String? {

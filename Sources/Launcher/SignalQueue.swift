@@ -1,6 +1,6 @@
 import CProcess
-import FileSystem
 import Glibc
+import System
 
 /// Signals as a queue to read from, instead of handlers that interrupt.
 struct SignalQueue {

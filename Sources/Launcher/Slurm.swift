@@ -1,4 +1,4 @@
-import FileSystem
+import System
 
 /// The hosts and tasks that Slurm has given to this job, as its environment tells.
 public struct SlurmAllocation: Sendable, Equatable {

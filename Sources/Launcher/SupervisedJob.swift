@@ -1,5 +1,5 @@
-import FileSystem
 import Glibc
+import System
 
 /// A running job, what is known of its ranks, and what was done to them. What is said of mpirun goes for srun too, and for
 /// the keeper of a process that needs neither.

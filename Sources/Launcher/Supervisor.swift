@@ -1,6 +1,6 @@
 import CProcess
-import FileSystem
 import Glibc
+import System
 
 /// Starts the ranks, shows what they write, watches over them, passes signals on, and sees to it that nothing of the job
 /// is left when it is over.

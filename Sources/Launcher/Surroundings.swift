@@ -1,7 +1,7 @@
 import CProcess
-import FileSystem
+import FlightRecorder
 import Glibc
-import RankRecord
+import System
 
 /// What mpirun needs of this machine and says in twenty lines, or by a crash, where it is missing.
 public struct Surroundings: Sendable {
@@ -28,10 +28,10 @@ public struct Surroundings: Sendable {
   static func checkFileLimit() throws(Failure) {
     var limit = rlimit()
     guard getrlimit(__rlimit_resource_t(RLIMIT_FSIZE.rawValue), &limit) == 0,
-      limit.rlim_cur < rlim_t(RankRecord.byteCount)
+      limit.rlim_cur < rlim_t(FlightRecorder.byteCount)
     else { return }
     throw Failure(
-      .unavailable, "a file may have \(limit.rlim_cur) bytes at most, expected at least \(RankRecord.byteCount)",
+      .unavailable, "a file may have \(limit.rlim_cur) bytes at most, expected at least \(FlightRecorder.byteCount)",
       hint: "ulimit -f unlimited")
   }
 

@@ -1,5 +1,5 @@
-import FileSystem
 import Glibc
+import System
 
 /// A process of the launcher's binary that outlives it. Where the launcher is killed, it waits until mpirun has ended its
 /// ranks, ends what is left of the job on this host, and removes what an mpirun whose output is broken leaves behind.

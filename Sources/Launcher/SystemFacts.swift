@@ -1,5 +1,5 @@
-import FileSystem
 import Glibc
+import System
 
 /// What `env` says about this machine.
 public enum SystemFacts {

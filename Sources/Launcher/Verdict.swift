@@ -1,6 +1,6 @@
-import FileSystem
+import FlightRecorder
 import Glibc
-import RankRecord
+import System
 
 /// The exit status of a job, and the line that explains it where the ranks have not done so themselves.
 public struct Verdict: Sendable, Equatable {
@@ -79,7 +79,7 @@ public struct Verdict: Sendable, Equatable {
     } else if let obeyed = table.obeyed {
       self.init(obeyed: obeyed)
     } else if table.isRegistered {
-      func odd<Value: Equatable>(_ value: (RankRecord.State) -> Value) -> RankTable.Rank? {
+      func odd<Value: Equatable>(_ value: (FlightRecorder.State) -> Value) -> RankTable.Rank? {
         table.ranks.first { value($0.report.state) != value(table.ranks[0].report.state) }
       }
       if let rank = odd(\.step) {

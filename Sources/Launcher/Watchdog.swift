@@ -1,5 +1,5 @@
-import FileSystem
-import RankRecord
+import FlightRecorder
+import System
 
 /// Finds out that a job stands still, and why: who waits where, and who is missing.
 public struct Watchdog: Sendable {

@@ -1,7 +1,7 @@
 import Collectives
-import FileSystem
 import Glibc
 import Kernels
+import System
 import Training
 
 /// What `Accelerator.prepare` takes: models, optimizers and loaders.

@@ -1,5 +1,5 @@
 import Collectives
-import FileSystem
+import System
 
 /// How `Accelerator.reduce` joins the ranks' numbers.
 public enum Reduction: Sendable { case sum, mean, max }

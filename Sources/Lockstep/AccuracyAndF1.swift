@@ -1,4 +1,4 @@
-import FileSystem
+import System
 import Training
 
 /// Accuracy and F1 of two classes, GLUE's metric for MRPC and QQP; equal to scikit-learn's.

@@ -1,4 +1,4 @@
-import FileSystem
+import System
 import Training
 
 /// AdamW with torch's numbers and order, over all weights of a model.

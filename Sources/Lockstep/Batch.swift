@@ -1,6 +1,6 @@
 import BERT
 import Datasets
-import FileSystem
+import System
 
 /// This rank's rows of one step, with their tokens end to end and without padding.
 ///

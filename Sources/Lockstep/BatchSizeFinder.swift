@@ -1,4 +1,4 @@
-import FileSystem
+import System
 
 extension Accelerator {
   /// Runs `body` with a batch size, and again with nine tenths of it as often as memory lacks: Accelerate's

@@ -1,7 +1,7 @@
 import BERT
 import Collectives
-import FileSystem
 import Kernels
+import System
 import Training
 
 /// BERT with a classifier, or a head of the caller's own, from a checkpoint folder in the Hugging Face layout.

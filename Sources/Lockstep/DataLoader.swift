@@ -1,6 +1,6 @@
 import BERT
 import Datasets
-import FileSystem
+import System
 
 /// That a loader's rows are dealt out to the ranks of an accelerator.
 final class Placement {

@@ -1,4 +1,4 @@
-import FileSystem
+import System
 
 /// Where a model is between forward, backward, step and zero-grad; finds calls in a wrong order.
 struct GradientWindow {

@@ -1,5 +1,5 @@
 import Collectives
-import FileSystem
+import System
 import Training
 
 /// Trains each rank on its own rows with weights of its own, and averages them every few steps: Accelerate's `LocalSGD`

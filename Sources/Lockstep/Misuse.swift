@@ -1,4 +1,4 @@
-import FileSystem
+import System
 
 /// An error of a program that says which status the program ends with.
 public protocol ErrorWithStatus: Error {

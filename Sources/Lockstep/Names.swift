@@ -1,15 +1,15 @@
 import BERT
 import Datasets
-import FileSystem
+import System
 import Tokenization
 import Training
 
 // What a program needs of the modules below, under the names that it has there: one import is enough.
 
 /// An error of the outside world in one line, with the status that the program ends with.
-public typealias Failure = FileSystem.Failure
+public typealias Failure = System.Failure
 /// The statuses that the package's programs end with.
-public typealias ExitStatus = FileSystem.ExitStatus
+public typealias ExitStatus = System.ExitStatus
 
 /// BERT's tokenizer, the same ids as transformers' `AutoTokenizer` gives for the same folder.
 public typealias BertTokenizer = Tokenization.BertTokenizer

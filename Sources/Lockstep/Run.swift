@@ -1,7 +1,7 @@
 import Collectives
-import FileSystem
 import Glibc
 import Kernels
+import System
 import Training
 
 /// How products are computed.

@@ -1,7 +1,7 @@
 import BERT
 import Collectives
-import FileSystem
 import Kernels
+import System
 import Training
 
 /// A model's weights on this rank, and what computes with them.

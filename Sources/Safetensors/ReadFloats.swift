@@ -1,4 +1,4 @@
-import FileSystem
+import System
 
 extension SafetensorsFile {
   /// Overwrites `buffer`, which has the tensor's number of elements, with its values as `Float`.

@@ -1,4 +1,4 @@
-import FileSystem
+import System
 
 /// A safetensors file open for reading. Everything in its header is checked when it is opened.
 public final class SafetensorsFile: Sendable {

@@ -1,4 +1,4 @@
-import FileSystem
+import System
 
 /// Writes a safetensors file tensor by tensor; it appears under its name whole and durable, or not at all.
 ///

@@ -1,5 +1,5 @@
-import FileSystem
 import JSON
+import System
 
 /// A token that is found in a text as a whole, before the text is cut into words.
 struct AddedToken: Sendable, Equatable {

@@ -1,4 +1,4 @@
-import FileSystem
+import System
 
 /// The tokens that are found in a text as a whole, numbered as the `tokenizers` crate numbers them: a token of the
 /// vocabulary keeps its id, others follow behind the vocabulary. Ids that files give them do not count.

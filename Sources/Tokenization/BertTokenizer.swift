@@ -1,4 +1,4 @@
-import FileSystem
+import System
 
 /// A text or a pair as the model reads it: `[CLS] a [SEP]` or `[CLS] a [SEP] b [SEP]`.
 public struct Encoding: Sendable, Equatable {

@@ -1,5 +1,5 @@
-import FileSystem
 import JSON
+import System
 
 /// What happens to a text before it is cut into words: the `normalizer` of a tokenizer.json.
 indirect enum Normalizer: Sendable, Equatable {

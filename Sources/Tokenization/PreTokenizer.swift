@@ -1,5 +1,5 @@
-import FileSystem
 import JSON
+import System
 
 /// How a normalized text is cut into words: the `pre_tokenizer` of a tokenizer.json.
 indirect enum PreTokenizer: Sendable, Equatable {

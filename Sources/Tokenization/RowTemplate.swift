@@ -1,5 +1,5 @@
-import FileSystem
 import JSON
+import System
 
 /// Where texts and special tokens stand in a row: the `post_processor` of a tokenizer.json.
 struct RowTemplate: Sendable, Equatable {

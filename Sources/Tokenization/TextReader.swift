@@ -1,4 +1,4 @@
-import FileSystem
+import System
 
 /// Turns a text to ids: finds added tokens, normalizes what is between them, cuts it into words and spells these.
 struct TextReader: Sendable {

@@ -1,5 +1,5 @@
-import FileSystem
 import JSON
+import System
 
 /// The special and added tokens that the files of a folder name, gathered as transformers 5 gathers them
 /// (`PreTrainedTokenizerBase._from_pretrained` and the `__init__` of its classes, version 5.24).

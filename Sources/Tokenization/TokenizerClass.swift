@@ -1,5 +1,5 @@
-import FileSystem
 import JSON
+import System
 
 /// How transformers 5 makes a tokenizer of a folder, as its `AutoTokenizer` decides.
 struct TokenizerClass: Sendable, Equatable {

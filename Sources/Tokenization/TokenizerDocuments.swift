@@ -1,5 +1,5 @@
-import FileSystem
 import JSON
+import System
 
 /// The JSON files that decide a tokenizer, read strictly; nil where a file is not there.
 struct TokenizerDocuments {

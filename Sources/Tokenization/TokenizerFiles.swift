@@ -1,4 +1,4 @@
-import FileSystem
+import System
 
 /// The files of a model's folder that decide its tokenizer, read once and kept byte for byte.
 ///

@@ -1,5 +1,5 @@
-import FileSystem
 import JSON
+import System
 
 /// A tokenizer.json, as far as it decides ids; its normalizer, pre-tokenizer and post-processor are read where they count.
 struct TokenizerJSON {

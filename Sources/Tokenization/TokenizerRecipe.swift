@@ -1,5 +1,5 @@
-import FileSystem
 import JSON
+import System
 
 /// All that decides the ids of a tokenizer, put together from the files of a folder as transformers 5 does it.
 struct TokenizerRecipe: Sendable {

@@ -1,5 +1,5 @@
-import FileSystem
 import JSON
+import System
 
 /// The tokens that a WordPiece model knows, and their ids.
 ///

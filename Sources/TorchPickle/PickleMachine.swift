@@ -1,4 +1,4 @@
-import FileSystem
+import System
 
 /// What a pickle builds, as far as it is understood: plain values, and tensors by their place.
 enum PickleValue {

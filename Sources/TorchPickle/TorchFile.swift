@@ -1,5 +1,5 @@
-import FileSystem
 import Safetensors
+import System
 
 /// A file that `torch.save` wrote of a state dict, `pytorch_model.bin` for instance, open for reading.
 ///

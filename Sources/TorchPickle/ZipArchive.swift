@@ -1,4 +1,4 @@
-import FileSystem
+import System
 
 /// The records of a zip archive as torch writes it: stored, never compressed, sizes in the directory at the end.
 ///

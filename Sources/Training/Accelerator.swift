@@ -1,8 +1,8 @@
 import BERT
 import Collectives
 import Datasets
-import FileSystem
 import Kernels
+import System
 
 /// What one optimizer step did.
 public struct StepReport: Sendable, Equatable {

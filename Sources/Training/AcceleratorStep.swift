@@ -1,7 +1,7 @@
 import BERT
 import Collectives
-import FileSystem
 import Kernels
+import System
 
 extension Accelerator {
   /// What is known of a window's gradients before they are applied.

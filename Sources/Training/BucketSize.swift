@@ -1,7 +1,7 @@
 import BERT
 import Collectives
-import FileSystem
 import Kernels
+import System
 
 /// How many floats a rank sums over hosts at once.
 enum BucketSize {

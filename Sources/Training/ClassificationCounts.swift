@@ -1,5 +1,5 @@
 import Datasets
-import FileSystem
+import System
 
 /// Counts of a classification, which add up over batches; ratios are taken once, at the end. The formulas are
 /// scikit-learn's.

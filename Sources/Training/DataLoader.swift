@@ -1,6 +1,6 @@
 import BERT
 import Datasets
-import FileSystem
+import System
 
 /// A rank's share of one micro-batch.
 public struct Share: Sendable {

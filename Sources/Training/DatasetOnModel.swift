@@ -1,6 +1,6 @@
 import BERT
 import Datasets
-import FileSystem
+import System
 
 extension TokenizedDataset {
   /// Why a model of `configuration` cannot take the rows; nil where every index in them is one that it has a row for: the

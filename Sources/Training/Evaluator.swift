@@ -1,8 +1,8 @@
 import BERT
 import Collectives
 import Datasets
-import FileSystem
 import Kernels
+import System
 
 /// Computes a model's outputs without gradients. Its network is made for the first data set, and again where a later one
 /// needs more room.

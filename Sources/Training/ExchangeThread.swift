@@ -1,7 +1,7 @@
 import Collectives
-import FileSystem
 import Glibc
 import Synchronization
+import System
 
 /// Moves an exchange on: by a thread of its own, or, where there may be none, while somebody waits.
 ///

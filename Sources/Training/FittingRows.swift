@@ -1,5 +1,5 @@
 import Datasets
-import FileSystem
+import System
 
 extension ModelFolder {
   /// The rows as this model takes them: cut to its positions, and every number in them checked against its tables.

@@ -1,8 +1,8 @@
 import BERT
 import Collectives
-import FileSystem
 import Kernels
 import Synchronization
+import System
 
 /// The sum of a step's gradients over hosts, bucket by bucket as backward finishes them, and AdamW on each sum.
 ///

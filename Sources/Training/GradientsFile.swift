@@ -1,5 +1,5 @@
-import FileSystem
 import Safetensors
+import System
 
 /// A file of a model's gradients, as safetensors under the names of the parameters.
 public enum GradientsFile {

@@ -1,6 +1,6 @@
 import BERT
 import Collectives
-import FileSystem
+import System
 
 /// What the groups tell one another when the last forward of a step is through: every rank's loss, and the rows of the
 /// word table that the step touches. Each lane asks for itself; the first rank of a group writes down the losses for all.

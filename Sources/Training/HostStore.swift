@@ -1,7 +1,7 @@
 import BERT
 import Collectives
-import FileSystem
 import Synchronization
+import System
 
 /// Memory that the ranks of a host see: one copy of the weights, every rank's gradients and every rank's board.
 struct HostStore {

@@ -1,7 +1,7 @@
 import Collectives
-import FileSystem
 import Glibc
 import Kernels
+import System
 
 /// Sums of buckets of floats over hosts, several at a time, while the ranks do other things.
 ///

@@ -1,5 +1,5 @@
-import FileSystem
 import Glibc
+import System
 
 /// The learning rate of each optimizer step, as transformers' `get_scheduler` gives it by the same names. Steps are the
 /// optimizer's, whatever the number of ranks or micro-batches.

@@ -1,7 +1,7 @@
 import BERT
 import Collectives
-import FileSystem
 import Glibc
+import System
 
 /// Bytes that a piece of work will take: checked before, for a kernel that runs out of memory kills without a word.
 public struct MemoryNeed: Sendable, Equatable {

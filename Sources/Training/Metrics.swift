@@ -1,6 +1,6 @@
 import Collectives
 import Datasets
-import FileSystem
+import System
 
 /// A figure of an evaluation, under the name that scikit-learn or GLUE gives it.
 public struct MetricValue: Sendable, Equatable {

@@ -1,7 +1,7 @@
-import FileSystem
 import FoundationEssentials
 import Glibc
 import JSON
+import System
 
 // swift-format-ignore: AlwaysUseLowerCamelCase
 /// One optimizer step, as a metrics line: the names are those of the file.

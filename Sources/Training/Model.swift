@@ -1,6 +1,6 @@
 import BERT
 import Collectives
-import FileSystem
+import System
 
 /// A model's weights in one flat buffer, with what they mean.
 ///

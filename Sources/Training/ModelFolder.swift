@@ -1,6 +1,6 @@
 import BERT
-import FileSystem
 import JSON
+import System
 import Tokenization
 
 /// A checkpoint folder in the Hugging Face layout: config.json, vocab.txt, tokenizer_config.json, and weights.

@@ -1,5 +1,5 @@
 import Datasets
-import FileSystem
+import System
 
 /// Scores that a model gave, beside the rows' own. The formulas are scipy's and scikit-learn's; both correlations are NaN
 /// for fewer than two rows, and where all scores or all labels are equal.

@@ -1,6 +1,6 @@
 import Collectives
-import FileSystem
 import Glibc
+import System
 
 /// What a person reads while a job runs; the only place that prints. On ranks other than 0 it is silent.
 ///

@@ -1,7 +1,7 @@
 import Datasets
-import FileSystem
 import JSON
 import Safetensors
+import System
 
 /// Notes in the weights' file by which a later run knows that it may replace a folder.
 private enum Mark {

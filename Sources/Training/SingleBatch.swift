@@ -1,7 +1,7 @@
 import BERT
 import Datasets
-import FileSystem
 import Kernels
+import System
 
 /// Forward, and on request backward, of one data set as one batch.
 public struct SingleBatchResult {

@@ -1,5 +1,5 @@
 import Datasets
-import FileSystem
+import System
 
 /// The metrics of a task, chosen by name from those that tasks of its kind can have.
 public struct TaskMetric: Metric {

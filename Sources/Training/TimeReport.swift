@@ -1,6 +1,6 @@
 import Collectives
-import FileSystem
 import Kernels
+import System
 
 /// Where the time of a run went, over all ranks, and what would help most.
 public struct TimeReport: Sendable {

@@ -1,7 +1,7 @@
 import BERT
 import Collectives
-import FileSystem
 import Kernels
+import System
 
 /// What this rank did when: spans of the parts of each step, and of the model's layers inside them.
 ///

@@ -1,5 +1,5 @@
 import BERT
-import FileSystem
+import System
 import WeightFiles
 
 /// What a checkpoint did not have, and what it had too much.

@@ -1,7 +1,7 @@
 import BERT
 import Collectives
-import FileSystem
 import Safetensors
+import System
 
 /// Where a model's weights come from.
 public enum Initialization: String, Sendable, CaseIterable {

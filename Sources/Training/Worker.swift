@@ -1,8 +1,8 @@
 import CPU
 import Collectives
-import FileSystem
 import Glibc
 import Kernels
+import System
 
 /// The start and the end of a program that runs as one rank of a job.
 public enum Worker {

@@ -1,5 +1,5 @@
-import FileSystem
 import JSON
+import System
 
 /// `….index.json`: which shard holds which tensor.
 struct ShardIndex {

@@ -1,5 +1,5 @@
-import FileSystem
 import Safetensors
+import System
 import TorchPickle
 
 /// A tensor of a file, of whatever format.

@@ -1,7 +1,7 @@
 import ArgumentParser
-import FileSystem
 import Glibc
 import Launcher
+import System
 
 /// Asks for the cluster and writes the file; what a present file says is the answer that Enter gives.
 struct AskCommand: ParsableCommand {

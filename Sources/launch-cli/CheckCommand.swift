@@ -1,7 +1,7 @@
 import ArgumentParser
-import FileSystem
 import Glibc
 import Launcher
+import System
 
 /// Looks at everything that a job needs, without starting it.
 struct CheckCommand: ParsableCommand {

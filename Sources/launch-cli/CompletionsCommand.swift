@@ -1,5 +1,5 @@
 import ArgumentParser
-import FileSystem
+import System
 
 /// Prints a script with which a shell completes commands and options.
 struct CompletionsCommand: ParsableCommand {

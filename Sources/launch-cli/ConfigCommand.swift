@@ -1,7 +1,7 @@
 import ArgumentParser
-import FileSystem
 import Glibc
 import Launcher
+import System
 
 /// Makes, changes and explains configuration files; alone, it asks questions.
 struct ConfigCommand: ParsableCommand {

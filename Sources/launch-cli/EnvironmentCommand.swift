@@ -1,7 +1,7 @@
 import ArgumentParser
-import FileSystem
 import Glibc
 import Launcher
+import System
 
 /// One block to paste into a bug report.
 struct EnvironmentCommand: ParsableCommand {

@@ -1,6 +1,6 @@
-import FileSystem
 import Glibc
 import Launcher
+import System
 
 /// A job as it is about to start.
 struct Job {

@@ -1,6 +1,6 @@
-import FileSystem
 import Glibc
 import Launcher
+import System
 
 /// What is looked at before a job starts.
 extension Job {

@@ -1,6 +1,6 @@
-import FileSystem
 import Glibc
 import Launcher
+import System
 
 /// What the environment, the system and others' variables mean for a job.
 extension Job {

@@ -1,7 +1,7 @@
 import ArgumentParser
-import FileSystem
 import Glibc
 import Launcher
+import System
 
 /// The front-end: `launch [options] PROGRAM [arguments]`.
 struct Launch: ParsableCommand {

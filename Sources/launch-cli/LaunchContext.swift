@@ -1,6 +1,6 @@
-import FileSystem
 import Glibc
 import Launcher
+import System
 
 /// What the launcher finds around itself.
 struct LaunchContext {

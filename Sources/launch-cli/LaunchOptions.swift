@@ -1,7 +1,7 @@
 import ArgumentParser
-import FileSystem
 import Glibc
 import Launcher
+import System
 
 /// The options that describe a job; all are texts here and checked by the settings' own table.
 struct LaunchOptions: ParsableArguments {

@@ -1,6 +1,6 @@
-import FileSystem
 import Glibc
 import Launcher
+import System
 
 /// Writes `text` to standard output, where nothing but whole lines and tabs control the terminal.
 ///

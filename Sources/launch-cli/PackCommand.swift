@@ -1,7 +1,7 @@
 import ArgumentParser
-import FileSystem
 import Glibc
 import Launcher
+import System
 
 /// Makes a folder to copy to hosts without Swift.
 struct PackCommand: ParsableCommand {

@@ -1,5 +1,5 @@
-import FileSystem
 import Launcher
+import System
 
 /// Flags of `accelerate launch` that have no meaning on CPUs and MPI: refused by name, with the reason.
 enum RefusedFlags {

@@ -1,7 +1,7 @@
 import ArgumentParser
-import FileSystem
 import Glibc
 import Launcher
+import System
 
 /// Runs a program as ranks; what `./launch` does when no other command is named.
 struct RunCommand: ParsableCommand {

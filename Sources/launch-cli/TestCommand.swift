@@ -1,6 +1,6 @@
 import ArgumentParser
-import FileSystem
 import Launcher
+import System
 
 /// Runs the self-test as a job.
 struct TestCommand: ParsableCommand {

@@ -1,7 +1,7 @@
 import ArgumentParser
-import FileSystem
 import Glibc
 import Launcher
+import System
 
 // Whoever ignores the end of children, as a shell after `trap '' CHLD`, hands that down, and none could be waited for.
 signal(SIGCHLD, SIG_DFL)

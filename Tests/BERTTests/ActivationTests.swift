@@ -1,7 +1,7 @@
 import BERT
-import FileSystem
 import Kernels
 import Safetensors
+import System
 import TestSupport
 import Testing
 import Tokenization

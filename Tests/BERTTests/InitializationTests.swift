@@ -1,6 +1,6 @@
 import BERT
-import FileSystem
 import Kernels
+import System
 import TestSupport
 import Testing
 

@@ -1,6 +1,6 @@
 import Collectives
-import FileSystem
 import Glibc
+import System
 import Testing
 
 /// Memory that the ranks of a host share belongs to whoever holds it.

@@ -1,9 +1,9 @@
 import Collectives
-import FileSystem
 import Synchronization
+import System
 import Testing
 
-import struct FileSystem.ExitStatus  // Testing has one too.
+import struct System.ExitStatus  // Testing has one too.
 
 @Suite("How ranks are started")
 struct LaunchTests {

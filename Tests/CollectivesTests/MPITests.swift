@@ -1,10 +1,10 @@
 import Collectives
-import FileSystem
 import Glibc
+import System
 import TestSupport
 import Testing
 
-import struct FileSystem.ExitStatus  // Testing has one too.
+import struct System.ExitStatus  // Testing has one too.
 
 /// The same checks for every kind of communicator, each in processes of their own.
 @Suite("Ranks in processes", .serialized)

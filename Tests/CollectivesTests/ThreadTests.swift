@@ -1,8 +1,8 @@
 import Collectives
-import FileSystem
+import System
 import Testing
 
-import struct FileSystem.ExitStatus  // Testing has one too.
+import struct System.ExitStatus  // Testing has one too.
 
 @Suite("Ranks as threads")
 struct ThreadTests {

@@ -1,5 +1,5 @@
 import Datasets
-import FileSystem
+import System
 import Testing
 
 /// Every small epoch, against a second way to the same rows: of ``BatchSamplerShard``, Accelerate's walk through the

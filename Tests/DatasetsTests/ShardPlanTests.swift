@@ -1,5 +1,5 @@
 import Datasets
-import FileSystem
+import System
 import Testing
 
 @Suite struct ShardPlanTests {

@@ -1,6 +1,6 @@
 import Datasets
-import FileSystem
 import Foundation
+import System
 import TestSupport
 
 /// The JSON file `name` of the reference's goldens.

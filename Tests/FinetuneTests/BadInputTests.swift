@@ -1,8 +1,8 @@
-import FileSystem
+import System
 import TestSupport
 import Testing
 
-import struct FileSystem.ExitStatus  // Testing has one too.
+import struct System.ExitStatus  // Testing has one too.
 
 /// A way to do it wrong.
 struct BadInput: Sendable, CustomTestStringConvertible {

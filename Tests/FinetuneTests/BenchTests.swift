@@ -1,7 +1,7 @@
 // swift-format-ignore-file: AlwaysUseLowerCamelCase
 
-import FileSystem
 import FoundationEssentials
+import System
 import TestSupport
 import Testing
 

@@ -1,6 +1,6 @@
-import FileSystem
 import FoundationEssentials
 import Safetensors
+import System
 import TestSupport
 import Testing
 

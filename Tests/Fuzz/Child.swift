@@ -1,5 +1,5 @@
-import FileSystem
 import Glibc
+import System
 
 /// Reads inputs in this process, which ends in the middle of one that is not handled.
 struct Child {

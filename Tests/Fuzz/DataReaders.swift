@@ -1,6 +1,6 @@
 import Datasets
-import FileSystem
 import JSON
+import System
 import TestSupport
 
 private func bytes(_ text: String) -> [UInt8] { Array(text.utf8) }

@@ -1,5 +1,5 @@
-import FileSystem
 import Glibc
+import System
 
 /// Writes a file in place.
 func overwrite(_ path: String, _ bytes: [UInt8]) throws {

@@ -1,7 +1,7 @@
-import FileSystem
+import FlightRecorder
 import Glibc
 import Launcher
-import RankRecord
+import System
 import TestSupport
 
 private func bytes(_ text: String) -> [UInt8] { Array(text.utf8) }
@@ -156,11 +156,11 @@ extension Reader {
         look(at: table)
       },
       Reader("record-page", samples: [page(steps: 0), page(steps: 100)], memoryMultiple: 16) { input, workspace in
-        var page = input.prefix(RankRecord.byteCount)
-        page += repeatElement(0, count: RankRecord.byteCount - page.count)
+        var page = input.prefix(FlightRecorder.byteCount)
+        page += repeatElement(0, count: FlightRecorder.byteCount - page.count)
         let file = open(try workspace.write(Array(page), "record"), O_RDWR | O_CLOEXEC)
         defer { close(file) }
-        guard let record = RankRecord(descriptor: file, isNew: false) else {
+        guard let record = FlightRecorder(descriptor: file, isNew: false) else {
           throw Failure(.badData, "no record")
         }
         var report = RankReport()
@@ -188,7 +188,7 @@ extension Reader {
 
   private static var frames: [[UInt8]] {
     let report = bytes(of: RankReport())
-    let entry = bytes(of: RankRecord.Entry())
+    let entry = bytes(of: FlightRecorder.Entry())
     return [
       RankFrame(.start, rank: 0, bytes("node1 17 /tmp/ompi.node1.0/pid.1")).bytes
         + RankFrame(.report, rank: 0, report).bytes + RankFrame(.output, rank: 1, bytes("loss 0.5\n")).bytes,
@@ -204,14 +204,14 @@ extension Reader {
       close(file)
       unlink(template)
     }
-    guard let record = RankRecord(descriptor: file, isNew: true) else { return [] }
+    guard let record = FlightRecorder(descriptor: file, isNew: true) else { return [] }
     record.join(rank: 0, size: 2)
     for step in 0..<steps {
       record.enter(Call(.sumOfFloats, count: 4, root: 0), at: CallSite(file: "Loop.swift", line: 12))
       record.leave()
       record.finish(step: step)
     }
-    var bytes = [UInt8](repeating: 0, count: RankRecord.byteCount)
+    var bytes = [UInt8](repeating: 0, count: FlightRecorder.byteCount)
     let count = pread(file, &bytes, bytes.count, 0)
     return count == bytes.count ? bytes : []
   }

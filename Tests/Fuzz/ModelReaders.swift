@@ -1,6 +1,6 @@
 import BERT
-import FileSystem
 import Safetensors
+import System
 import TestSupport
 import Tokenization
 import WeightFiles

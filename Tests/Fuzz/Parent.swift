@@ -1,5 +1,5 @@
-import FileSystem
 import Glibc
+import System
 import TestSupport
 
 /// Runs readers in processes of their own, as many at a time as there are cores, and reports how each came out.

@@ -1,5 +1,5 @@
-import FileSystem
 import Glibc
+import System
 import TestSupport
 
 /// How a program of the package comes to read an input.

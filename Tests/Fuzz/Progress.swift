@@ -1,5 +1,5 @@
-import FileSystem
 import Glibc
+import System
 
 /// Where a child of the fuzzer notes how far it is, in memory that it shares with its parent: a trap leaves it there.
 ///

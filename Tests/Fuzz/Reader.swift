@@ -1,4 +1,4 @@
-import FileSystem
+import System
 import TestSupport
 
 /// A reader of input from outside, with good inputs to change. A new one is one entry in a list of `Reader.all`.

@@ -1,5 +1,5 @@
-import FileSystem
 import Glibc
+import System
 import TestSupport
 
 // fuzz [READER…] [--seed N] [--count N] [--only N] [--programs] [--list]

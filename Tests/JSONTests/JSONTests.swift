@@ -1,5 +1,5 @@
-import FileSystem
 import JSON
+import System
 import Testing
 
 struct JSONTests {

@@ -1,5 +1,5 @@
-import FileSystem
 import Launcher
+import System
 import Testing
 
 /// Configuration files in the forms that Accelerate's releases have written, each with the plan that its documentation

@@ -1,6 +1,6 @@
-import FileSystem
 import Glibc
 import Launcher
+import System
 import Testing
 
 /// `launch check` against hosts that are stand-ins: a remote shell of the test's own, which runs the question here with

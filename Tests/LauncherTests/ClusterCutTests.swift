@@ -1,6 +1,6 @@
-import FileSystem
 import Glibc
 import Launcher
+import System
 import TestSupport
 import Testing
 

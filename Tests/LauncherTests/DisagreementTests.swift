@@ -1,6 +1,6 @@
-import FileSystem
 import Glibc
 import Launcher
+import System
 import Testing
 
 /// Ranks that do not do the same, or do not have the same.

@@ -1,6 +1,6 @@
-import FileSystem
 import Glibc
 import Launcher
+import System
 import Testing
 
 /// Jobs by every kind of mpirun that this machine has: their ends are told alike. Of programs without MPI, since the

@@ -1,6 +1,6 @@
-import FileSystem
 import Glibc
 import Launcher
+import System
 import Testing
 
 /// What the launcher writes: nothing raw to a terminal, no secret, and nothing over what is not its own.

@@ -1,7 +1,7 @@
-import FileSystem
+import FlightRecorder
 import Glibc
 import Launcher
-import RankRecord
+import System
 import Testing
 
 /// A rank with a wild pointer writes anything into its record, and a host of the job can send any report: neither the
@@ -27,11 +27,11 @@ import Testing
       unlink("\(path)/record")
       rmdir(path)
     }
-    let record = try #require(RankRecord(descriptor: file, isNew: true))
+    let record = try #require(FlightRecorder(descriptor: file, isNew: true))
     var random = Seeded(state: 1)
     for _ in 0..<300 {
-      let words = Self.scribble(RankRecord.byteCount / 8, &random)
-      #expect(pwrite(file, words, RankRecord.byteCount, 0) == RankRecord.byteCount)
+      let words = Self.scribble(FlightRecorder.byteCount / 8, &random)
+      #expect(pwrite(file, words, FlightRecorder.byteCount, 0) == FlightRecorder.byteCount)
       // As the keeper does.
       var report = RankReport()
       report.state = record.state.clamped
@@ -73,8 +73,8 @@ import Testing
   /// A failure whose status the system would cut to 0 is none the less one.
   @Test(arguments: [Int64(0), 256, -256, .min]) func failedRankIsNeverASuccess(status: Int64) {
     var report = RankReport()
-    report.state.phase = RankRecord.Phase.joined.rawValue
-    report.state.outcome = RankRecord.Outcome.failed.rawValue
+    report.state.phase = FlightRecorder.Phase.joined.rawValue
+    report.state.outcome = FlightRecorder.Outcome.failed.rawValue
     report.state.status = status
     var table = RankTable(count: 1)
     table.take(RankFrame(.end, rank: 0, report.bytes), at: .now)

@@ -1,6 +1,6 @@
-import FileSystem
 import Glibc
 import Launcher
+import System
 import Testing
 
 /// Text from hosts, from Slurm, from files and from variables: whatever it is, it is refused with a line, at once.

@@ -1,5 +1,5 @@
-import FileSystem
 import Launcher
+import System
 import Testing
 
 @Suite struct MPIRunCommandTests {

@@ -1,5 +1,5 @@
-import FileSystem
 import Launcher
+import System
 import Testing
 
 /// A plan with the exact arguments that its mpirun gets.

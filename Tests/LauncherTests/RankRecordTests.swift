@@ -1,10 +1,10 @@
-import FileSystem
+import FlightRecorder
 import Glibc
-import RankRecord
+import System
 import Testing
 
 /// The memory that a rank and its keeper share.
-struct RankRecordTests {
+struct FlightRecorderTests {
   private func file() throws -> Int32 {
     var template = Array("/tmp/lockstep-record.XXXXXX\0".utf8CString)
     let file = mkstemp(&template)
@@ -16,8 +16,8 @@ struct RankRecordTests {
   @Test("each field is read back from its own place, by another mapping") func fields() throws {
     let file = try file()
     defer { close(file) }
-    let rank = try #require(RankRecord(descriptor: file, isNew: true))
-    let keeper = try #require(RankRecord(descriptor: file, isNew: false))
+    let rank = try #require(FlightRecorder(descriptor: file, isNew: true))
+    let keeper = try #require(FlightRecorder(descriptor: file, isNew: false))
     #expect(!rank.isAskedToStop && keeper.state.acceptsStop == 0 && keeper.last(of: keeper.state) == nil)
     rank.join(rank: 3, size: 5)
     rank.enter(.init(.broadcast, count: 7, root: 2), at: .init(file: "Some/File.swift", line: 12))
@@ -48,8 +48,8 @@ struct RankRecordTests {
   func ordered() throws {
     let file = try file()
     defer { close(file) }
-    let rank = try #require(RankRecord(descriptor: file, isNew: true))
-    let keeper = try #require(RankRecord(descriptor: file, isNew: false))
+    let rank = try #require(FlightRecorder(descriptor: file, isNew: true))
+    let keeper = try #require(FlightRecorder(descriptor: file, isNew: false))
     let count = 200_000
     let writer = Task.detached {
       for number in 1...count {

@@ -1,6 +1,6 @@
-import FileSystem
 import Glibc
 import Launcher
+import System
 import Testing
 
 /// Everything in hostfiles/, as a user gives it to the launcher.

@@ -1,6 +1,6 @@
-import FileSystem
 import Glibc
 import Launcher
+import System
 import TestSupport
 
 /// A real Slurm on four hosts, as Tests/Cluster/with-slurm makes it, for all tests of a process; it ends with the process.

@@ -1,6 +1,6 @@
-import FileSystem
 import Glibc
 import Launcher
+import System
 import Testing
 
 /// What a program wrote and how it ended; a signal counts as 128 + its number, as in a shell.

@@ -1,7 +1,7 @@
-import FileSystem
 import Glibc
 import Lockstep
 import Safetensors
+import System
 import TestSupport
 import Testing
 
@@ -49,7 +49,7 @@ func tensors(_ folder: String) throws -> [String: [Float]] {
   var result: [String: [Float]] = [:]
   for tensor in file.tensors {
     var values = [Float](repeating: 0, count: tensor.count)
-    try values.withUnsafeMutableBufferPointer { (buffer) throws(FileSystem.Failure) in
+    try values.withUnsafeMutableBufferPointer { (buffer) throws(System.Failure) in
       try file.readFloats(tensor, into: buffer)
     }
     result[tensor.name] = values

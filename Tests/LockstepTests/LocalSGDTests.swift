@@ -1,5 +1,5 @@
-import FileSystem
 import Lockstep
+import System
 import TestSupport
 import Testing
 

@@ -1,5 +1,5 @@
-import FileSystem
 import Lockstep
+import System
 import TestSupport
 import Testing
 
@@ -11,7 +11,7 @@ struct MisuseTests {
   }
 
   private func expect(
-    _ failure: FileSystem.Failure?, at place: String, says: String, at location: SourceLocation = #_sourceLocation
+    _ failure: System.Failure?, at place: String, says: String, at location: SourceLocation = #_sourceLocation
   ) {
     #expect(
       failure?.place == place && failure?.description.contains(says) == true, "\(failure?.description ?? "nothing")",
@@ -69,7 +69,7 @@ struct MisuseTests {
 
   @Test("what was not prepared, or prepared twice by others, is refused on any number of ranks", arguments: [1, 2])
   func unprepared(ranks: Int) throws {
-    let problems = try onRanks(ranks) { accelerator -> [FileSystem.Failure?] in
+    let problems = try onRanks(ranks) { accelerator -> [System.Failure?] in
       let (model, optimizer, loader) = try MisuseTests().set()
       let other = try DataLoader(loader.dataset, batchSize: 4)
       try accelerator.prepare(model, optimizer, loader)

@@ -1,6 +1,6 @@
 import Collectives
-import FileSystem
 import Lockstep
+import System
 import TestSupport
 import Testing
 
@@ -16,8 +16,8 @@ func onRanks<Result: Sendable>(
   options.gradientAccumulationSteps = steps
   options.splitBatches = splitting
   let chosen = options
-  let run: @Sendable (any Communicator) throws(FileSystem.Failure) -> Result? = {
-    (communicator) throws(FileSystem.Failure) in
+  let run: @Sendable (any Communicator) throws(System.Failure) -> Result? = {
+    (communicator) throws(System.Failure) in
     var result: Result?
     try runRank(communicator, chosen) { result = try body($0) }
     return result
@@ -26,17 +26,17 @@ func onRanks<Result: Sendable>(
     let alone = try run(SoloCommunicator())
     return [try #require(alone)]
   }
-  return try ThreadCommunicator.run(ranks: ranks, hosts: hosts) { (communicator) throws(FileSystem.Failure) in
+  return try ThreadCommunicator.run(ranks: ranks, hosts: hosts) { (communicator) throws(System.Failure) in
     try run(communicator)
   }.map { try #require($0) }
 }
 
 /// What `body` throws.
-func problem<Value>(_ body: () throws -> Value) -> FileSystem.Failure? {
+func problem<Value>(_ body: () throws -> Value) -> System.Failure? {
   do {
     _ = try body()
     return nil
-  } catch { return error as? FileSystem.Failure }
+  } catch { return error as? System.Failure }
 }
 
 func tinyRows() throws -> GLUE.Tokenized {

@@ -1,9 +1,9 @@
-import FileSystem
 import Glibc
 import Safetensors
+import System
 import Testing
 
-import struct FileSystem.ExitStatus  // Testing has one too.
+import struct System.ExitStatus  // Testing has one too.
 
 @Suite("Bad files")
 struct BadFileTests {

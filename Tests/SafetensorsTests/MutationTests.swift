@@ -1,6 +1,6 @@
-import FileSystem
 import Glibc
 import Safetensors
+import System
 import TestSupport
 import Testing
 

@@ -1,6 +1,6 @@
-import FileSystem
 import Glibc
 import Safetensors
+import System
 import Testing
 
 /// A folder that is removed with its files when released.

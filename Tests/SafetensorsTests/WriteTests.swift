@@ -1,10 +1,10 @@
-import FileSystem
 import Glibc
 import Safetensors
+import System
 import TestSupport
 import Testing
 
-import struct FileSystem.ExitStatus  // Testing has one too.
+import struct System.ExitStatus  // Testing has one too.
 
 @Suite("Writing")
 struct WriteTests {

@@ -1,5 +1,5 @@
-import FileSystem
 import Foundation
+import System
 import Testing
 import Tokenization
 

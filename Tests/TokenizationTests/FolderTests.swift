@@ -1,6 +1,6 @@
-import FileSystem
 import Foundation
 import JSON
+import System
 import Testing
 import Tokenization
 

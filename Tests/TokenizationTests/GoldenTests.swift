@@ -1,4 +1,4 @@
-import FileSystem
+import System
 import TestSupport
 import Testing
 import Tokenization

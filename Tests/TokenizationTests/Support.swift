@@ -1,5 +1,5 @@
-import FileSystem
 import Foundation
+import System
 import Tokenization
 
 /// A Python with transformers, for comparisons on the spot: the last that `LOCKSTEP_PYTHON` lists.

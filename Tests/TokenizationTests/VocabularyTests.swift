@@ -1,4 +1,4 @@
-import FileSystem
+import System
 import Testing
 import Tokenization
 

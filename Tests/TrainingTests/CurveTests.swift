@@ -1,7 +1,7 @@
 import Collectives
 import Datasets
-import FileSystem
 import Kernels
+import System
 import TestSupport
 import Testing
 import Training

@@ -1,7 +1,7 @@
 import BERT
 import Datasets
-import FileSystem
 import Kernels
+import System
 import TestSupport
 import Testing
 import Tokenization

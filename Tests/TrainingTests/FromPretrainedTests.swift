@@ -1,6 +1,6 @@
 import Datasets
-import FileSystem
 import Kernels
+import System
 import TestSupport
 import Testing
 import Training

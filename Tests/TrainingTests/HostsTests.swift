@@ -1,7 +1,7 @@
 import BERT
 import Collectives
-import FileSystem
 import Kernels
+import System
 import TestSupport
 import Testing
 import Training

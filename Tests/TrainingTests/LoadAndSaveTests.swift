@@ -1,7 +1,7 @@
 import Datasets
-import FileSystem
 import Kernels
 import Safetensors
+import System
 import TestSupport
 import Testing
 import Training

@@ -1,7 +1,7 @@
 import Collectives
 import Datasets
-import FileSystem
 import FoundationEssentials
+import System
 import TestSupport
 import Testing
 import Training
@@ -117,7 +117,7 @@ import Training
   @Test("refuse rows whose labels are of another kind, instead of counting them wrongly")
   func foreignLabels() {
     let rows = EvaluatedRows(outputs: 2, logits: [0, 1], labels: [.unknown])
-    func status(_ metric: some Metric) -> FileSystem.ExitStatus? {
+    func status(_ metric: some Metric) -> System.ExitStatus? {
       var metric = metric
       return failure { () throws(Failure) in try metric.add(rows) }?.status
     }

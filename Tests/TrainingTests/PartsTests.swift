@@ -1,8 +1,8 @@
 import BERT
 import Collectives
 import Datasets
-import FileSystem
 import Kernels
+import System
 import TestSupport
 import Testing
 import Training

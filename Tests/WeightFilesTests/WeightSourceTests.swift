@@ -1,5 +1,5 @@
-import FileSystem
 import Safetensors
+import System
 import TestSupport
 import Testing
 import WeightFiles

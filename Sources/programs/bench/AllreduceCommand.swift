@@ -1,9 +1,9 @@
 import ArgumentParser
 import Collectives
-import FileSystem
 import Glibc
 import Kernels
 import ProgramSupport
+import System
 import Training
 
 /// `bench allreduce`: sums over all ranks, of many sizes, by every way that there is.

@@ -1,7 +1,7 @@
 import Collectives
-import FileSystem
 import Glibc
 import Kernels
+import System
 import Training
 
 /// The memory's speed for y += x, which reads both and writes y: every byte that moves is counted, as in an optimizer's

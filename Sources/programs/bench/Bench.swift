@@ -1,6 +1,6 @@
 import ArgumentParser
 import Collectives
-import FileSystem
+import System
 
 /// The root command. A new measurement is one file and one line in this list.
 struct Bench: ParsableCommand {

@@ -1,9 +1,9 @@
 import ArgumentParser
 import Collectives
-import FileSystem
 import Glibc
 import Kernels
 import ProgramSupport
+import System
 import Training
 
 /// `bench gemm`: the products of a BERT's linear layers, by every way that this machine has.

@@ -1,6 +1,6 @@
-import FileSystem
 import Glibc
 import Kernels
+import System
 
 /// A kernel on random numbers, with the same in double precision.
 final class KernelBench {

@@ -1,8 +1,8 @@
 import ArgumentParser
 import Collectives
-import FileSystem
 import Kernels
 import ProgramSupport
+import System
 import Training
 
 /// `bench kernels`: everything in a layer that is no matrix product, and the optimizer.

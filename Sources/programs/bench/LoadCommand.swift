@@ -2,10 +2,10 @@ import ArgumentParser
 import Collectives
 import Corpus
 import Datasets
-import FileSystem
 import Glibc
 import Kernels
 import ProgramSupport
+import System
 import Training
 
 /// `bench load`: how long it takes until a job runs.

@@ -1,5 +1,5 @@
-import FileSystem
 import FoundationEssentials
+import System
 
 /// Standard output.
 enum Output {

@@ -1,6 +1,6 @@
-import FileSystem
 import Glibc
 import Kernels
+import System
 import Training
 
 /// A way to multiply.

@@ -1,8 +1,8 @@
 import BERT
 import Collectives
 import Datasets
-import FileSystem
 import Kernels
+import System
 
 /// The least time that a step can take by the machine's own figures:
 ///

@@ -2,9 +2,9 @@ import ArgumentParser
 import BERT
 import Collectives
 import Datasets
-import FileSystem
 import Kernels
 import ProgramSupport
+import System
 import Training
 
 /// `bench step`: training steps as `finetune` takes them.

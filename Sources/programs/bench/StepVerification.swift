@@ -1,8 +1,8 @@
 import Collectives
 import Datasets
-import FileSystem
 import Glibc
 import Kernels
+import System
 import Training
 
 extension Verification {

@@ -1,6 +1,6 @@
 import Collectives
-import FileSystem
 import ProgramSupport
+import System
 import Training
 
 Worker.run(program: "bench") { (communicator) throws(Failure) in

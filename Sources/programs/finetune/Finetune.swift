@@ -1,6 +1,6 @@
 import Collectives
 import Datasets
-import FileSystem
+import System
 import Training
 
 /// The job: set up, train, evaluate after each epoch, summarise, save.

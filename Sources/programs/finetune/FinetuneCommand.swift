@@ -1,7 +1,7 @@
 import ArgumentParser
 import Datasets
-import FileSystem
 import ProgramSupport
+import System
 import Training
 
 /// The options of `finetune`, with Hugging Face's names. What is nil falls to the recipe: the write-ups' for a real job,

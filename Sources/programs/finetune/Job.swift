@@ -1,8 +1,8 @@
 import BERT
 import Collectives
 import Datasets
-import FileSystem
 import Kernels
+import System
 import Training
 
 /// Everything that a run is decided by, read and checked: the same on every rank.

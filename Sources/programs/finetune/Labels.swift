@@ -1,5 +1,5 @@
 import Datasets
-import FileSystem
+import System
 import Training
 
 /// How often each class occurs, or how scores are spread: shown at the start.

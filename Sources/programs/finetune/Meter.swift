@@ -1,4 +1,4 @@
-import FileSystem
+import System
 import Training
 
 /// Keeps count of a run: progress and metrics of each step, results of each evaluation.

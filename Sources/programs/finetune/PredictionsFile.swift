@@ -1,6 +1,6 @@
 import Datasets
-import FileSystem
 import Glibc
+import System
 import Training
 
 /// What a model says about test rows: a table with the row's number, from 0, and the class's name or the score, as GLUE

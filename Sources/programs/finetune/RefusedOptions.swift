@@ -1,4 +1,4 @@
-import FileSystem
+import System
 
 /// Options of transformers' `run_glue_no_trainer.py` that this program does not have: refused by name, with the reason.
 enum RefusedOptions {

@@ -1,6 +1,6 @@
 import Corpus
 import Datasets
-import FileSystem
+import System
 import Training
 
 /// The numbers of a run that nobody gave on the command line.

@@ -1,7 +1,7 @@
 import ArgumentParser
 import Datasets
-import FileSystem
 import ProgramSupport
+import System
 
 /// The options that name tables of the user's own.
 struct TableOptions: ParsableArguments {

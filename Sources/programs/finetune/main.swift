@@ -1,6 +1,6 @@
 import Collectives
-import FileSystem
 import ProgramSupport
+import System
 import Training
 
 Worker.run(program: "finetune") { (communicator) throws(Failure) in

@@ -1,7 +1,7 @@
 import ArgumentParser
 import Datasets
-import FileSystem
 import ProgramSupport
+import System
 import Tokenization
 
 /// `inspect batches`: the first batches of every rank, by keys and shapes.

@@ -1,9 +1,9 @@
 import ArgumentParser
 import BERT
 import Datasets
-import FileSystem
 import Kernels
 import ProgramSupport
+import System
 import Training
 
 /// `inspect forward`: logits, loss and gradients of one batch, for comparing with another implementation.

@@ -1,6 +1,6 @@
 import ArgumentParser
 import BERT
-import FileSystem
+import System
 import Training
 
 /// `inspect model`: the parameter table.

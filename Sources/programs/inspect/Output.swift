@@ -1,5 +1,5 @@
-import FileSystem
 import Glibc
+import System
 
 /// The rank that a launcher gave this process, or nil where none did.
 func launchedRank() -> Int? {

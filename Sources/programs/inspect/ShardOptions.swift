@@ -1,7 +1,7 @@
 import ArgumentParser
 import Datasets
-import FileSystem
 import ProgramSupport
+import System
 
 /// How rows are dealt to ranks, as `finetune` takes it.
 struct ShardOptions: ParsableArguments {

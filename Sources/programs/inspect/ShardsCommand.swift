@@ -1,7 +1,7 @@
 import ArgumentParser
 import Datasets
-import FileSystem
 import ProgramSupport
+import System
 
 /// `inspect shards`: which rows each rank would take.
 struct ShardsCommand: Inspection {

@@ -1,7 +1,7 @@
 import ArgumentParser
 import Datasets
-import FileSystem
 import ProgramSupport
+import System
 import Tokenization
 
 /// `inspect tokens`: the tokenizer's output, a JSON line per row.

@@ -1,7 +1,7 @@
 import ArgumentParser
-import FileSystem
 import Glibc
 import ProgramSupport
+import System
 import Training
 
 // inspect looks at one process's worth of the work and never talks to other ranks: where a launcher starts several, the

@@ -1,6 +1,6 @@
 import Collectives
-import FileSystem
 import Glibc
+import System
 import Training
 
 extension Check {

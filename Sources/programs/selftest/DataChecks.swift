@@ -1,6 +1,6 @@
 import Collectives
 import Datasets
-import FileSystem
+import System
 
 extension Check {
   /// Which rows are whose.

@@ -1,6 +1,6 @@
 import ArgumentParser
 import Collectives
-import FileSystem
+import System
 import Training
 
 /// `selftest kernels`: what ranks compute with, for a bug report.

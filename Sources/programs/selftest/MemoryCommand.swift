@@ -3,9 +3,9 @@ import BERT
 import Collectives
 import Corpus
 import Datasets
-import FileSystem
 import Glibc
 import ProgramSupport
+import System
 import Training
 
 /// `selftest memory`: what a training allocates, and on request what it really takes.

@@ -1,6 +1,6 @@
 import BERT
-import FileSystem
 import Kernels
+import System
 import Training
 
 /// The memory of a training, part by part, as the trainer allocates it.

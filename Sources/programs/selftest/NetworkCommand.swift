@@ -1,7 +1,7 @@
 import ArgumentParser
 import Collectives
-import FileSystem
 import Glibc
+import System
 import Training
 
 /// `selftest network`: how long all-reduces take.

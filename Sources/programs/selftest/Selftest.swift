@@ -1,6 +1,6 @@
 import ArgumentParser
 import Collectives
-import FileSystem
+import System
 import Training
 
 /// A command that every rank runs.

@@ -2,7 +2,7 @@ import BERT
 import Collectives
 import Corpus
 import Datasets
-import FileSystem
+import System
 import Training
 
 extension Check {

@@ -1,5 +1,5 @@
 import ArgumentParser
-import FileSystem
+import System
 
 /// What a command line of a program that ranks run asks for.
 public enum ParsedCommand<Command> {

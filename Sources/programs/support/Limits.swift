@@ -1,4 +1,4 @@
-import FileSystem
+import System
 
 /// What numbers of a command line may be, checked before anything is read or allocated. Each is far beyond what makes
 /// sense and far below what could overflow.

@@ -1,7 +1,7 @@
 import ArgumentParser
 import Collectives
-import FileSystem
 import Kernels
+import System
 import Training
 
 /// The options that say how exact the products are.

@@ -1,6 +1,6 @@
-import FileSystem
 import Glibc
 import Synchronization
+import System
 import Testing
 
 /// What a test needs and not every machine has. Each is found out by trying it, once in a process: a user id or a file

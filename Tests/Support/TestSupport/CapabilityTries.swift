@@ -1,5 +1,5 @@
-import FileSystem
 import Glibc
+import System
 
 extension Capability {
   /// Why it is missing, after trying it; nil where it works.

@@ -1,6 +1,6 @@
-import FileSystem
 import FoundationEssentials
 import Glibc
+import System
 
 /// Where reference values lie.
 package enum Golden {

@@ -1,5 +1,5 @@
-import FileSystem
 import Glibc
+import System
 
 /// A file of the kernel's, which has no size to go by.
 func systemText(_ path: String) -> String { String(decoding: Program.contents(path), as: UTF8.self) }

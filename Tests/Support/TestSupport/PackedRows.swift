@@ -1,8 +1,8 @@
 import BERT
 import Datasets
-import FileSystem
 import Kernels
 import Safetensors
+import System
 import Tokenization
 
 /// Rows of token ids, packed end to end, with memory of their own.

@@ -1,5 +1,5 @@
-import FileSystem
 import Glibc
+import System
 
 /// A program that the tests started, with all its descendants, which inherit a mark in their environment.
 package final class Program {

@@ -1,5 +1,5 @@
-import FileSystem
 import Glibc
+import System
 
 /// A folder that is removed with all that is in it when released.
 package final class TemporaryFolder {

@@ -1,6 +1,6 @@
 import Collectives
-import FileSystem
 import Glibc
+import System
 
 typealias Check = @Sendable (any Communicator, Int) throws(Failure) -> Void
 

@@ -1,6 +1,6 @@
 import Collectives
-import FileSystem
 import Glibc
+import System
 
 /// Ranks that go wrong, for the tests of what the launcher makes of it. The number is mostly the rank that does.
 let faults: [String: Check] = [

@@ -1,7 +1,7 @@
 // One rank of the tests of Collectives: started by mpirun, as threads (LOCKSTEP_IN_PROCESS) or alone.
 import Collectives
-import FileSystem
 import Glibc
+import System
 
 let arguments = Array(CommandLine.arguments.dropFirst())
 guard let name = arguments.first, let check = checks[name] else {

@@ -1,11 +1,11 @@
-import FileSystem
 import Glibc
+import System
 import TestSupport
 import Testing
 
 /// Files in and out, and failures in words.
 struct FileTests {
-  private func fails(_ status: FileSystem.ExitStatus, _ text: String, _ body: () throws(Failure) -> Void) {
+  private func fails(_ status: System.ExitStatus, _ text: String, _ body: () throws(Failure) -> Void) {
     let problem = failure(body)
     #expect(problem?.status == status && problem?.description.contains(text) == true, "\(String(describing: problem))")
   }
@@ -142,7 +142,7 @@ struct FileTests {
 
   @Test("no exit status collides with a signal's, mpirun's or another")
   func statuses() {
-    let values = FileSystem.ExitStatus.allCases.map(\.rawValue)
+    let values = System.ExitStatus.allCases.map(\.rawValue)
     #expect(Set(values).count == values.count)
     #expect(values.allSatisfy { $0 < 100 })
   }

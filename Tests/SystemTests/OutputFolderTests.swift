@@ -1,5 +1,5 @@
-import FileSystem
 import Glibc
+import System
 import TestSupport
 import Testing
 

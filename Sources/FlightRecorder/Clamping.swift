@@ -1,6 +1,6 @@
 /// Numbers that a record can hold. A rank with a wild pointer, or a host that makes up a report, can put any there, and
 /// whoever computes with them must not trap.
-extension RankRecord {
+extension FlightRecorder {
   /// 146 years.
   public static let mostNanoseconds: Int64 = 1 << 62
   /// The kernel's own limit.
@@ -15,31 +15,31 @@ extension RankRecord {
   fileprivate static let times: ClosedRange<Int64> = 0...mostNanoseconds
 }
 
-extension RankRecord.State {
+extension FlightRecorder.State {
   /// The same, with numbers that cannot be replaced by the nearest that can.
   public var clamped: Self {
     var state = self
-    RankRecord.clamp(&state.status, 0...255)
-    RankRecord.clamp(&state.pid, 0...RankRecord.mostPID)
-    RankRecord.clamp(&state.rank, -1...65_535)
-    RankRecord.clamp(&state.size, 0...65_536)
-    RankRecord.clamp(&state.sequence, RankRecord.counts)
-    RankRecord.clamp(&state.changed, RankRecord.times)
-    RankRecord.clamp(&state.step, -1...RankRecord.counts.upperBound)
+    FlightRecorder.clamp(&state.status, 0...255)
+    FlightRecorder.clamp(&state.pid, 0...FlightRecorder.mostPID)
+    FlightRecorder.clamp(&state.rank, -1...65_535)
+    FlightRecorder.clamp(&state.size, 0...65_536)
+    FlightRecorder.clamp(&state.sequence, FlightRecorder.counts)
+    FlightRecorder.clamp(&state.changed, FlightRecorder.times)
+    FlightRecorder.clamp(&state.step, -1...FlightRecorder.counts.upperBound)
     return state
   }
 }
 
-extension RankRecord.Entry {
+extension FlightRecorder.Entry {
   /// The same, with numbers that cannot be replaced by the nearest that can.
   public var clamped: Self {
     var entry = self
-    RankRecord.clamp(&entry.sequence, RankRecord.counts)
-    RankRecord.clamp(&entry.step, -1...RankRecord.counts.upperBound)
-    RankRecord.clamp(&entry.entered, RankRecord.times)
-    RankRecord.clamp(&entry.left, RankRecord.times)
-    RankRecord.clamp(&entry.count, RankRecord.counts)
-    RankRecord.clamp(&entry.root, 0...65_535)
+    FlightRecorder.clamp(&entry.sequence, FlightRecorder.counts)
+    FlightRecorder.clamp(&entry.step, -1...FlightRecorder.counts.upperBound)
+    FlightRecorder.clamp(&entry.entered, FlightRecorder.times)
+    FlightRecorder.clamp(&entry.left, FlightRecorder.times)
+    FlightRecorder.clamp(&entry.count, FlightRecorder.counts)
+    FlightRecorder.clamp(&entry.root, 0...65_535)
     return entry
   }
 }

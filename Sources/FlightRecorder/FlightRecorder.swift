@@ -9,7 +9,7 @@ import Synchronization
 ///
 /// Unchecked, because it is memory that two processes share: each word has one writer and is written and read as an
 /// atomic. Whoever sees an outcome, a collective's number or a sign of life sees what was written before it.
-public final class RankRecord: @unchecked Sendable {
+public final class FlightRecorder: @unchecked Sendable {
   /// The variable that gives a rank the number of the open file that holds its record.
   public static let variable = "LOCKSTEP_RECORD"
   public static let byteCount = 8192
@@ -33,7 +33,7 @@ public final class RankRecord: @unchecked Sendable {
 
   /// Everything but the ring.
   public struct State: BitwiseCopyable, Sendable {
-    fileprivate var magic: UInt64 = RankRecord.magic
+    fileprivate var magic: UInt64 = FlightRecorder.magic
     public var phase: Int64 = 0
     public var outcome: Int64 = 0
     /// The exit status of a rank that failed.
@@ -147,10 +147,10 @@ public final class RankRecord: @unchecked Sendable {
   ///
   /// The variable is removed: programs that the rank starts are no ranks. From now on the rank dies with its keeper, and
   /// SIGUSR1, by which the keeper is asked to stop the rank, does not end it.
-  public static func ofThisProcess() -> RankRecord? {
+  public static func ofThisProcess() -> FlightRecorder? {
     guard let text = getenv(variable), let descriptor = Int32(String(cString: text)) else { return nil }
     unsetenv(variable)
-    guard let record = RankRecord(descriptor: descriptor, isNew: false) else { return nil }
+    guard let record = FlightRecorder(descriptor: descriptor, isNew: false) else { return nil }
     close(descriptor)
     signal(SIGUSR1, SIG_IGN)
     _ = lockstep_signal_on_parent_death(SIGKILL)
@@ -300,7 +300,7 @@ public final class RankRecord: @unchecked Sendable {
   }
 }
 
-extension RankRecord.State {
-  public var knownPhase: RankRecord.Phase { RankRecord.Phase(rawValue: phase) ?? .unknown }
-  public var knownOutcome: RankRecord.Outcome { RankRecord.Outcome(rawValue: outcome) ?? .none }
+extension FlightRecorder.State {
+  public var knownPhase: FlightRecorder.Phase { FlightRecorder.Phase(rawValue: phase) ?? .unknown }
+  public var knownOutcome: FlightRecorder.Outcome { FlightRecorder.Outcome(rawValue: outcome) ?? .none }
 }
