@@ -173,7 +173,8 @@ result["versions"] = {
     "python": sys.version.split()[0], "torch": torch.__version__, "transformers": transformers.__version__,
     "accelerate": accelerate.__version__}
 if accelerator.is_main_process:
-    print(json.dumps(result))
+    # Flushed, for what follows may abort.
+    print(json.dumps(result), flush=True)
 if ranks > 1:
     # Without it the threads of gloo may end the process with an error.
     accelerator.wait_for_everyone()

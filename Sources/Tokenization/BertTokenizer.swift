@@ -54,6 +54,7 @@ public struct BertTokenizer: Sendable {
   private let settings: TokenizerRecipe.Settings
   let template: RowTemplate
   let truncatesLeft: Bool
+  let firstKeepsOddToken: Bool
   let reader: TextReader
 
   /// Reads the tokenizer files of `folder`.
@@ -76,6 +77,7 @@ public struct BertTokenizer: Sendable {
     tokenTypeCount = Int(settings.template.types.max() ?? 0) + 1
     template = settings.template
     truncatesLeft = settings.truncatesLeft
+    firstKeepsOddToken = settings.firstKeepsOddToken
     reader = try TextReader(recipe, files, rows: rows)
   }
 
@@ -135,7 +137,8 @@ public struct PairEncoder {
     try tokenizer.reader.requireRows(scratch)
     let bCount = scratch.ids.count - aCount
     let (aKept, bKept) = longestFirst(
-      aCount, bCount, room: maxLength.map { $0 - specialCount } ?? .max, isPair: b != nil)
+      aCount, bCount, room: maxLength.map { $0 - specialCount } ?? .max, isPair: b != nil,
+      firstKeepsOdd: tokenizer.firstKeepsOddToken)
     let first = tokenizer.truncatesLeft ? scratch.ids[aCount - aKept..<aCount] : scratch.ids[..<aKept]
     let second = tokenizer.truncatesLeft ? scratch.ids.suffix(bKept) : scratch.ids[aCount..<aCount + bKept]
 
@@ -151,10 +154,18 @@ public struct PairEncoder {
 
 /// How many of `a` and `b` tokens stay in `room`: the longer one is cut first; where both must be cut each gets half, and
 /// of an odd room the longer gets one more, of two equally long the second (the `tokenizers` crate's `longest_first`).
-func longestFirst(_ a: Int, _ b: Int, room: Int, isPair: Bool) -> (a: Int, b: Int) {
+/// With `firstKeepsOdd`, where both are cut, the first gets the one more (`truncate_sequences` of transformers in Python).
+func longestFirst(_ a: Int, _ b: Int, room: Int, isPair: Bool, firstKeepsOdd: Bool = false) -> (a: Int, b: Int) {
   guard isPair else { return (min(a, room), 0) }
   guard a > room || b > room - a else { return (a, b) }
   let short = min(a, b)
+  if firstKeepsOdd {
+    let removed = a + b - room
+    let fromLonger = min(abs(a - b), removed)
+    let fromFirst = (removed - fromLonger) / 2
+    let fromSecond = removed - fromLonger - fromFirst
+    return a > b ? (a - fromLonger - fromFirst, b - fromSecond) : (a - fromFirst, b - fromLonger - fromSecond)
+  }
   let half = room / 2
   let (shortKept, longKept) = short <= half ? (short, room - short) : (half, room - half)
   return a > b ? (longKept, shortKept) : (shortKept, longKept)

@@ -7,6 +7,8 @@ indirect enum Normalizer: Sendable, Equatable {
   case bert(BertNormalizer)
   case unicode(UnicodeForm)
   case lowercase
+  /// What Python's basic tokenizer does first; no tokenizer.json has it.
+  case pythonBasic
   /// Removes combining marks, and decomposes nothing.
   case stripAccents
   case strip(left: Bool, right: Bool)
@@ -77,6 +79,7 @@ indirect enum Normalizer: Sendable, Equatable {
       text.withUnsafeBufferPointer { normalizer.read($0, marks: &marks, into: &sink) }
       return sink.bytes
     case .unicode(let form): return encoded(form.normalized(text.withUnsafeBufferPointer(scalars)))
+    case .pythonBasic: return Tokenization.pythonBasic(text)
     case .lowercase:
       var result: [UInt8] = []
       for value in text.withUnsafeBufferPointer(scalars) {

@@ -14,6 +14,8 @@ indirect enum PreTokenizer: Sendable, Equatable {
 
   case none
   case bert
+  /// As `bert`, with the punctuation that Python knows; no tokenizer.json has it.
+  case pythonPunctuation
   /// Runs of letters, digits and marks, and runs of other characters, without the white space between them.
   case whitespace
   case whitespaceSplit
@@ -67,6 +69,8 @@ indirect enum PreTokenizer: Sendable, Equatable {
     switch self {
     case .none: return ranges
     case .bert: return PreTokenizer.punctuation(.isolated).split(text, PreTokenizer.whitespaceSplit.split(text, ranges))
+    case .pythonPunctuation:
+      return cut(text, PreTokenizer.whitespaceSplit.split(text, ranges), .isolated, isPythonPunctuation)
     case .sequence(let parts): return parts.reduce(ranges) { $1.split(text, $0) }
     case .whitespaceSplit: return cut(text, ranges, .removed) { isWhiteSpace($0) }
     case .punctuation(let behavior): return cut(text, ranges, behavior) { isPunctuation($0) }

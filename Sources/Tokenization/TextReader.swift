@@ -39,7 +39,7 @@ struct TextReader: Sendable {
     }
     model = WordPiece(
       recipe.vocabulary, unknownID: unknownID, continuationPrefix: settings.continuationPrefix,
-      longestWordCharacters: settings.longestWordCharacters)
+      longestWordCharacters: settings.longestWordCharacters, spellsCharacters: settings.spellsCharacters)
     normalizer = settings.normalizer
     preTokenizer = settings.preTokenizer
     let path = files.path(files.bytes("tokenizer.json") == nil ? "tokenizer_config.json" : "tokenizer.json")

@@ -10,6 +10,8 @@ struct TokenizerClass: Sendable, Equatable {
   var usesWholeTokenizerJSON: Bool
   /// Whether pairs have token types; the model takes all types for 0 otherwise.
   var returnsTokenTypes: Bool
+  /// Whether words are spelled as ``JapaneseSpelling`` says.
+  var isJapanese = false
 
   /// - Parameters:
   ///   - configuration: tokenizer_config.json, which is asked first.
@@ -30,6 +32,10 @@ struct TokenizerClass: Sendable, Equatable {
       } else if Self.generalClasses.contains(base) {
         usesWholeTokenizerJSON = true
         returnsTokenTypes = false
+      } else if name == "BertJapaneseTokenizer" {
+        usesWholeTokenizerJSON = false
+        returnsTokenTypes = false
+        isJapanese = true
       } else {
         throw node.unexpected("a tokenizer of BERT's kind: BertTokenizer or PreTrainedTokenizerFast")
       }

@@ -15,11 +15,15 @@ struct TokenizerRecipe: Sendable {
     var preTokenizer = PreTokenizer.bert
     var unknownToken: [UInt8]
     var continuationPrefix = Array("##".utf8)
+    /// Whether each character of a word is a piece.
+    var spellsCharacters = false
     var longestWordCharacters = 100
     var template = RowTemplate.bare
     var added = AddedVocabulary()
     var splitsSpecials: Bool
     var truncatesLeft: Bool
+    /// Who gets the odd token where both texts of a pair are cut to half: see ``longestFirst(_:_:room:isPair:firstKeepsOdd:)``.
+    var firstKeepsOddToken = false
     var maxLength: Int?
     var padID: Int32 = 0
 
@@ -48,6 +52,10 @@ struct TokenizerRecipe: Sendable {
       }
       tokens.finish(defaults: [:], padding: json.paddingToken)
       try self.init(whole: json, tokens, options)
+    } else if kind.isJapanese {
+      tokens.finish(defaults: BertTokenizer.usualTokens, padding: nil)
+      try self.init(japanese: JapaneseSpelling(documents.configuration), files, tokens, options)
+      if json != nil { warnings.append("tokenizer.json is not read: BertJapaneseTokenizer reads vocab.txt") }
     } else {
       tokens.finish(defaults: BertTokenizer.usualTokens, padding: nil)
       try self.init(vocabularyOf: json, files, tokens, options)

@@ -3,12 +3,13 @@
 enum UnicodeForm: Sendable, Equatable {
   case nfd, nfc, nfkd, nfkc
 
-  func normalized(_ values: [UInt32]) -> [UInt32] {
+  /// - Parameter combiningClass: Unicode 9's unless another is given.
+  func normalized(_ values: [UInt32], combiningClass: (UInt32) -> UInt8 = combiningClass) -> [UInt32] {
     var result: [UInt32] = []
     result.reserveCapacity(values.count)
     for value in values { decompose(value, into: &result) }
-    order(&result)
-    return self == .nfc || self == .nfkc ? composed(result) : result
+    order(&result, combiningClass)
+    return self == .nfc || self == .nfkc ? composed(result, combiningClass) : result
   }
 
   private func decompose(_ value: UInt32, into result: inout [UInt32]) {
@@ -25,7 +26,7 @@ enum UnicodeForm: Sendable, Equatable {
   }
 
   /// Sorts each run of marks by combining class, equal ones as they stand.
-  private func order(_ values: inout [UInt32]) {
+  private func order(_ values: inout [UInt32], _ combiningClass: (UInt32) -> UInt8) {
     var start = 0
     while start < values.count {
       guard combiningClass(values[start]) != 0 else {
@@ -45,7 +46,7 @@ enum UnicodeForm: Sendable, Equatable {
     }
   }
 
-  private func composed(_ values: [UInt32]) -> [UInt32] {
+  private func composed(_ values: [UInt32], _ combiningClass: (UInt32) -> UInt8) -> [UInt32] {
     var result: [UInt32] = []
     result.reserveCapacity(values.count)
     /// Where in `result` the last scalar of class 0 is, which what follows may join.

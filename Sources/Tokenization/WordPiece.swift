@@ -8,9 +8,15 @@ struct WordPiece: Sendable {
   let continuationPrefix: [UInt8]
   /// A longer word is unknown as a whole.
   let longestWordCharacters: Int
+  /// Whether each character of a word is a piece, and has no prefix, in compatibility form NFKC.
+  let spellsCharacters: Bool
   private let continuationHash: UInt64
 
-  init(_ vocabulary: Vocabulary, unknownID: Int32, continuationPrefix: [UInt8], longestWordCharacters: Int) {
+  init(
+    _ vocabulary: Vocabulary, unknownID: Int32, continuationPrefix: [UInt8], longestWordCharacters: Int,
+    spellsCharacters: Bool
+  ) {
+    self.spellsCharacters = spellsCharacters
     self.vocabulary = vocabulary
     self.unknownID = unknownID
     self.continuationPrefix = continuationPrefix
@@ -86,6 +92,7 @@ struct WordWriter: ScalarSink {
 
   /// A word that was cut elsewhere.
   mutating func word(_ bytes: UnsafeBufferPointer<UInt8>) {
+    if model.spellsCharacters { return model.appendCharacters(bytes, to: &ids) }
     // A character has at most 4 bytes: counted only where the number could matter.
     if bytes.count > model.longestWordCharacters, characterCount(bytes) > model.longestWordCharacters {
       ids.append(model.unknownID)

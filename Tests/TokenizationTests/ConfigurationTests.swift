@@ -62,7 +62,14 @@ import Tokenization
     ("{\"vocab\": {\"a\": 0}}", "vocab"), ("{\"init_inputs\": [1]}", "init_inputs"),
     ("{\"fast_tokenizer_files\": [\"tokenizer.4.0.json\"]}", "tokenizer.4.0.json"),
     ("{\"tokenizer_class\": \"RobertaTokenizer\"}", "RobertaTokenizer"),
-    ("{\"tokenizer_class\": \"BertJapaneseTokenizer\"}", "BertJapaneseTokenizer"), ("[]", "an object"),
+    ("{\"tokenizer_class\": \"BertJapaneseTokenizer\", \"word_tokenizer_type\": \"mecab\"}", "expected basic"),
+    (
+      "{\"tokenizer_class\": \"BertJapaneseTokenizer\", \"subword_tokenizer_type\": \"sentencepiece\"}",
+      "expected character"
+    ),
+    ("{\"tokenizer_class\": \"BertJapaneseTokenizer\", \"do_lower_case\": true}", "expected false"),
+    ("{\"tokenizer_class\": \"BertJapaneseTokenizer\", \"never_split\": [\"a\"]}", "an empty list"),
+    ("[]", "an object"),
     ("{\"do_lower_case\": true, \"do_lower_case\": false}", "twice"), ("{\"do_lower_case\": true,}", "expected a key"),
   ])
   func faults(text: String, message: String) throws {

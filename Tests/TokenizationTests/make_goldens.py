@@ -151,6 +151,9 @@ def named_folders(vocabulary):
     yield "split-left", {"vocab.txt": vocab, "tokenizer_config.json": {**bert, "split_special_tokens": True, "truncation_side": "left", "model_max_length": 24}}
     yield "null-tokens", {"vocab.txt": vocab, "tokenizer_config.json": {**bert, "mask_token": None, "cls_token": None, "pad_token": None}}
     yield "odd-lines", {"vocab.txt": vocab + b"cat\n\n\nthe  \t\nsat\xe3\x80\x80\n[E1] \n", "tokenizer_config.json": bert}
+    japanese = {"tokenizer_class": "BertJapaneseTokenizer", "do_lower_case": False, "word_tokenizer_type": "basic", "model_max_length": 64}
+    yield "japanese-characters", {"vocab.txt": vocab, "tokenizer_config.json": {**japanese, "subword_tokenizer_type": "character"}}
+    yield "japanese-pieces", {"vocab.txt": vocab, "tokenizer_config.json": {**japanese, "subword_tokenizer_type": "wordpiece"}}
     yield "distilbert", {"vocab.txt": vocab, "tokenizer_config.json": {"tokenizer_class": "DistilBertTokenizer", "do_lower_case": False}}
 
 
