@@ -4,7 +4,7 @@ import Synchronization
 
 /// What a rank tells whoever started it: how far it is, what it waits in, and how it ended.
 ///
-/// It lies in memory that the rank shares with its keeper, the process of the launcher that stands beside it, so that it
+/// It lies in memory that the rank shares with its agent, the process of the launcher that stands beside it, so that it
 /// can be read while the rank is stopped and after it was killed. Writing costs well under a microsecond a collective.
 ///
 /// Unchecked, because it is memory that two processes share: each word has one writer and is written and read as an
@@ -42,11 +42,11 @@ public final class FlightRecorder: @unchecked Sendable {
     public var isAgreed: Int64 = 0
     /// Whether the program has said that it stops by itself where it is asked to.
     public var acceptsStop: Int64 = 0
-    /// Whether it is to stop; written by the keeper.
+    /// Whether it is to stop; written by the agent.
     public var stopRequested: Int64 = 0
     /// Whether it stopped because of that.
     public var hasStopped: Int64 = 0
-    /// The rank's process, which may be a descendant of the one that the keeper started; 0 before it is known.
+    /// The rank's process, which may be a descendant of the one that the agent started; 0 before it is known.
     public var pid: Int64 = 0
     public var rank: Int64 = -1
     public var size: Int64 = 0
@@ -145,8 +145,8 @@ public final class FlightRecorder: @unchecked Sendable {
 
   /// The record that the launcher gave to this process; nil where there is none, as without the launcher.
   ///
-  /// The variable is removed: programs that the rank starts are no ranks. From now on the rank dies with its keeper, and
-  /// SIGUSR1, by which the keeper is asked to stop the rank, does not end it.
+  /// The variable is removed: programs that the rank starts are no ranks. From now on the rank dies with its agent, and
+  /// SIGUSR1, by which the agent is asked to stop the rank, does not end it.
   public static func ofThisProcess() -> FlightRecorder? {
     guard let text = getenv(variable), let descriptor = Int32(String(cString: text)) else { return nil }
     unsetenv(variable)
@@ -246,7 +246,7 @@ public final class FlightRecorder: @unchecked Sendable {
     words[0].store(entry.sequence, ordering: .releasing)
   }
 
-  // MARK: The keeper reads.
+  // MARK: The agent reads.
 
   /// A copy. The rank may write anything there at any time, even by mistake, so a reader takes one copy and looks at that.
   public var state: State {

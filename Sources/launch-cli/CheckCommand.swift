@@ -18,7 +18,7 @@ struct CheckCommand: ParsableCommand {
 
   func run() throws {
     if arguments.first == "--help" || arguments.first == "-h" {
-      try put(Launch.helpMessage(for: CheckCommand.self))
+      try put(LaunchCommand.helpMessage(for: CheckCommand.self))
       return
     }
     let command = try RunCommand.parse(arguments)

@@ -27,7 +27,7 @@ struct CompletionsCommand: ParsableCommand {
 /// no path: shells look a command up by its last part too.
 private struct CompletedLaunch: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "launch", subcommands: Launch.configuration.subcommands)
+    commandName: "launch", subcommands: LaunchCommand.configuration.subcommands)
 
   @OptionGroup var run: RunCommand
 }

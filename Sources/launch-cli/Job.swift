@@ -93,11 +93,11 @@ struct Job {
     if isSrun && debugger != nil {
       throw Failure(.usage, at: "--debugger", "with srun, expected mpirun or one process", hint: "--num_processes 1")
     }
-    let keptDebugger = try Self.debugger(debugger, rank: debugRank, plan, context)
-    debugged = keptDebugger?.rank
-    plan.keeper = Keeper.words(
+    let agentDebugger = try Self.debugger(debugger, rank: debugRank, plan, context)
+    debugged = agentDebugger?.rank
+    plan.agent = RankAgent.words(
       launcher: context.launcher, intervalMilliseconds: Int((settings.decimal("monitor_interval") ?? 1) * 1000),
-      way: isDirect ? (Self.takesOutput(settings) ? .directWithOutput : .direct) : .errors, debugger: keptDebugger)
+      route: isDirect ? (Self.takesOutput(settings) ? .directWithOutput : .direct) : .errors, debugger: agentDebugger)
     if isDirect {
       warnings += Self.notes(settings, context, arguments: [])
       start = .directly(plan)
@@ -182,7 +182,7 @@ struct Job {
   /// The debugger in front of one of several ranks, which must be on this machine: it uses this terminal.
   private static func debugger(
     _ name: String?, rank text: String?, _ plan: LaunchPlan, _ context: LaunchContext
-  ) throws(Failure) -> Keeper.Debugger? {
+  ) throws(Failure) -> RankAgent.Debugger? {
     guard let name else { return nil }
     let rank = try rank(text, of: plan.ranks)
     var next = 0
@@ -194,7 +194,7 @@ struct Job {
         .usage, at: "--debug_rank", "rank \(rank) runs on host \(host.entry.name), expected a rank of this machine")
     }
     let terminal = isatty(STDIN_FILENO) == 1 ? ttyname(STDIN_FILENO).map { String(cString: $0) } : nil
-    return Keeper.Debugger(rank: rank, terminal: terminal ?? "", words: try debuggerWords(name, context))
+    return RankAgent.Debugger(rank: rank, terminal: terminal ?? "", words: try debuggerWords(name, context))
   }
 
   private static func threadRanks(_ text: String?, _ settings: Settings) throws(Failure) -> Int? {
@@ -256,7 +256,7 @@ struct Job {
   ///
   /// - Parameter verbatim: the program's arguments as the bytes that they came in.
   func start(verbatim: [[UInt8]]) throws(Failure) -> Never {
-    var environment = ForeignVariables.withheld(from: context.environment, arguments: [])
+    var environment = MPIVariables.withheld(from: context.environment, arguments: [])
     environment["LOCKSTEP_TERMINAL_COLUMNS"] = nil
     environment["LOCKSTEP_IN_PROCESS"] = nil
     for (name, value) in variables { environment[name] = value }
@@ -264,7 +264,7 @@ struct Job {
     case .debugger(let words):
       throw execute(path: words[0], arguments: words.map { Array($0.utf8) } + verbatim, environment: environment)
     case .directly(let plan):
-      try supervise(plan, .launcher, verbatim, environment) { $0.keeper + [$0.program] + $0.arguments }
+      try supervise(plan, .launcher, verbatim, environment) { $0.agent + [$0.program] + $0.arguments }
     case .mpirun(let path, let plan):
       try checkSurroundings(plan, environment)
       let plan = try checkedHosts(of: plan, mpirun: path, environment)

@@ -27,7 +27,7 @@ extension Job {
       throw Failure(.unavailable, at: shell, "is not on the PATH", hint: "apt-get install openssh-client")
     }
     // The launcher stands beside each rank.
-    let needed = [plan.program] + programs + plan.keeper.prefix(1)
+    let needed = [plan.program] + programs + plan.agent.prefix(1)
     // By its name, as the hosts' own shells find it, unless the user named one.
     let isStandard = context.programs.find("mpirun") == mpirun
     var preflight = Preflight(
@@ -83,7 +83,7 @@ extension Job {
     for (name, spelling) in options {
       if let value = Self.value(of: spelling, in: plan.arguments) { words += [name, value] }
     }
-    return MemoryNeed.rankBytes(words, environment: environment)
+    return MemoryEstimate.rankBytes(words, environment: environment)
   }
 
   /// The value of an option in a program's arguments: `--data X` or `--data=X`, with dashes or underscores in the name.

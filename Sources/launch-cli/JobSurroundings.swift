@@ -34,7 +34,7 @@ extension Job {
     plan.isTransportGiven = LaunchPlan.transportParameters.contains { environment["OMPI_MCA_\($0)"] != nil }
     plan.copiesTwice =
       plan.flavour.isOpenMPI && environment["OMPI_MCA_btl_vader_single_copy_mechanism"] == nil
-      && !Surroundings.readsOtherMemory
+      && !HostRequirements.readsOtherMemory
     plan.isMemoryScarce = scarceMemory(plan, context) != nil
     return plan
   }
@@ -44,7 +44,7 @@ extension Job {
     let obeyed = settings.values.values.compactMap { value in
       if case .variable(let name) = value.origin { name } else { nil }
     }
-    return ForeignVariables.notes(
+    return MPIVariables.notes(
       context.environment, arguments: arguments, obeyed: obeyed, leftovers: context.leftovers)
   }
 
@@ -56,7 +56,7 @@ extension Job {
     guard plan.flavour.isOpenMPI, !plan.isTransportGiven, ranks > 1, plan.placement != nil || plan.choosesMemory else {
       return nil
     }
-    return Surroundings.scarceMemory(ranks: ranks, environment: context.environment)
+    return HostRequirements.scarceMemory(ranks: ranks, environment: context.environment)
   }
 
   /// What is scarce, for the user.
@@ -68,7 +68,7 @@ extension Job {
 
   /// Refuses what mpirun, or the Slurm that it uses, cannot work with here.
   func checkSurroundings(_ plan: LaunchPlan, _ environment: Environment) throws(Failure) {
-    try Surroundings(environment: environment, hostName: context.hostName).check(plan)
+    try HostRequirements(environment: environment, hostName: context.hostName).check(plan)
     guard plan.remote.isSlurm, plan.placement != nil else { return }
     let id = environment["SLURM_JOB_ID"] ?? environment["SLURM_JOBID"] ?? ""
     let place = "SLURM_JOB_ID=\(id)"
@@ -87,7 +87,7 @@ extension Job {
 
   /// What mpirun gets of `environment`, when it is started for `plan`.
   static func environment(for plan: LaunchPlan, _ environment: Environment) -> Environment {
-    var environment = ForeignVariables.withheld(from: environment, arguments: MPIRunCommand.arguments(for: plan))
+    var environment = MPIVariables.withheld(from: environment, arguments: MPIRunCommand.arguments(for: plan))
     // The plan has the hosts: neither this variable nor a file of Open MPI's adds some.
     if plan.flavour == .openMPI4 { environment["OMPI_MCA_orte_default_hostfile"] = "none" }
     return environment

@@ -11,7 +11,7 @@ struct LaunchContext {
   let hostName: String
   /// Variables that another job of MPI's has left behind, which the job does not get.
   let leftovers: [String]
-  var ownNames: OwnNames { OwnNames.ofThisMachine(hostName: hostName) }
+  var ownNames: LocalHostNames { LocalHostNames.ofThisMachine(hostName: hostName) }
 
   init() {
     var buffer = [CChar](repeating: 0, count: Int(PATH_MAX) + 1)
@@ -21,7 +21,7 @@ struct LaunchContext {
     leftovers = environment.removeRankVariables()
     // Without one, mpirun finds neither its helpers nor ssh.
     if (environment["PATH"] ?? "").isEmpty { environment["PATH"] = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin" }
-    if let folder = Surroundings.absoluteTemporaryFolder(environment) { environment["TMPDIR"] = folder }
+    if let folder = HostRequirements.absoluteTemporaryFolder(environment) { environment["TMPDIR"] = folder }
     // Where there is no /sys, Open MPI's library would say so twice in every job.
     if !exists("/sys/devices/system/cpu"), environment["HWLOC_HIDE_ERRORS"] == nil {
       environment["HWLOC_HIDE_ERRORS"] = "2"

@@ -32,7 +32,7 @@ enum RefusedFlags {
     }) {
       return Failure(.usage, at: name, family.reason)
     }
-    let near = Suggestion.nearest(to: name, among: LaunchOptions.spellings)
+    let near = nearest(to: name, among: LaunchOptions.spellings)
     return Failure(
       .usage, at: name, "unknown option",
       hint: near.map { "did you mean \($0)?" } ?? "./launch run --help shows the options")

@@ -36,7 +36,7 @@ struct RunCommand: ParsableCommand {
   func run() throws {
     if let first = command.first, first.utf8.first == UInt8(ascii: "-") {
       guard first == "--help" || first == "-h" else { throw RefusedFlags.refusal(first) }
-      try put(Launch.helpMessage(for: RunCommand.self))
+      try put(LaunchCommand.helpMessage(for: RunCommand.self))
       return
     }
     if let first = command.first, Self.commandsOnly.contains(first) {

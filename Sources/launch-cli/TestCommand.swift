@@ -14,7 +14,7 @@ struct TestCommand: ParsableCommand {
 
   func run() throws {
     if arguments.contains(where: { $0 == "--help" || $0 == "-h" }) {
-      try put(Launch.helpMessage(for: TestCommand.self))
+      try put(LaunchCommand.helpMessage(for: TestCommand.self))
       return
     }
     let command = try RunCommand.parse(arguments + ["selftest"])

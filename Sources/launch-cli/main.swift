@@ -9,7 +9,7 @@ signal(SIGCHLD, SIG_DFL)
 signal(SIGXFSZ, SIG_IGN)
 StandardDescriptors.fill()
 let arguments = CommandLine.rawArguments
-Sweeper.runIfAsked(arguments)
-if let failure = Guard.runIfAsked(arguments) ?? Keeper.runIfAsked(arguments) { fail(failure) }
+JobReaper.runIfAsked(arguments)
+if let failure = ParentDeathGuard.runIfAsked(arguments) ?? RankAgent.runIfAsked(arguments) { fail(failure) }
 HelpWidth.limit()
-Launch.mainReportingInOneLine()
+LaunchCommand.mainReportingInOneLine()

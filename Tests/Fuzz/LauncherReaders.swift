@@ -49,7 +49,7 @@ extension Reader {
         ],
         memoryMultiple: 64, program: .hostfile
       ) { input, _ in
-        for own in [nil, "node1"] as [OwnNames?] { _ = try Hostfile(input, path: "hosts", ownName: own) }
+        for own in [nil, "node1"] as [LocalHostNames?] { _ = try Hostfile(input, path: "hosts", ownName: own) }
       },
       Reader(
         "config-yaml", samples: [bytes(yaml), bytes("num_processes: 2\nlockstep: {binding: core, network: [a]}\n")],

@@ -13,7 +13,7 @@ import Testing
       ("pod." + String(repeating: "a", count: 58), false),
     ]) func longHostName(name: String, isRefused: Bool)
   {
-    let surroundings = Surroundings(environment: .ofThisProcess(), hostName: name)
+    let surroundings = HostRequirements(environment: .ofThisProcess(), hostName: name)
     let plan = LaunchPlan(program: "/bin/true", ranks: 2, cores: 2)
     var failure: Failure?
     do throws(Failure) { try surroundings.check(plan) } catch { failure = error }
@@ -21,7 +21,7 @@ import Testing
     if isRefused { #expect(failure!.description.contains("60 characters")) }
   }
 
-  static let own = OwnNames(hostName: "Node1", addresses: ["10.0.0.1"]) { name in
+  static let own = LocalHostNames(hostName: "Node1", addresses: ["10.0.0.1"]) { name in
     ["node1.example.org": ["10.0.0.1"], "node1.other.org": ["10.0.0.9"]][name] ?? []
   }
 
@@ -37,7 +37,7 @@ import Testing
   }
 
   @Test("a host name with a domain is the short name of the hostfile, and not another domain's") func domain() {
-    let own = OwnNames(hostName: "node1.example.org", addresses: ["10.0.0.1"])
+    let own = LocalHostNames(hostName: "node1.example.org", addresses: ["10.0.0.1"])
     #expect(own.contains("node1") && own.contains("node1.example.org") && !own.contains("node1.other.org"))
   }
 

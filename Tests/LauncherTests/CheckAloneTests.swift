@@ -77,7 +77,7 @@ import Testing
   }
 }
 
-@Suite struct NetworkJudgementTests {
+@Suite struct NetworkRulesTests {
   func addresses(_ text: String) throws -> [HostReport.Address] {
     try text.split(separator: " ").map {
       let parts = $0.split(separator: "=").map(String.init)
@@ -89,26 +89,26 @@ import Testing
   @Test func whereEachHostStands() throws {
     let lo = "lo=127.0.0.1/8 "
     let clean = [("a", try addresses(lo + "eth0=10.0.0.1/24")), ("b", try addresses(lo + "eth0=10.0.0.2/24"))]
-    #expect(NetworkJudgement(clean, networks: []).findings.isEmpty)
+    #expect(NetworkRules(clean, networks: []).findings.isEmpty)
     // A bridge with one address on every host leads nowhere.
     let docker = [
       ("a", try addresses("eth0=10.0.0.1/24 docker0=172.17.0.1/16")),
       ("b", try addresses("eth0=10.0.0.2/24 docker0=172.17.0.1/16")),
     ]
-    let judged = NetworkJudgement(docker, networks: [])
+    let judged = NetworkRules(docker, networks: [])
     #expect(judged.advised == "10.0.0.0/24")
     #expect(judged.findings.count == 2)
     #expect(
       judged.findings.first?.failure.description
         == "a: docker0 (172.17.0.1/16) leads to no other host, MPI may try it and hang (--network 10.0.0.0/24)")
-    #expect(NetworkJudgement(docker, networks: ["10.0.0.0/8"]).findings.isEmpty)
-    #expect(NetworkJudgement(docker, networks: ["eth0"]).findings.isEmpty)
-    #expect(NetworkJudgement(docker, networks: ["10.1.0.0/16"]).findings.count == 2)
+    #expect(NetworkRules(docker, networks: ["10.0.0.0/8"]).findings.isEmpty)
+    #expect(NetworkRules(docker, networks: ["eth0"]).findings.isEmpty)
+    #expect(NetworkRules(docker, networks: ["10.1.0.0/16"]).findings.count == 2)
     // One host alone has a further network.
     let one = [("a", try addresses("eth0=10.0.0.1/24")), ("b", try addresses("eth0=10.0.0.2/24 ib0=192.168.1.2/24"))]
-    #expect(NetworkJudgement(one, networks: []).findings.map(\.failure.place) == ["b"])
+    #expect(NetworkRules(one, networks: []).findings.map(\.failure.place) == ["b"])
     // Nothing is known without `ip`.
-    #expect(NetworkJudgement([("a", []), ("b", try addresses("eth0=10.0.0.2/24"))], networks: []).findings.isEmpty)
+    #expect(NetworkRules([("a", []), ("b", try addresses("eth0=10.0.0.2/24"))], networks: []).findings.isEmpty)
   }
 
   @Test func badAddresses() {

@@ -26,7 +26,7 @@ struct ClusterTests {
       rank() {
         for p in /proc/[0-9]*; do
           grep -qzx "OMPI_COMM_WORLD_RANK=$1" $p/environ 2>/dev/null || continue
-          grep -qz -e --keep-rank $p/cmdline || echo ${p#/proc/}
+          grep -qz -e --rank-agent $p/cmdline || echo ${p#/proc/}
         done | sort -n | tail -1
       }
       left() { grep -lz '^LOCKSTEP_RUN_ID=' /proc/[0-9]*/environ 2>/dev/null | wc -l; }

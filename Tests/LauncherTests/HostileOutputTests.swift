@@ -121,7 +121,7 @@ import Testing
     #expect(try ConfigFile(path: path).warnings == [], "it names no program")
   }
 
-  // MARK: Limits of the system.
+  // MARK: ResourceLimit of the system.
 
   @Test func tooFewDescriptorsAreSaidBeforeTheStart() throws {
     for limit in [40, 61, 63] {

@@ -5,7 +5,7 @@ import System
 import Testing
 
 /// A rank with a wild pointer writes anything into its record, and a host of the job can send any report: neither the
-/// keeper nor the launcher may trap over it.
+/// agent nor the launcher may trap over it.
 @Suite struct HostileRecordTests {
   static let extremes: [Int64] = [
     0, 1, -1, .max, .min, .max - 1, 2, 3, 255, 4_294_967_295, 2_147_483_648, -2_147_483_648, 1_000_000_000,
@@ -32,7 +32,7 @@ import Testing
     for _ in 0..<300 {
       let words = Self.scribble(FlightRecorder.byteCount / 8, &random)
       #expect(pwrite(file, words, FlightRecorder.byteCount, 0) == FlightRecorder.byteCount)
-      // As the keeper does.
+      // As the agent does.
       var report = RankReport()
       report.state = record.state.clamped
       if let last = record.last(of: record.state) { report.last = last.clamped }
@@ -42,7 +42,7 @@ import Testing
         table.take(RankFrame(.entry, rank: 0, withUnsafeBytes(of: entry) { Array($0) }), at: now)
       }
       table.take(RankFrame(.report, rank: 0, report.bytes), at: now)
-      #expect(Watchdog(timeoutSeconds: 1).finding(table, at: now + .seconds(60)) != nil)
+      #expect(Watchdog(timeoutSeconds: 1).stall(table, at: now + .seconds(60)) != nil)
       for line in table.rings() { #expect(!line.unicodeScalars.contains { $0.value < 0x20 || $0.value == 0x7F }) }
       // The rank itself goes on writing.
       record.enter(Call(.barrier), at: CallSite(label: "x"))
@@ -63,7 +63,7 @@ import Testing
         let body = kind == .start ? Array(bytes.prefix(100)) : kind == .entry ? Array(bytes.prefix(120)) : bytes
         table.take(RankFrame(kind, rank: index % 3, body), at: now + .seconds(index))
       }
-      _ = Watchdog(timeoutSeconds: 0.5).finding(table, at: now + .seconds(100))
+      _ = Watchdog(timeoutSeconds: 0.5).stall(table, at: now + .seconds(100))
       _ = table.rings()
       let verdict = Verdict(end: .status(1), fault: nil, ranks: table)
       #expect(0...255 ~= verdict.status && verdict.status != 0, "round \(round): \(verdict)")
@@ -82,15 +82,15 @@ import Testing
     #expect(verdict.status & 0xFF != 0)
   }
 
-  /// mpirun knows the keeper only: that it was ended by a signal is no word about its rank.
-  @Test func lostKeeperIsNotItsRank() {
+  /// mpirun knows the agent only: that it was ended by a signal is no word about its rank.
+  @Test func lostAgentIsNotItsRank() {
     var table = RankTable(count: 2)
     for rank in 0..<2 { table.take(RankFrame(.start, rank: rank, Array("a".utf8)), at: .now) }
     var fault = MPIMessages.Fault()
     (fault.rank, fault.host, fault.signal) = (1, "a", SIGILL)
     let verdict = Verdict(end: .status(132), fault: fault, ranks: table)
     #expect(verdict.status == 70)
-    #expect(verdict.message?.contains("the keeper of rank 1") == true, "\(verdict)")
+    #expect(verdict.message?.contains("the agent of rank 1") == true, "\(verdict)")
     #expect(verdict.rank == nil)
   }
 

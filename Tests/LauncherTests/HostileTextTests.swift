@@ -30,9 +30,9 @@ import Testing
     let lines = (0..<20_000).map { "lockstep-preflight:address e\($0) 10.\($0 >> 8).\($0 & 255).1/24\n" }.joined()
     let report = try #require(HostReport(lines + "lockstep-preflight:end\n"))
     #expect(report.nonsense != nil && report.addresses.count <= 1024)
-    let judged = NetworkJudgement([("a", report.addresses), ("b", [])], networks: [])
+    let judged = NetworkRules([("a", report.addresses), ("b", [])], networks: [])
     #expect(judged.findings.isEmpty)
-    let both = NetworkJudgement([("a", report.addresses), ("b", report.addresses)], networks: [])
+    let both = NetworkRules([("a", report.addresses), ("b", report.addresses)], networks: [])
     #expect(both.findings.count == 1, "none is common, for each is the same on both")
   }
 

@@ -121,13 +121,13 @@ import Testing
     _ = running.finish()
   }
 
-  @Test("kill -9 of the keeper") func killedKeeper() throws {
+  @Test("kill -9 of the agent") func killedAgent() throws {
     let running = try start(["-n", "1", Self.check, "works", "20"])
-    let keeper = try #require(running.job.all.first { $0 != running.program })
-    kill(keeper, SIGKILL)
+    let agent = try #require(running.job.all.first { $0 != running.program })
+    kill(agent, SIGKILL)
     let result = running.finish()
     #expect(result.status == 75)
-    #expect(result.error.contains("the keeper of rank 0 (host \(hostName), pid "), "\(result.stderr)")
+    #expect(result.error.contains("the agent of rank 0 (host \(hostName), pid "), "\(result.stderr)")
     #expect(running.job.all.isEmpty)
   }
 
@@ -292,11 +292,11 @@ extension Running {
     (systemFile("/proc/\(pid)/cmdline") ?? []).split(separator: 0).map { String(decoding: $0, as: UTF8.self) }
   }
 
-  /// The processes of the job that are neither keepers nor what starts them.
+  /// The processes of the job that are neither agents nor what starts them.
   var programs: [pid_t] {
     job.all.filter { pid in
       let words = commandLine(of: pid)
-      return !words.contains("--keep-rank") && !words.contains("--ntasks=2")
+      return !words.contains("--rank-agent") && !words.contains("--ntasks=2")
     }
   }
 

@@ -33,7 +33,7 @@ import Testing
   }
 }
 
-@Suite struct SuggestionTests {
+@Suite struct NearestNameTests {
   @Test func nearestName() {
     #expect(nearest(to: "fintune", among: ["finetune", "inspect"]) == "finetune")
     #expect(nearest(to: "banana", among: ["finetune", "inspect"]) == nil)

@@ -3,7 +3,7 @@ import Glibc
 import System
 import Testing
 
-/// The memory that a rank and its keeper share.
+/// The memory that a rank and its agent share.
 struct FlightRecorderTests {
   private func file() throws -> Int32 {
     var template = Array("/tmp/lockstep-record.XXXXXX\0".utf8CString)
@@ -17,31 +17,31 @@ struct FlightRecorderTests {
     let file = try file()
     defer { close(file) }
     let rank = try #require(FlightRecorder(descriptor: file, isNew: true))
-    let keeper = try #require(FlightRecorder(descriptor: file, isNew: false))
-    #expect(!rank.isAskedToStop && keeper.state.acceptsStop == 0 && keeper.last(of: keeper.state) == nil)
+    let agent = try #require(FlightRecorder(descriptor: file, isNew: false))
+    #expect(!rank.isAskedToStop && agent.state.acceptsStop == 0 && agent.last(of: agent.state) == nil)
     rank.join(rank: 3, size: 5)
     rank.enter(.init(.broadcast, count: 7, root: 2), at: .init(file: "Some/File.swift", line: 12))
-    var state = keeper.state
+    var state = agent.state
     #expect(state.rank == 3 && state.size == 5 && state.sequence == 1 && state.isInside == 1 && state.step == -1)
     #expect(state.knownPhase == .joined && state.knownOutcome == .none && state.changed > 0)
-    let entry = try #require(keeper.last(of: state))
+    let entry = try #require(agent.last(of: state))
     #expect(entry.text == "broadcast from rank 2 of 7 bytes at Some/File.swift:12" && entry.left == 0)
     rank.leave()
     rank.finish(step: 9)
     rank.setDigest(11)
     // Looking is no promise.
     _ = rank.isAskedToStop
-    #expect(keeper.state.acceptsStop == 0)
-    keeper.requestStop()
+    #expect(agent.state.acceptsStop == 0)
+    agent.requestStop()
     #expect(rank.isAskedToStop)
     rank.acceptStop()
     rank.noteStop()
     rank.end(.failed, status: 65, isAgreed: true)
-    state = keeper.state
+    state = agent.state
     #expect(state.isInside == 0 && state.step == 9 && state.digest == 11 && state.hasDigest == 1)
     #expect(state.acceptsStop == 1 && state.stopRequested == 1 && state.hasStopped == 1)
     #expect(state.knownOutcome == .failed && state.status == 65 && state.isAgreed == 1)
-    #expect(try #require(keeper.last(of: state)).left > 0)
+    #expect(try #require(agent.last(of: state)).left > 0)
   }
 
   @Test("a reader beside a rank that writes sees whole entries only, and of each collective what came before it")
@@ -49,7 +49,7 @@ struct FlightRecorderTests {
     let file = try file()
     defer { close(file) }
     let rank = try #require(FlightRecorder(descriptor: file, isNew: true))
-    let keeper = try #require(FlightRecorder(descriptor: file, isNew: false))
+    let agent = try #require(FlightRecorder(descriptor: file, isNew: false))
     let count = 200_000
     let writer = Task.detached {
       for number in 1...count {
@@ -61,10 +61,10 @@ struct FlightRecorderTests {
     var last: Int64 = 0
     var torn: [String] = []
     while last < count, torn.isEmpty {
-      let state = keeper.state
+      let state = agent.state
       if state.sequence < last { torn.append("sequence \(state.sequence) after \(last)") }
       last = state.sequence
-      for entry in keeper.entries
+      for entry in agent.entries
       where entry.count != entry.sequence || entry.root != entry.sequence || entry.siteText != "a:\(entry.sequence)" {
         torn.append("entry \(entry.sequence): \(entry.text)")
       }

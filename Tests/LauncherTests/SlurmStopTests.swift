@@ -39,7 +39,7 @@ extension RealSlurmTests {
     #expect(!result.text.contains("left: "), "\(result.text)")
     #expect(
       result.text.contains("launch: error: the ranks have stopped after step ")
-        && result.text.contains("as a signal to \(starter) or a keeper asked them to"), "\(result.text)")
+        && result.text.contains("as a signal to \(starter) or an agent asked them to"), "\(result.text)")
   }
 
   @Test("a job that is requeued runs again, and ends well", arguments: starters) func requeue(starter: String) throws {
@@ -96,7 +96,7 @@ extension RealSlurmTests {
       shows $job 'rank 0 works' && shows $job 'rank 1 works'
       sleep 1
       for p in $(pgrep -x \(victim == "launch" ? "launch" : starter)); do
-        # Keepers and the sweeper are of the same program.
+        # Agents and the reaper are of the same program.
         [[ $(tr '\\0' ' ' </proc/$p/cmdline) =~ ^[^[:space:]]*[[:space:]]--(keep-rank|sweep-after) ]] && continue
         grep -qz ^SLURM_JOB_ID=$job /proc/$p/environ && kill -9 $p
       done

@@ -66,7 +66,7 @@ import Testing
     let launcher = "\(binaries)/launch"
     #expect(
       result.text
-        == "2 --mpi=pmix --ntasks=8 --nodes=2 --nodelist=n1,n2 --cpus-per-task=2 --kill-on-bad-exit=1 --export=ALL --input=none --unbuffered -- \(launcher) --keep-rank 1000 -- /usr/bin/sh -c x y\n",
+        == "2 --mpi=pmix --ntasks=8 --nodes=2 --nodelist=n1,n2 --cpus-per-task=2 --kill-on-bad-exit=1 --export=ALL --input=none --unbuffered -- \(launcher) --rank-agent 1000 -- /usr/bin/sh -c x y\n",
       "\(result.stderr)")
   }
 
@@ -120,7 +120,7 @@ import Testing
       let variables = ["SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "n1", "SLURM_NTASKS": "2", "SLURMD_NODENAME": node]
       let slurm = try SlurmAllocation { variables[$0] ?? nil }
       let plan = try ClusterPlan(
-        settings, cores: 2, isSingleProcess: false, ownName: OwnNames(hostName: own), slurm: slurm)
+        settings, cores: 2, isSingleProcess: false, ownName: LocalHostNames(hostName: own), slurm: slurm)
       #expect(plan.placement == nil && plan.ranks == 2, "\(own)")
     }
     let slurm = try SlurmAllocation { ["SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "n1"][$0] }

@@ -7,7 +7,7 @@ import Testing
 /// A job that was stopped midway never ends with 0, whoever got the signal; a batch system would go on with its results.
 @Suite(.serialized) struct StoppedMidwayTests {
   /// The process that a signal goes to.
-  enum Receiver: String, CaseIterable { case mpirun, keeper, rank }
+  enum Receiver: String, CaseIterable { case mpirun, agent, rank }
 
   func start(_ words: [String]) throws -> Running {
     let running = try Running("\(binaries)/launch", words.map { Array($0.utf8) })
@@ -23,7 +23,7 @@ import Testing
       }
       return switch receiver {
       case .mpirun: words.first?.hasSuffix("mpirun") ?? false
-      case .keeper: words.contains("--keep-rank") && !(words.first?.hasSuffix("mpirun") ?? false)
+      case .agent: words.contains("--rank-agent") && !(words.first?.hasSuffix("mpirun") ?? false)
       case .rank: running.job.programs[1] == pid
       }
     }
@@ -31,7 +31,7 @@ import Testing
   }
 
   @Test(
-    "SIGTERM and SIGUSR1 to mpirun, a keeper and a rank of a program that looks", arguments: Receiver.allCases,
+    "SIGTERM and SIGUSR1 to mpirun, an agent and a rank of a program that looks", arguments: Receiver.allCases,
     [SIGTERM, SIGUSR1])
   func looks(receiver: Receiver, signal: Int32) throws {
     let running = try start(["-n", "2", FailureTests.check, "works", "20"])
@@ -61,7 +61,7 @@ import Testing
     #expect(result.left == [])
   }
 
-  @Test("programs that end with 0 when they are told to", arguments: [Receiver.mpirun, .keeper]) func obedient(
+  @Test("programs that end with 0 when they are told to", arguments: [Receiver.mpirun, .agent]) func obedient(
     receiver: Receiver
   ) throws {
     let running = try start(["-n", "2", "sh", "-c", "trap 'exit 0' TERM; echo up; sleep 600 & wait"])

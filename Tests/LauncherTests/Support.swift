@@ -135,7 +135,7 @@ extension RunResult {
 }
 
 extension Running {
-  /// The live processes of the job that this launcher runs, by their environment: the keepers, and by rank the programs.
+  /// The live processes of the job that this launcher runs, by their environment: the agents, and by rank the programs.
   var job: (all: [pid_t], programs: [Int: pid_t]) {
     let mark = "LOCKSTEP_RUN_ID="
     var all: [pid_t] = []
@@ -147,9 +147,9 @@ extension Running {
       let entries = bytes.split(separator: 0).map { String(decoding: $0, as: UTF8.self) }
       guard let id = entries.first(where: { $0.hasPrefix(mark) }), id.hasSuffix("-\(child.pid)") else { continue }
       all.append(pid)
-      let isKeeper = command.split(separator: 0).contains { $0.elementsEqual("--keep-rank".utf8) }
+      let isAgent = command.split(separator: 0).contains { $0.elementsEqual("--rank-agent".utf8) }
       let rank = entries.first { $0.hasPrefix("OMPI_COMM_WORLD_RANK=") }.flatMap { Int($0.dropFirst(21)) }
-      if let rank, !isKeeper { programs[rank] = pid }
+      if let rank, !isAgent { programs[rank] = pid }
     }
     return (all, programs)
   }
