@@ -94,7 +94,7 @@ let package = Package(
     .target(name: "TorchPickle", dependencies: ["Safetensors", "System"]),
     .target(name: "WeightFiles", dependencies: ["Safetensors", "TorchPickle", "JSON", "System"]),
     // What a rank and the launcher's process beside it share.
-    .target(name: "FlightRecorder", dependencies: ["CProcess"]),
+    .target(name: "FlightRecorder", dependencies: ["CProcess", "System"]),
     .target(name: "Collectives", dependencies: ["CMPI", "CProcess", "FlightRecorder", "System"]),
     .target(
       name: "Training",

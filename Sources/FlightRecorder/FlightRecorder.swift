@@ -1,6 +1,7 @@
 import CProcess
 import Glibc
 import Synchronization
+import System
 
 /// What a rank tells whoever started it: how far it is, what it waits in, and how it ended.
 ///
@@ -182,12 +183,9 @@ public final class FlightRecorder: @unchecked Sendable {
     entry.root = Int64(call.root)
     withUnsafeMutableBytes(of: &entry.site) { site.write(into: $0) }
     write(entry)
-    // FNV-1a over the three words.
-    var digest = UInt64(bitPattern: get(.callDigest))
-    for value in [entry.kind, entry.count, entry.root] {
-      digest = (digest ^ UInt64(bitPattern: value)) &* 0x100_0000_01b3
-    }
-    set(.callDigest, Int64(bitPattern: digest))
+    var digest = FNV1a(UInt64(bitPattern: get(.callDigest)))
+    for value in [entry.kind, entry.count, entry.root] { digest.add(UInt64(bitPattern: value)) }
+    set(.callDigest, Int64(bitPattern: digest.value))
     set(.isInside, 1)
     publish(.sequence, sequence)
   }
@@ -202,7 +200,7 @@ public final class FlightRecorder: @unchecked Sendable {
 
   /// A sign of life.
   public func touch() {
-    set(.changed, Self.now())
+    set(.changed, monotonicNanoseconds())
     publish(.progress, get(.progress) &+ 1)
   }
 
@@ -291,13 +289,6 @@ public final class FlightRecorder: @unchecked Sendable {
   }
 
   public func requestStop() { publish(.stopRequested, 1) }
-
-  /// Nanoseconds of this host's monotonic clock.
-  public static func now() -> Int64 {
-    var time = timespec()
-    clock_gettime(CLOCK_MONOTONIC, &time)
-    return Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec)
-  }
 }
 
 extension FlightRecorder.State {

@@ -67,7 +67,7 @@ public final class AtomicFile {
 private func removeRemains(of path: String) {
   let folder = parent(of: path)
   let prefix = Array("\(lastComponent(of: path)).tmp-".utf8)
-  for name in names(in: folder) where name.starts(with: prefix) {
+  for name in names(in: folder).map({ Array($0.utf8) }) where name.starts(with: prefix) {
     let numbers = name.dropFirst(prefix.count).split(separator: UInt8(ascii: "-"), omittingEmptySubsequences: false)
     guard numbers.count == 2, numbers.allSatisfy({ !$0.isEmpty && $0.allSatisfy { (0x30...0x39).contains($0) } }) else {
       continue

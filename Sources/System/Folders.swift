@@ -1,9 +1,31 @@
 import Glibc
 
-/// The names in the folder `path`, sorted; none where it cannot be read.
-func names(in path: String) -> [[UInt8]] {
-  guard let folder = OpenFolder(path) else { return [] }
-  return folder.names
+/// The names in the folder `path`, in no order, without `.` and `..`; none where it cannot be read.
+public func names(in path: String) -> [String] {
+  let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+  guard descriptor >= 0 else { return [] }
+  return names(readingAndClosing: descriptor).map { String(decoding: $0, as: UTF8.self) }
+}
+
+/// The names in the open folder `descriptor`, in no order, without `.` and `..`. Names are bytes: not every name is UTF-8.
+public func names(inFolder descriptor: Int32) -> [[UInt8]] {
+  // The stream closes its descriptor, and the one that it reads moves on.
+  names(readingAndClosing: openat(descriptor, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC))
+}
+
+private func names(readingAndClosing descriptor: Int32) -> [[UInt8]] {
+  guard descriptor >= 0 else { return [] }
+  guard let stream = fdopendir(descriptor) else {
+    close(descriptor)
+    return []
+  }
+  defer { closedir(stream) }
+  var names: [[UInt8]] = []
+  while let entry = readdir(stream) {
+    let name = withUnsafeBytes(of: &entry.pointee.d_name) { Array($0.prefix { $0 != 0 }) }
+    if name != [0x2E] && name != [0x2E, 0x2E] { names.append(name) }
+  }
+  return names
 }
 
 /// A folder held open, so that what is done in it stays in it whatever becomes of its path.
@@ -24,17 +46,8 @@ final class OpenFolder {
 
   deinit { if descriptor >= 0 { close(descriptor) } }
 
-  var names: [[UInt8]] {
-    // The stream closes its descriptor, and the one that it reads moves on.
-    guard let stream = fdopendir(openat(descriptor, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)) else { return [] }
-    defer { closedir(stream) }
-    var names: [[UInt8]] = []
-    while let entry = readdir(stream) {
-      let name = withUnsafeBytes(of: &entry.pointee.d_name) { Array($0.prefix { $0 != 0 }) }
-      if name != Array(".".utf8) && name != Array("..".utf8) { names.append(name) }
-    }
-    return names.sorted { $0.lexicographicallyPrecedes($1) }
-  }
+  /// Sorted.
+  var names: [[UInt8]] { System.names(inFolder: descriptor).sorted { $0.lexicographicallyPrecedes($1) } }
 
   func has(_ name: String) -> Bool { faccessat(descriptor, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0 }
 

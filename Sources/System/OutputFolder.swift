@@ -59,7 +59,7 @@ public final class OutputFolder {
 
   /// The names in the folder.
   private var names: [String] {
-    System.names(in: path).map { String(decoding: $0, as: UTF8.self) }.filter { $0 != Self.insideName }
+    System.names(in: path).sorted().filter { $0 != Self.insideName }
   }
 
   /// Makes the staging folder beside the output folder; nil where files cannot be moved from one to the other.

@@ -110,12 +110,7 @@ final class StagingFolder {
     var name = [CChar](repeating: 0, count: 256)
     gethostname(&name, name.count - 1)
     let host = String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
-    var now = time(nil)
-    var parts = tm()
-    gmtime_r(&now, &parts)
-    var text = [CChar](repeating: 0, count: 64)
-    strftime(&text, text.count, "%Y-%m-%d %H:%M:%S UTC", &parts)
-    let since = String(decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    let since = presentTime("%Y-%m-%d %H:%M:%S UTC", isUniversal: true)
     ftruncate(lock, 0)
     try writeAll(Array("process \(getpid()) on host \(host), since \(since)\n".utf8), to: lock, at: output)
   }

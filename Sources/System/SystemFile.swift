@@ -1,7 +1,7 @@
 import Glibc
 
 /// The bytes of a file of the kernel's (/proc, /sys), whose size is not known before it is read; nil where it cannot be.
-package func systemFile(_ path: String) -> [UInt8]? {
+public func systemFile(_ path: String) -> [UInt8]? {
   let descriptor = open(path, O_RDONLY | O_CLOEXEC)
   guard descriptor >= 0 else { return nil }
   defer { close(descriptor) }
@@ -26,18 +26,4 @@ public func systemText(_ path: String) -> String? {
   let end = bytes.lastIndex { !isSpace($0) }.map { $0 + 1 } ?? 0
   let start = bytes.firstIndex { !isSpace($0) } ?? end
   return String(decoding: bytes[min(start, end)..<end], as: UTF8.self)
-}
-
-/// The names in the folder `path`, without `.` and `..`; empty where it cannot be read.
-package func names(in path: String) -> [String] {
-  guard let directory = opendir(path) else { return [] }
-  defer { closedir(directory) }
-  var names: [String] = []
-  while let entry = readdir(directory) {
-    let name = withUnsafePointer(to: &entry.pointee.d_name) { pointer in
-      pointer.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-    }
-    if name != "." && name != ".." { names.append(name) }
-  }
-  return names
 }

@@ -5,7 +5,7 @@ import Testing
 
 /// Everything in hostfiles/, as a user gives it to the launcher.
 @Suite struct SampleTests {
-  static let names = Launcher.names(in: "\(packageFolder)/hostfiles").sorted()
+  static let names = System.names(in: "\(packageFolder)/hostfiles").sorted()
 
   /// The samples name one another from the package's folder.
   func dryRun(_ words: String, environment: [String: String?] = [:]) throws -> RunResult {

@@ -89,7 +89,7 @@ struct Running {
         return result.left.isEmpty
       }
     }
-    for name in Launcher.names(in: folder) { unlink("\(folder)/\(name)") }
+    for name in System.names(in: folder) { unlink("\(folder)/\(name)") }
     rmdir(folder)
     return result
   }
@@ -157,7 +157,7 @@ extension Running {
   /// Paths of Open MPI's shared memory and session folder of this job that are there; while ranks run, their names can be
   /// learned.
   func remains(_ names: JobNames) -> [String] {
-    let segments = Launcher.names(in: "/dev/shm").filter {
+    let segments = System.names(in: "/dev/shm").filter {
       $0.hasPrefix("vader_segment.") && $0.contains(".\(names.job).")
     }
     return segments + (exists(names.session) ? [names.session] : [])

@@ -1,5 +1,6 @@
 import CProcess
 import Glibc
+import System
 
 /// How many cores this process may really use: the affinity mask, physical cores, and the cgroup's share of time.
 public struct Cores: Sendable, Equatable {

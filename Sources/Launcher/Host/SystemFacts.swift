@@ -49,11 +49,7 @@ public enum SystemFacts {
     return facts
   }
 
-  private static func gigabytes(_ bytes: Double) -> String {
-    let hundredths = Int(bytes / 10_737_418.24)
-    let rest = hundredths % 100
-    return "\(hundredths / 100).\(rest < 10 ? "0" : "")\(rest) GB"
-  }
+  private static func gigabytes(_ bytes: Double) -> String { "\(fixed(bytes / Double(1 << 30), 2)) GB" }
 
   /// The value of the first line `key <separator> value` in a file.
   private static func field(_ key: String, in path: String, _ separator: Character) -> String? {

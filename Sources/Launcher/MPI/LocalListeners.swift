@@ -1,5 +1,6 @@
 import CProcess
 import Glibc
+import System
 
 /// Sees to it that the mpirun of a job on this host alone cannot be reached from other hosts.
 ///

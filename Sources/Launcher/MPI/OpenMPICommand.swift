@@ -1,3 +1,5 @@
+import System
+
 /// `mpirun` of Open MPI up to version 4.
 enum OpenMPI4Command {
   static func options(for plan: LaunchPlan) -> [MPIRunCommand.Option] {

@@ -36,6 +36,3 @@ public enum Secrets {
     return text.utf8[scheme...].contains(UInt8(ascii: "@"))
   }
 }
-
-/// `1 core`, `2 cores`.
-package func counted(_ count: Int, _ noun: String) -> String { "\(count) \(noun)\(count == 1 ? "" : "s")" }

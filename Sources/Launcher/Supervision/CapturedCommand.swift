@@ -18,21 +18,19 @@ package final class CapturedCommand {
   }
 
   private static func start(_ words: [String], _ environment: Environment) throws(Failure) -> (ChildProcess, Int32) {
-    var ends: [Int32] = [-1, -1]
-    guard pipe(&ends) == 0 else { throw Failure(.unavailable, "pipe failed: \(lastSystemError())") }
-    for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
+    let pipe = try Pipe()
     let input = open("/dev/null", O_RDONLY | O_CLOEXEC)
     defer {
-      close(ends[1])
+      close(pipe.write)
       close(input)
     }
     do throws(Failure) {
       let child = try ChildProcess(
         path: words[0], arguments: words.map { Array($0.utf8) }, environment: environment,
-        descriptors: [(input, 0), (ends[1], 1), (ends[1], 2)])
-      return (child, ends[0])
+        descriptors: [(input, 0), (pipe.write, 1), (pipe.write, 2)])
+      return (child, pipe.read)
     } catch {
-      close(ends[0])
+      close(pipe.read)
       throw error
     }
   }

@@ -1,4 +1,5 @@
 import Glibc
+import System
 
 /// The processes of one job on this machine, found by the run id in their environment.
 public enum JobProcesses {

@@ -18,17 +18,15 @@ public struct JobReaper: Sendable {
 
   /// Starts one for the job `runID`.
   init(launcher: String, runID: String) throws(Failure) {
-    var ends: [Int32] = [-1, -1]
-    guard Glibc.pipe(&ends) == 0 else { throw Failure(.unavailable, "pipe failed: \(lastSystemError())") }
-    for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
+    let pipe = try Pipe()
     // The user's own files are not for it: who reads them would wait for its end.
     let nothing = open("/dev/null", O_RDWR | O_CLOEXEC)
-    defer { for descriptor in [ends[0], nothing] { close(descriptor) } }
-    lifeline = ends[1]
+    defer { for descriptor in [pipe.read, nothing] { close(descriptor) } }
+    lifeline = pipe.write
     child = try ChildProcess(
       path: launcher, arguments: ["launch", Self.marker, runID].map { Array($0.utf8) },
       environment: .ofThisProcess(),
-      descriptors: [(ends[0], Self.lifelineDescriptor)] + (0...2).map { (nothing, $0) })
+      descriptors: [(pipe.read, Self.lifelineDescriptor)] + (0...2).map { (nothing, $0) })
   }
 
   /// Tells it what mpirun may leave.

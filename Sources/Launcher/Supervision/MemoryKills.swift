@@ -1,4 +1,5 @@
 import Glibc
+import System
 
 /// Counts the processes that the kernel killed for lack of memory in the control group of a process.
 struct MemoryKills {

@@ -19,19 +19,16 @@ package final class OutputWriter: Sendable {
   private let descriptor: Int32
   private let state = Mutex(State())
   /// The thread waits for a byte in here while there is nothing to write.
-  private let waking: (read: Int32, write: Int32)
+  private let waking: Pipe
 
   private let mostBytes: Int
   private static let pieceBytes = 1 << 16
 
   /// - Parameter mostBytes: the most that waits for a reader that has stopped; what comes then is lost to it.
   package init(_ descriptor: Int32, mostBytes: Int = 256 << 20) throws(Failure) {
-    var ends: [Int32] = [-1, -1]
-    guard pipe(&ends) == 0 else { throw Failure(.unavailable, "pipe failed: \(lastSystemError())") }
-    for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
+    waking = try Pipe()
     self.descriptor = descriptor
     self.mostBytes = mostBytes
-    waking = (ends[0], ends[1])
     var thread = pthread_t()
     let this = Unmanaged.passRetained(self)
     let status = pthread_create(
@@ -42,7 +39,7 @@ package final class OutputWriter: Sendable {
       }, this.toOpaque())
     guard status == 0 else {
       this.release()
-      for end in ends { Glibc.close(end) }
+      waking.close()
       throw Failure(
         .unavailable, "a thread cannot be started: \(String(cString: strerror(status)))",
         hint: "ulimit -u, or the number of processes that the container may have")
@@ -100,7 +97,7 @@ package final class OutputWriter: Sendable {
         while read(waking.read, &byte, 1) < 0 && errno == EINTR {}
       }
     }
-    for end in [waking.read, waking.write] { Glibc.close(end) }
+    waking.close()
   }
 
   private func write(piecesOf bytes: [UInt8]) {

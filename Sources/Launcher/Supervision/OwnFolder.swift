@@ -1,11 +1,12 @@
 import Glibc
+import System
 
 /// An open folder in which only what belongs to this user is read or removed, step by step and without following links.
 package final class OwnFolder {
   private let descriptor: Int32
   private let device: dev_t
   /// Deeper trees are not Open MPI's.
-  private static let mostLevels = 16
+  package static let mostLevels = 16
 
   /// The folder for temporary files at `path`, which may be a link, and may be another user's.
   package init?(temporary path: String) {
@@ -53,19 +54,7 @@ package final class OwnFolder {
 
   /// The names in it, without those that are no UTF-8.
   var names: [String] {
-    let copy = openat(descriptor, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-    guard copy >= 0, let directory = fdopendir(copy) else {
-      if copy >= 0 { close(copy) }
-      return []
-    }
-    defer { closedir(directory) }
-    var names: [String] = []
-    while let entry = readdir(directory) {
-      let bytes = withUnsafeBytes(of: &entry.pointee.d_name) { Array($0.prefix { $0 != 0 }) }
-      guard let name = String(validating: bytes, as: UTF8.self), Self.isPlain(name) else { continue }
-      names.append(name)
-    }
-    return names
+    System.names(inFolder: descriptor).compactMap { String(validating: $0, as: UTF8.self) }.filter(Self.isPlain)
   }
 
   /// Removes this user's `name`, unless it is a folder.
@@ -77,7 +66,7 @@ package final class OwnFolder {
   }
 
   /// Removes this user's folder `name` with all of this user's that is in it; of a link, the link.
-  package func removeTree(_ name: String, levels: Int = 16) {
+  package func removeTree(_ name: String, levels: Int = OwnFolder.mostLevels) {
     guard levels > 0, let folder = child(name) else { return removeFile(name) }
     for inner in folder.names { folder.removeTree(inner, levels: levels - 1) }
     unlinkat(descriptor, name, AT_REMOVEDIR)

@@ -66,12 +66,13 @@ public struct RankAgent {
     if descriptors.count == 1 && route != .direct {
       var slave: Int32 = -1
       // As under mpirun itself: programs write whole lines to a terminal, but blocks to a pipe.
-      var output = [lockstep_open_terminal(&slave), slave]
-      if output[0] < 0 { output = try Self.pipe() }
-      let errors = try Self.pipe()
-      descriptors += [(output[1], 1), (errors[1], 2)]
-      writers += [output[1], errors[1]]
-      sources = [(.output, output[0]), (.errors, errors[0])]
+      let master = lockstep_open_terminal(&slave)
+      let pipe = master < 0 ? try Pipe() : nil
+      let output = (read: pipe?.read ?? master, write: pipe?.write ?? slave)
+      let errors = try Pipe()
+      descriptors += [(output.write, 1), (errors.write, 2)]
+      writers += [output.write, errors.write]
+      sources = [(.output, output.read), (.errors, errors.read)]
     }
     child = try ChildProcess(
       path: String(decoding: words[0], as: UTF8.self), arguments: words, environment: environment,
@@ -81,20 +82,13 @@ public struct RankAgent {
     memory = MemoryKills(of: child.pid)
   }
 
-  private static func pipe() throws(Failure) -> [Int32] {
-    var ends: [Int32] = [-1, -1]
-    guard Glibc.pipe(&ends) == 0 else { throw Failure(.unavailable, "pipe failed: \(lastSystemError())") }
-    for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
-    return ends
-  }
-
   /// Runs the rank to its end; the status to exit with.
   mutating func run() -> Int32 {
     let host = systemText("/proc/sys/kernel/hostname") ?? ""
     send([RankFrame(.start, rank: rank, Array(host.utf8))])
-    var next = FlightRecorder.now()
+    var next = monotonicNanoseconds()
     while true {
-      let now = FlightRecorder.now()
+      let now = monotonicNanoseconds()
       if now >= next {
         let report = report()
         send([RankFrame(.report, rank: rank, report.bytes)])
@@ -112,7 +106,7 @@ public struct RankAgent {
       while let signal = signals.next() { handle(signal) }
       forward()
       let isAlone = reap()
-      if let deadline, FlightRecorder.now() >= deadline { killChildren() }
+      if let deadline, monotonicNanoseconds() >= deadline { killChildren() }
       if let end, isAlone {
         forward()
         if isOrphaned && launcher == STDERR_FILENO { remains.remove() }
@@ -145,7 +139,7 @@ public struct RankAgent {
       wasTold = true
       kill(child.pid, SIGTERM)
       // mpirun kills this process itself one second later.
-      deadline = deadline ?? FlightRecorder.now() + 600_000_000
+      deadline = deadline ?? monotonicNanoseconds() + 600_000_000
     case SIGUSR1:
       record.requestStop()
     case SIGCONT:
@@ -170,7 +164,7 @@ public struct RankAgent {
         forward()
         send(ring + [RankFrame(.end, rank: rank, report().bytes)])
         // A `tee` behind the rank may still have to finish its work.
-        deadline = min(deadline ?? .max, FlightRecorder.now() + 500_000_000)
+        deadline = min(deadline ?? .max, monotonicNanoseconds() + 500_000_000)
       } else if pid < 0 && errno != EINTR {
         return true
       } else if pid == 0 {
@@ -214,7 +208,7 @@ public struct RankAgent {
     // One copy, for the rank may write while this looks, and then only numbers that can be.
     report.state = record.state.clamped
     report.last = record.last(of: report.state)?.clamped ?? FlightRecorder.Entry()
-    report.idle = report.state.changed == 0 ? 0 : max(0, FlightRecorder.now() - report.state.changed)
+    report.idle = report.state.changed == 0 ? 0 : max(0, monotonicNanoseconds() - report.state.changed)
     let told = pid_t(truncatingIfNeeded: report.state.pid)
     let pid = told != child.pid && JobProcesses.descends(told, from: getpid()) ? told : child.pid
     report.pid = Int64(pid)

@@ -1,3 +1,5 @@
+import System
+
 /// What agents send to the launcher: pieces of 512 bytes that travel through mpirun as part of its standard error.
 ///
 /// mpirun forwards what it reads, 4,096 bytes at most at once, and those pieces of several ranks in any order. A pipe
@@ -87,13 +89,11 @@ package struct RankFrame {
     self.body = body
   }
 
-  /// FNV-1a, 32 bits, over the header and up to 64 bytes at either end of the body.
+  /// A hash of the header and up to 64 bytes at either end of the body.
   private static func checksum(_ header: ArraySlice<UInt8>, _ body: ArraySlice<UInt8>) -> [UInt8] {
-    var hash: UInt32 = 0x811c_9dc5
-    for byte in header { hash = (hash ^ UInt32(byte)) &* 0x0100_0193 }
-    for byte in body.prefix(64) { hash = (hash ^ UInt32(byte)) &* 0x0100_0193 }
-    for byte in body.suffix(64) { hash = (hash ^ UInt32(byte)) &* 0x0100_0193 }
-    return (0..<4).map { UInt8(truncatingIfNeeded: hash >> (8 * $0)) }
+    var hash = FNV1a()
+    for part in [header, body.prefix(64), body.suffix(64)] { hash.add(part) }
+    return (0..<4).map { UInt8(truncatingIfNeeded: hash.value >> (8 * $0)) }
   }
 }
 

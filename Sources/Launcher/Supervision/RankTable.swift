@@ -141,17 +141,11 @@ package struct RankTable: Sendable {
       let now = entries.map { max($0.entered, $0.left) }.max() ?? 0
       return ["\(rank.label): its last \(entries.count) collectives"]
         + entries.map { entry in
-          let ago = tenths(Double(now - entry.entered) / 1e9)
+          let ago = fixed(Double(now - entry.entered) / 1e9, 1)
           let time = entry.left == 0 ? "still inside" : "\((entry.left - entry.entered) / 1000) us"
           return "  call \(entry.sequence)\(entry.step >= 0 ? ", step \(entry.step)" : ""): \(entry.text), "
             + "entered \(ago) s before, \(time)"
         }
     }
   }
-}
-
-/// A number with one digit after the point.
-func tenths(_ value: Double) -> String {
-  let tenths = Int((value * 10).rounded())
-  return "\(tenths / 10).\(tenths % 10)"
 }

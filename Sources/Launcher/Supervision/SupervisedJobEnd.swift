@@ -42,7 +42,7 @@ extension SupervisedJob {
     if !others.isEmpty { say(others) }
     let cause = table.hasJoined ? "" : supervisor.shortage.map { "; \($0)" } ?? ""
     verdict.message =
-      "\(message)\(cause); \(timeOfDay()), \(tenths((clock.now - begin) / .seconds(1))) s after the start"
+      "\(message)\(cause); \(presentTime("%H:%M:%S")), \(fixed((clock.now - begin) / .seconds(1), 1)) s after the start"
     return verdict
   }
 
@@ -81,13 +81,5 @@ extension SupervisedJob {
   /// Waits until the user has been shown everything; the signal that ended that, or nil.
   func drain(_ signals: SignalQueue) -> Int32? {
     output.drain(signals, patience: stopSignal == nil ? nil : .seconds(1))
-  }
-
-  /// `14:02:11`.
-  private func timeOfDay() -> String {
-    var now = time(nil)
-    var parts = tm()
-    localtime_r(&now, &parts)
-    return [parts.tm_hour, parts.tm_min, parts.tm_sec].map { $0 < 10 ? "0\($0)" : "\($0)" }.joined(separator: ":")
   }
 }

@@ -150,11 +150,10 @@ public struct Supervisor: Sendable {
     if case .signal = end { remains?.remove() }
   }
 
-  private static func pipe() throws(Failure) -> (read: Int32, write: Int32) {
-    var ends: [Int32] = [-1, -1]
-    guard Glibc.pipe(&ends) == 0 else { throw Failure(.unavailable, "pipe failed: \(lastSystemError())") }
-    for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
-    _ = fcntl(ends[0], F_SETFL, O_NONBLOCK)
-    return (ends[0], ends[1])
+  /// A pipe that this process reads what there is from, without waiting.
+  private static func pipe() throws(Failure) -> Pipe {
+    let pipe = try Pipe()
+    _ = fcntl(pipe.read, F_SETFL, O_NONBLOCK)
+    return pipe
   }
 }

@@ -44,13 +44,3 @@ struct NetworkCommand: RankCommand {
     return seconds.sorted()[times / 2]
   }
 }
-
-/// `value` with `digits` digits after the point.
-func fixed(_ value: Double, _ digits: Int) -> String {
-  guard value.isFinite, abs(value) < 1e12 else { return "\(value)" }
-  let scale = (0..<digits).reduce(1) { product, _ in product * 10 }
-  let scaled = Int((abs(value) * Double(scale)).rounded())
-  let fraction = String(scaled % scale)
-  let zeros = String(repeating: "0", count: max(0, digits - fraction.utf8.count))
-  return "\(value < 0 ? "-" : "")\(scaled / scale)" + (digits == 0 ? "" : ".\(zeros)\(fraction)")
-}
