@@ -4,7 +4,7 @@ import Launcher
 import System
 
 /// Looks at everything that a job needs, without starting it.
-struct CheckCommand: ParsableCommand {
+struct CheckCommand: MachineCommand {
   static let configuration = CommandConfiguration(
     commandName: "check",
     abstract: "Check hosts, programs, data, networks and memory, and measure all-reduces, before a job.",
@@ -16,42 +16,40 @@ struct CheckCommand: ParsableCommand {
   @Argument(parsing: .captureForPassthrough, help: "Options, PROGRAM and its arguments, as for run.")
   var arguments: [String] = []
 
-  func run() throws {
+  func run(on machine: Machine) throws {
     if arguments.first == "--help" || arguments.first == "-h" {
       try put(LaunchCommand.helpMessage(for: CheckCommand.self))
       return
     }
     let command = try RunCommand.parse(arguments)
     if let first = command.command.first, first.utf8.first == UInt8(ascii: "-") { throw RefusedFlags.refusal(first) }
-    let context = LaunchContext()
-    let settings = try context.settings(command.options)
-    let job = try Job(
-      context: context, settings: settings, threadRanks: command.threadRankCount, debugger: nil,
-      debugRank: nil,
-      command: command.command.isEmpty ? ["selftest"] : command.command)
-    for note in try command.options.checkIgnored() + job.warnings { try show("warning", note) }
+    let settings = try command.options.settings(machine.environment)
+    let job = try JobPlan(
+      JobRequest(command.command.isEmpty ? ["selftest"] : command.command, threadRanks: command.threadRankCount),
+      settings, on: machine)
+    for note in try command.options.checkIgnored() + job.notes { try show("warning", note) }
     let (mpirun, plan): (String, LaunchPlan)
     switch job.start {
     case .directly, .debugger: return try show("ok", "one process, started without MPI: nothing to check between hosts")
     case .srun: return try show("ok", "ranks are started by srun: Slurm knows its hosts, test tries them")
     case .mpirun(let path, let found): (mpirun, plan) = (path, found)
     }
-    if let path = settings.text("mpirun_hostfile"), let placement = plan.placement {
+    if let path = settings[.hostfile], let placement = plan.placement {
       let hosts = placement.hosts.map { "\($0.entry.name) \($0.ranks) (line \($0.entry.line))" }
       try show("ok", "\(path): \(plan.ranks) ranks: \(hosts.joined(separator: ", "))")
     }
     try show("ok", "\(plan.flavour.rawValue): \(mpirun)")
-    var environment = context.environment
+    var environment = machine.environment
     for (name, value) in job.variables { environment[name] = value }
-    for (name, value) in MPIRunCommand.variables(for: plan) { environment[name] = value }
-    try job.checkSurroundings(plan, environment)
-    environment = Job.environment(for: plan, environment)
+    let runner = JobRunner(job, on: machine, say: say)
+    try runner.checkRequirements(of: plan, environment)
+    environment = JobRunner.environment(for: plan, environment)
     if plan.remote.isSlurm {
       try show("ok", "the hosts are Slurm's, which are reached through Slurm alone: only the all-reduces are tried")
-      return try measure(plan, job, mpirun, environment)
+      return try measure(plan, runner, mpirun, environment)
     }
-    let selftest = try context.programs.path(of: "selftest")
-    let result = try job.preflight(
+    let selftest = try machine.programs.path(of: "selftest")
+    let result = try runner.preflight(
       of: plan, mpirun: mpirun, programs: plan.program == selftest ? [] : [selftest], isThorough: true, environment)
     for finding in result.findings {
       try show(finding.kind == .fine ? "ok" : finding.kind.rawValue, "\(finding.failure)")
@@ -63,13 +61,13 @@ struct CheckCommand: ParsableCommand {
     }
     var chosen = plan
     if let network = result.advisedNetwork { chosen.networks = [network] }
-    try measure(chosen, job, mpirun, environment)
+    try measure(chosen, runner, mpirun, environment)
   }
 
   private func measure(
-    _ plan: LaunchPlan, _ job: Job, _ mpirun: String, _ environment: Environment
+    _ plan: LaunchPlan, _ runner: JobRunner, _ mpirun: String, _ environment: Environment
   ) throws(Failure) {
-    do throws(Failure) { try job.measureNetwork(plan, mpirun: mpirun, environment) } catch {
+    do throws(Failure) { try runner.measureNetwork(plan, mpirun: mpirun, environment) } catch {
       try show("error", "\(error)")
       fail(quietly: error)
     }

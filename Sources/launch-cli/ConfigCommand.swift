@@ -12,14 +12,13 @@ struct ConfigCommand: ParsableCommand {
     defaultSubcommand: AskCommand.self)
 
   /// Writes a file without asking.
-  struct Default: ParsableCommand {
+  struct Default: MachineCommand {
     static let configuration = CommandConfiguration(abstract: "Write a file for this machine without asking.")
     @Option(name: names("config_file"), help: "The file to write.") var configFile: String?
-    @Option(name: names("mixed_precision"), help: "no or bf16.") var mixedPrecision = "no"
+    @Option(.mixedPrecision) var mixedPrecision: GivenFlag?
 
-    func run() throws {
-      let context = LaunchContext()
-      let path = try context.configPath(configFile)
+    func run(on machine: Machine) throws {
+      let path = try ConfigLocation.toWrite(configFile, machine.environment)
       if exists(path) {
         try put(
           "Configuration already exists at \(path.escapingControlCharacters), will not override. Use config set or config update."
@@ -28,20 +27,22 @@ struct ConfigCommand: ParsableCommand {
       }
       try saveConfiguration(
         [
-          "num_processes": .integer(LaunchPlan.defaultRanks(cores: context.cores.usable)), "num_machines": .integer(1),
-          "mixed_precision": try ConfigFile.value(mixedPrecision, for: try ConfigFile.setting("mixed_precision")),
+          Setting.processes.name: .integer(LaunchPlan.defaultRanks(cores: machine.cores.usable)),
+          Setting.machines.name: .integer(1),
+          Setting.mixedPrecision.name: try ConfigFile.value(
+            mixedPrecision?.text ?? "no", for: Setting.mixedPrecision.definition, machine.environment),
         ], to: path)
     }
   }
 
   /// Writes the file anew in the present form.
-  struct Update: ParsableCommand {
+  struct Update: MachineCommand {
     static let configuration = CommandConfiguration(abstract: "Write the file anew in the present form.")
     @Option(name: names("config_file"), help: "The file.") var configFile: String?
 
-    func run() throws {
-      let path = try LaunchContext().configPath(configFile)
-      let file = try ConfigFile(path: path)
+    func run(on machine: Machine) throws {
+      let path = try ConfigLocation.toWrite(configFile, machine.environment)
+      let file = try ConfigFile(path: path, machine.environment)
       for ignored in file.ignored {
         try put("dropped \(ignored.key.escapingControlCharacters) (line \(ignored.line)): \(ignored.reason)")
       }
@@ -50,40 +51,39 @@ struct ConfigCommand: ParsableCommand {
   }
 
   /// Changes single values.
-  struct Set: ParsableCommand {
+  struct Set: MachineCommand {
     static let configuration = CommandConfiguration(
       abstract: "Change values: config set num_processes=4 lockstep.binding=core; KEY= removes one.")
     @Option(name: names("config_file"), help: "The file.") var configFile: String?
     @Argument(help: "KEY=VALUE") var assignments: [String]
 
-    func run() throws {
-      let path = try LaunchContext().configPath(configFile)
-      var values = exists(path) ? try ConfigFile(path: path).plainValues : [:]
+    func run(on machine: Machine) throws {
+      let path = try ConfigLocation.toWrite(configFile, machine.environment)
+      var values = exists(path) ? try ConfigFile(path: path, machine.environment).plainValues : [:]
       for assignment in assignments {
         guard let equals = assignment.utf8.firstIndex(of: UInt8(ascii: "=")) else {
           throw Failure(.usage, at: assignment, "has no =, expected KEY=VALUE")
         }
         let setting = try ConfigFile.setting(String(assignment[..<equals]))
         let text = String(assignment[assignment.utf8.index(after: equals)...])
-        values[setting.name] = text.isEmpty ? nil : try ConfigFile.value(text, for: setting)
+        values[setting.name] = text.isEmpty ? nil : try ConfigFile.value(text, for: setting, machine.environment)
       }
       try saveConfiguration(values, to: path)
     }
   }
 
   /// Prints every effective value with its origin.
-  struct Explain: ParsableCommand {
+  struct Explain: MachineCommand {
     static let configuration = CommandConfiguration(
       abstract: "Print every effective value with its origin, and what is ignored and why.")
     @OptionGroup var options: LaunchOptions
 
-    func run() throws {
-      let context = LaunchContext()
-      let settings = try context.settings(options)
+    func run(on machine: Machine) throws {
+      let settings = try options.settings(machine.environment)
       let cluster = try ClusterPlan(
-        settings, cores: context.cores.usable, isSingleProcess: false, ownName: context.ownNames,
-        slurm: try SlurmAllocation { context.environment[$0] })
-      try put(Explanation.text(settings, cluster) { context.environment[$0] }, terminator: "")
+        settings, cores: machine.cores.usable, isSingleProcess: false, ownName: machine.names,
+        slurm: try SlurmAllocation(machine.environment))
+      try put(Explanation.text(settings, cluster, machine.environment), terminator: "")
       for note in try options.checkIgnored() + (settings.file?.warnings ?? []) + cluster.warnings {
         try put("note: \(note.escapingControlCharacters)")
       }

@@ -4,26 +4,25 @@ import Launcher
 import System
 
 /// One block to paste into a bug report.
-struct EnvironmentCommand: ParsableCommand {
+struct EnvironmentCommand: MachineCommand {
   static let configuration = CommandConfiguration(
     commandName: "env", abstract: "Print what a bug report needs: versions, CPU, memory, configuration.")
 
   @OptionGroup var options: LaunchOptions
 
-  func run() throws {
-    let context = LaunchContext()
+  func run(on machine: Machine) throws {
     try put("Copy-and-paste the text below in your bug report\n")
-    for (name, value) in SystemFacts.gather(programs: context.programs, cores: context.cores) {
+    for (name, value) in SystemFacts.gather(machine) {
       try put("- \(name): \(value.escapingControlCharacters)")
     }
     for name in ["OMPI_", "OMP_", "OPENBLAS_", "LOCKSTEP_", "SLURM_"] {
-      for (key, value) in context.environment.variables(withPrefix: name) {
+      for (key, value) in machine.environment.variables(withPrefix: name) {
         try put("- \(key.escapingControlCharacters): \(Secrets.shown(value, of: key))")
       }
     }
-    let settings = try context.settings(options)
+    let settings = try options.settings(machine.environment)
     try put("- Configuration: \((settings.file?.path ?? "no file").escapingControlCharacters)")
-    for setting in Setting.all {
+    for setting in SettingDefinition.all {
       guard let value = settings.values[setting.name] else { continue }
       let shown = Secrets.shown("\(value.value)", of: setting.name)
       try put("\t- \(setting.name): \(shown) (\("\(value.origin)".escapingControlCharacters))")

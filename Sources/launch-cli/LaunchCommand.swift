@@ -15,10 +15,16 @@ struct LaunchCommand: ParsableCommand {
     defaultSubcommand: RunCommand.self)
 
   /// Parses and runs the command; errors are one line, with the exit statuses of the package.
-  static func mainReportingInOneLine() -> Never {
+  ///
+  /// - Parameter environment: this process's own, as it was read at the start.
+  static func mainReportingInOneLine(_ environment: Environment) -> Never {
     do {
       var command = try parseAsRoot()
-      try command.run()
+      if let command = command as? any MachineCommand {
+        try command.run(on: .this(environment))
+      } else {
+        try command.run()
+      }
       exit(withError: nil)
     } catch let failure as Failure {
       fail(failure)

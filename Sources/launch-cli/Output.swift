@@ -58,8 +58,8 @@ enum HelpWidth {
   private static let columns = 40...400
 
   /// Gives help a width that its layout has room for, whatever the terminal or COLUMNS says.
-  static func limit() {
-    let told = getenv("COLUMNS").flatMap { Int(String(cString: $0)) }
+  static func limit(_ environment: Environment) {
+    let told = environment["COLUMNS"].flatMap { Int($0) }
     var size = winsize()
     let hasTerminal = ioctl(STDOUT_FILENO, UInt(TIOCGWINSZ), &size) == 0 && size.ws_col > 0
     guard let width = told ?? (hasTerminal ? Int(size.ws_col) : nil), !columns.contains(width) else { return }

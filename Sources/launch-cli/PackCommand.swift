@@ -4,7 +4,7 @@ import Launcher
 import System
 
 /// Makes a folder to copy to hosts without Swift.
-struct PackCommand: ParsableCommand {
+struct PackCommand: MachineCommand {
   static let configuration = CommandConfiguration(
     commandName: "pack",
     abstract: "Make a folder with the programs, for hosts without Swift.",
@@ -12,9 +12,8 @@ struct PackCommand: ParsableCommand {
 
   @Argument(help: "The folder to make.") var folder: String
 
-  func run() throws {
-    let context = LaunchContext()
-    let files = try Package.files(programs: context.programs)
+  func run(on machine: Machine) throws {
+    let files = try Package.files(programs: machine.programs)
     try Package.write(files, to: folder)
     try put("packed \(files.map(\.name.escapingControlCharacters).joined(separator: ", "))")
     try put("copy it to the same path on each host, such as: rsync -a \(shellShown(folder))/ HOST:PATH/")

@@ -4,7 +4,7 @@ import Launcher
 import System
 
 /// Runs a program as ranks; what `./launch` does when no other command is named.
-struct RunCommand: ParsableCommand {
+struct RunCommand: MachineCommand {
   static let configuration = CommandConfiguration(
     commandName: "run",
     abstract: "Run a program as ranks (the default).",
@@ -33,7 +33,7 @@ struct RunCommand: ParsableCommand {
   /// Commands that nobody means as a PROGRAM; `env` may well be one.
   private static let commandsOnly = ["test", "check", "config", "pack", "estimate-memory", "completions"]
 
-  func run() throws {
+  func run(on machine: Machine) throws {
     if let first = command.first, first.utf8.first == UInt8(ascii: "-") {
       guard first == "--help" || first == "-h" else { throw RefusedFlags.refusal(first) }
       try put(LaunchCommand.helpMessage(for: RunCommand.self))
@@ -47,20 +47,21 @@ struct RunCommand: ParsableCommand {
     guard StandardDescriptors.isWritable(STDOUT_FILENO), StandardDescriptors.isWritable(STDERR_FILENO) else {
       throw Failure(.ioError, "stdout or stderr is closed, expected both open")
     }
-    if !isDryRun, let outer = OuterLauncher(environment: { Environment.ofThisProcess()[$0] }) {
+    if !isDryRun, let outer = machine.outerLauncher {
       // The first says it for all, whom mpirun then ends; srun may not.
       if outer.task > 0 { sleep(1) }
       throw outer.refusal(CommandLine.rawArguments.dropFirst().map { String(decoding: $0, as: UTF8.self) })
     }
-    let context = LaunchContext()
-    let settings = try context.settings(options)
-    let job = try Job(
-      context: context, settings: settings, threadRanks: threadRankCount, debugger: debugger,
-      debugRank: debugRank, command: command.isEmpty ? [Programs.standard] : command)
-    if isDryRun { return try put(job.description, terminator: "") }
-    if !settings.boolean("quiet") {
-      for note in try options.checkIgnored() + job.warnings { say("note: \(note)") }
+    let settings = try options.settings(machine.environment)
+    let request = JobRequest(
+      command.isEmpty ? [Programs.standard] : command, threadRanks: threadRankCount, debugger: debugger,
+      debugRank: debugRank)
+    let plan = try JobPlan(request, settings, on: machine)
+    if isDryRun { return try put(plan.dryRunText, terminator: "") }
+    if !plan.isQuiet {
+      for note in try options.checkIgnored() + plan.notes { say("note: \(note)") }
     }
-    try job.start(verbatim: Array(CommandLine.rawArguments.suffix(max(0, command.count - 1))))
+    let verbatim = Array(CommandLine.rawArguments.suffix(max(0, command.count - 1)))
+    Glibc.exit(try JobRunner(plan, on: machine, say: say).run(verbatim: verbatim))
   }
 }

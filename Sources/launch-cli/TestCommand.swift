@@ -3,7 +3,7 @@ import Launcher
 import System
 
 /// Runs the self-test as a job.
-struct TestCommand: ParsableCommand {
+struct TestCommand: MachineCommand {
   static let configuration = CommandConfiguration(
     commandName: "test",
     abstract: "Test ranks, data and training on the cluster as it is configured.",
@@ -12,7 +12,7 @@ struct TestCommand: ParsableCommand {
   @Argument(parsing: .captureForPassthrough, help: "Options as for run.")
   var arguments: [String] = []
 
-  func run() throws {
+  func run(on machine: Machine) throws {
     if arguments.contains(where: { $0 == "--help" || $0 == "-h" }) {
       try put(LaunchCommand.helpMessage(for: TestCommand.self))
       return
@@ -21,12 +21,12 @@ struct TestCommand: ParsableCommand {
     guard command.command == ["selftest"] else {
       throw Failure(.usage, at: command.command[0], "test takes options only, expected no PROGRAM")
     }
-    try command.run()
+    try command.run(on: machine)
   }
 }
 
 /// How much memory a training takes: the self-test knows how the trainer allocates.
-struct EstimateMemoryCommand: ParsableCommand {
+struct EstimateMemoryCommand: MachineCommand {
   static let configuration = CommandConfiguration(
     commandName: "estimate-memory",
     abstract: "Estimate the memory that training MODEL takes, per rank and per host.",
@@ -38,12 +38,11 @@ struct EstimateMemoryCommand: ParsableCommand {
   @Argument(parsing: .captureForPassthrough, help: "MODEL, a checkpoint folder, and options.")
   var arguments: [String] = []
 
-  func run() throws {
-    let context = LaunchContext()
-    let path = try context.programs.path(of: "selftest")
-    var environment = context.environment
+  func run(on machine: Machine) throws {
+    let path = try machine.programs.path(of: "selftest")
+    var environment = machine.environment
     environment["LOCKSTEP_IN_PROCESS"] = nil
-    environment["LOCKSTEP_NUM_THREADS"] = environment["LOCKSTEP_NUM_THREADS"] ?? "\(context.cores.usable)"
+    environment["LOCKSTEP_NUM_THREADS"] = environment["LOCKSTEP_NUM_THREADS"] ?? "\(machine.cores.usable)"
     let words = CommandLine.rawArguments.suffix(arguments.count)
     throw execute(
       path: path, arguments: [Array("selftest".utf8), Array("memory".utf8)] + words, environment: environment)

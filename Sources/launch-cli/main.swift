@@ -9,7 +9,10 @@ signal(SIGCHLD, SIG_DFL)
 signal(SIGXFSZ, SIG_IGN)
 StandardDescriptors.fill()
 let arguments = CommandLine.rawArguments
-JobReaper.runIfAsked(arguments)
-if let failure = ParentDeathGuard.runIfAsked(arguments) ?? RankAgent.runIfAsked(arguments) { fail(failure) }
-HelpWidth.limit()
-LaunchCommand.mainReportingInOneLine()
+let environment = Environment.ofThisProcess()
+JobReaper.runIfAsked(arguments, environment)
+if let failure = ParentDeathGuard.runIfAsked(arguments, environment) ?? RankAgent.runIfAsked(arguments, environment) {
+  fail(failure)
+}
+HelpWidth.limit(environment)
+LaunchCommand.mainReportingInOneLine(environment)

@@ -73,7 +73,7 @@ extension Reader {
         let names = ["SLURM_JOB_NODELIST", "SLURM_TASKS_PER_NODE", "SLURM_CPUS_PER_TASK"]
         var variables = ["SLURM_JOB_ID": "1"]
         for (name, line) in zip(names, lines) { variables[name] = String(line) }
-        _ = try SlurmAllocation { variables[$0] }
+        _ = try SlurmAllocation(Environment(variables))
       },
     ]
   }

@@ -279,11 +279,11 @@ import Testing
     let text = form.text.replacing("HOSTFILE", with: "\(folder)/hosts")
     do throws(Failure) {
       let file = try ConfigFile(Array(text.utf8), path: "c")
-      let settings = try Settings(flags: [:], environment: { _ in nil }, file: file)
+      let settings = try Settings(flags: [:], environment: Environment(), file: file)
       let plan = try ClusterPlan(settings, cores: 2, isSingleProcess: false, ownName: "me")
       #expect((plan.placement?.hosts.map(\.ranks) ?? [plan.ranks]) == form.ranks, "accepted")
       #expect(file.ignored.map(\.key) == form.ignored)
-      #expect(settings.text("mixed_precision") == form.precision)
+      #expect(settings[.mixedPrecision] == form.precision)
     } catch {
       #expect(form.ranks == nil, "\(error)")
       #expect(error.status == .configuration)

@@ -4,8 +4,8 @@ import System
 import TestSupport
 import Testing
 
-/// Rows K and Y once more, through the launcher itself: the table's status, one line that names file and line, nothing
-/// started, nothing left.
+/// Bad hostfiles and configuration files once more, through the launcher itself: the table's status, one line that names
+/// file and line, nothing started, nothing left.
 @Suite struct BadInputTests {
   /// Launches a program that leaves a mark, and says what is wrong with how it was refused; nil where all is well.
   func problem(
@@ -29,7 +29,8 @@ import Testing
     return try body(folder, "\(folder)/\(name)")
   }
 
-  @Test("K1 to K14, N10", arguments: HostfileTests.bad) func hostfile(_ bad: HostfileTests.Bad) throws {
+  @Test("bad hostfiles are refused, with line and column", arguments: HostfileTests.bad)
+  func hostfile(_ bad: HostfileTests.Bad) throws {
     let bytes = bad.row.hasSuffix("this machine") ? Array("localhost slots=1\n\(hostName) slots=1\n".utf8) : bad.bytes
     let found = try withFile("h", bytes) { folder, path in
       try problem(
@@ -38,7 +39,8 @@ import Testing
     #expect(found == nil)
   }
 
-  @Test("Y1 to Y14, Y16", arguments: ConfigFileTests.bad) func configuration(_ bad: ConfigFileTests.Bad) throws {
+  @Test("bad configuration files are refused, with line and column", arguments: ConfigFileTests.bad)
+  func configuration(_ bad: ConfigFileTests.Bad) throws {
     let found = try withFile("c.yaml", bad.bytes) { folder, path in
       try problem(
         ["--config_file", path], places: ["launch: error: \(path)\(bad.place)"], says: bad.says, in: folder)
@@ -46,7 +48,8 @@ import Testing
     #expect(found == nil)
   }
 
-  @Test("K16, Y15 missing, a folder, a device, a FIFO that nobody writes to") func unreadable() throws {
+  @Test("files of settings that are missing, a folder, a device or a FIFO without a writer are refused")
+  func unreadable() throws {
     try withFile("x", []) { folder, _ in
       mkfifo("\(folder)/fifo", 0o600)
       for flag in ["--hostfile", "--config_file"] {
@@ -62,7 +65,7 @@ import Testing
   }
 
   @Test(
-    "Y15, K16 mode 000",
+    "a file of settings that may not be read is refused",
     .needs(.ordinaryUser))
   func unreadableMode() throws {
     try withFile("h", Array("a slots=1\n".utf8)) { folder, path in
@@ -85,7 +88,7 @@ import Testing
     }
   }
 
-  @Test("K12, K13, K15: legal, or a warning") func legal() throws {
+  @Test("what is legal in a hostfile is taken, what is unwise is said") func legal() throws {
     try withFile("h", Array("localhost slots=2".utf8)) { folder, path in
       chmod(path, 0o666)
       let result = try launch("--hostfile", path, "sh", "-c", "echo $OMPI_COMM_WORLD_SIZE")
@@ -99,7 +102,7 @@ import Testing
     }
   }
 
-  @Test("Y13 ten megabytes, a line of one megabyte") func large() throws {
+  @Test("ten megabytes, a line of one megabyte") func large() throws {
     let long = "lockstep:\n  log_dir: '" + String(repeating: "a", count: 1_000_000) + "'\nnum_proceses: 1\n"
     let found = try withFile("c", Array(long.utf8)) { folder, path in
       try problem(["--config_file", path], places: [path + ":3:1"], says: "did you mean num_processes?", in: folder)
@@ -112,7 +115,7 @@ import Testing
   }
 
   @Test(
-    "Y16 hosts, paths and names with characters of shells and options",
+    "characters of shells and options in hosts, paths and names run nothing",
     arguments: [
       ("mpirun_config:\n  mpirun_hostfile: 'a;b'\n", "a;b: the hostfile"),
       ("mpirun_config:\n  mpirun_hostfile: '$(touch x)'\n", "$(touch x): the hostfile"),
@@ -130,7 +133,7 @@ import Testing
     #expect(found == nil)
   }
 
-  @Test("L10, Y17 more ranks than slots, said by flag, variable and file") func tooManyRanks() throws {
+  @Test("more ranks than slots, said by flag, variable and file") func tooManyRanks() throws {
     try withFile("h", Array("localhost slots=2\n".utf8)) { folder, path in
       let says = "3 ranks, but \(path) has 2 slots on 1 host"
       let found = try problem(
@@ -143,7 +146,7 @@ import Testing
     }
   }
 
-  @Test("Y17 processes and slots, Y18 flag and file") func disagreements() throws {
+  @Test("processes that are not the slots are refused; a flag is stronger than the file") func disagreements() throws {
     try withFile("h", Array("localhost slots=2\n".utf8)) { folder, path in
       try writeAtomically(
         Array("num_processes: 3\nmpirun_config:\n  mpirun_hostfile: \(path)\n".utf8), to: "\(folder)/c")
@@ -160,8 +163,8 @@ import Testing
   }
 }
 
-/// Rows L8 to L11: what surrounds the launcher.
-@Suite(.serialized) struct SurroundingsTests {
+/// What surrounds the launcher.
+@Suite(.serialized) struct HostRequirementsTests {
   func withMPIRun<T>(_ script: String, _ body: (String) throws -> T) throws -> T {
     let folder = try temporaryFolder()
     defer { _ = try? run("/bin/rm", ["-rf", folder]) }
@@ -170,7 +173,7 @@ import Testing
     return try body("\(folder)/mpirun")
   }
 
-  @Test("L8 MPICH's mpirun for programs of Open MPI") func otherMPI() throws {
+  @Test("MPICH's mpirun is refused for programs of Open MPI") func otherMPI() throws {
     try withMPIRun("echo 'HYDRA build details:'; echo 'Version: 4.0.2'") { path in
       let own = try launch("-n", "2", "--mpirun", path, "finetune")
       #expect(own.status == 69)
@@ -183,7 +186,7 @@ import Testing
     }
   }
 
-  @Test("L8 an mpirun of another kind, one that does not answer, one that cannot be started") func unknownMPI() throws {
+  @Test("an mpirun of another kind, that does not answer or cannot be started is refused") func unknownMPI() throws {
     try withMPIRun("") { path in
       try writeAtomically(Array("no program\n".utf8), to: path)
       chmod(path, 0o755)
@@ -208,7 +211,7 @@ import Testing
   }
 
   @Test(
-    "L8 ranks that another MPI started say so",
+    "ranks that another MPI started say so",
     .enabled(if: PlanRunTests.has(.mpich), "no mpirun of MPICH; LOCKSTEP_MPIRUNS may name one"))
   func singletons() throws {
     let result = try run(#require(RealMPI.found[.mpich]), ["-n", "2", "\(binaries)/selftest"])
@@ -217,7 +220,7 @@ import Testing
   }
 
   /// A stand-in, for one version is here: an mpirun whose ranks do not find one another, as those of another version do.
-  @Test("L8 mpirun and MPI's library are of different versions") func otherVersion() throws {
+  @Test("mpirun and MPI's library are of different versions") func otherVersion() throws {
     let script = """
       [ "$1" = --version ] && echo 'mpirun (Open MPI) 5.0.3' && exit
       while [ "${1##*/}" != launch ]; do shift; done
@@ -232,7 +235,7 @@ import Testing
     }
   }
 
-  @Test("L8 variables of Open MPI that would change what a job means") func foreignVariables() throws {
+  @Test("variables of Open MPI that would change what a job means") func foreignVariables() throws {
     let abort = try launch(
       "-n", "2", "sh", "-c", "exit 5", environment: ["OMPI_MCA_orte_abort_on_non_zero_status": "0"])
     #expect(abort.status == 5)
@@ -247,7 +250,7 @@ import Testing
     #expect(wrong.stderr.contains("note: OMPI_MCA_btl=nosuch (variable) is in force"))
   }
 
-  @Test("L9 as root it is asked for by name; Open MPI alone would refuse", .needs(.root))
+  @Test("as root it is asked for by name; Open MPI alone would refuse", .needs(.root))
   func root() throws {
     let dry = try launch("--dry_run", "-n", "2", "true")
     #expect(dry.text.contains("--allow-run-as-root"))
@@ -256,7 +259,7 @@ import Testing
     #expect(result.status == 0, "\(result.stderr)")
   }
 
-  @Test("L11 paths with odd characters; TMPDIR of 120 characters, and missing") func oddPaths() throws {
+  @Test("paths with odd characters; TMPDIR of 120 characters, and missing") func oddPaths() throws {
     let folder = try temporaryFolder()
     defer { _ = try? run("/bin/rm", ["-rf", folder]) }
     let odd = "\(folder)/it's a \"$(x)\" ä; -x"

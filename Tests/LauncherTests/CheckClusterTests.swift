@@ -42,7 +42,7 @@ struct CheckClusterTests {
       ])
   }
 
-  @Test("N9 an interface that leads nowhere is named, and a job goes round it") func bridges() throws {
+  @Test("an interface that leads nowhere is named, and a job goes round it") func bridges() throws {
     let result = try run(Self.docker + "\"$B\" check $L; \"$B\" $L selftest network")
     for host in ["node1", "node2"] {
       #expect(
@@ -56,7 +56,7 @@ struct CheckClusterTests {
     #expect(result.seconds < 40)
   }
 
-  @Test("N8 another build is found before anything starts") func otherBuild() throws {
+  @Test("another build is found before anything starts") func otherBuild() throws {
     let result = try run(
       """
       cp \(binaries)/launch \(binaries)/finetune $CLUSTER_FOLDER
@@ -73,7 +73,7 @@ struct CheckClusterTests {
     #expect(result.stderr.utf8.count { $0 == 10 } == 1)
   }
 
-  @Test("N7 the remote shell is missing") func missingAgent() throws {
+  @Test("a remote shell that is missing is named") func missingAgent() throws {
     let result = try run("\"$B\" --hostfile $H --remote_shell /nonexistent/agent true; echo $?")
     #expect(result.text == "69\n")
     #expect(result.stderr == "launch: error: /nonexistent/agent: cannot be started: No such file or directory\n")

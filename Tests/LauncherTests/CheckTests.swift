@@ -52,75 +52,77 @@ import Testing
     var testDescription: String { name }
     /// Whether hosts say it that are asked before any job, of whatever program.
     var isOfHosts: Bool {
-      (name.hasPrefix("N") && status != nil || name.hasPrefix("L8")) && !name.contains("another build")
+      ((name.hasPrefix("host: ") || name.hasPrefix("network: ")) && status != nil || name.hasPrefix("shell: "))
+        && !name.contains("another build")
     }
   }
 
   static let faults = [
-    // N7: what ssh says of a host that cannot be reached, and what it means.
+    // What ssh says of a host that cannot be reached, and what it means.
     Fault(
-      name: "N7 name unknown",
+      name: "host: name unknown",
       shell: "echo 'ssh: Could not resolve hostname fake1: Name or service not known' >&2; exit 255", status: 69,
       says: "error   host fake1: its name is unknown: ssh: Could not resolve hostname"),
     Fault(
-      name: "N7 host key unknown", shell: "echo 'Host key verification failed.' >&2; exit 255", status: 69,
+      name: "host: host key unknown", shell: "echo 'Host key verification failed.' >&2; exit 255", status: 69,
       says:
         "error   host fake1: its key is unknown: Host key verification failed. (log in once by hand and accept it; try: "
     ),
     Fault(
-      name: "N7 key refused", shell: "echo 'u@fake1: Permission denied (publickey).' >&2; exit 255", status: 69,
+      name: "host: key refused", shell: "echo 'u@fake1: Permission denied (publickey).' >&2; exit 255", status: 69,
       says:
         "error   host fake1: refuses the key: u@fake1: Permission denied (publickey). (ssh-copy-id to it, or --ssh_identity FILE; try: "
     ),
     Fault(
-      name: "N7 refused", shell: "echo 'ssh: connect to host fake1 port 22: Connection refused' >&2; exit 255",
+      name: "host: refused", shell: "echo 'ssh: connect to host fake1 port 22: Connection refused' >&2; exit 255",
       status: 69,
       says:
         "error   host fake1: refuses ssh: ssh: connect to host fake1 port 22: Connection refused (start sshd there, or --ssh_port N"
     ),
     Fault(
-      name: "N7 no route", shell: "echo 'ssh: connect to host fake1 port 22: No route to host' >&2; exit 255",
+      name: "host: no route", shell: "echo 'ssh: connect to host fake1 port 22: No route to host' >&2; exit 255",
       status: 69,
       says: "error   host fake1: is not reached: ssh: connect to host fake1 port 22: No route to host (is it up"),
     Fault(
-      name: "N7 black hole", shell: "echo 'ssh: connect to host fake1 port 22: Connection timed out' >&2; exit 255",
+      name: "host: black hole", shell: "echo 'ssh: connect to host fake1 port 22: Connection timed out' >&2; exit 255",
       status: 69, says: "error   host fake1: is not reached: ssh: connect"),
     Fault(
-      name: "N7 no network", shell: "echo 'ssh: connect to host fake1 port 22: Network is unreachable' >&2; exit 255",
+      name: "host: no network",
+      shell: "echo 'ssh: connect to host fake1 port 22: Network is unreachable' >&2; exit 255",
       status: 69,
       says:
         "error   host fake1: is not reached: ssh: connect to host fake1 port 22: Network is unreachable (is this machine on"
     ),
-    Fault(name: "N7 anything else", shell: "echo odd; exit 3", status: 69, says: "cannot be reached: odd (try: "),
-    Fault(name: "N7 agent hangs", shell: "exec sleep 600", status: 69, says: "no answer within 15 s (try: "),
+    Fault(name: "host: anything else", shell: "echo odd; exit 3", status: 69, says: "cannot be reached: odd (try: "),
+    Fault(name: "host: agent hangs", shell: "exec sleep 600", status: 69, says: "no answer within 15 s (try: "),
     Fault(
-      name: "N7 half an answer", shell: "shift; sh -c \"$*\" | head -n 2; exit 1", status: 69,
+      name: "host: half an answer", shell: "shift; sh -c \"$*\" | head -n 2; exit 1", status: 69,
       says: "error   host fake1: cannot be reached"),
-    // N8: what a host lacks or has otherwise.
+    // What a host lacks or has otherwise.
     Fault(
-      name: "N8 no MPI", shell: "shift; PATH=/nonexistent exec /bin/sh -c \"$*\"", status: 69,
+      name: "host: no MPI", shell: "shift; PATH=/nonexistent exec /bin/sh -c \"$*\"", status: 69,
       says: "has no Open MPI on its PATH (apt-get install openmpi-bin there"),
     Fault(
-      name: "N8 no folder", flags: ["--working_folder", "/nonexistent"], status: 69,
+      name: "host: no folder", flags: ["--working_folder", "/nonexistent"], status: 69,
       says: "has no folder /nonexistent (make it there, or give --working_folder)"),
     Fault(
-      name: "N8 another build", standIns: ["cksum": "[ $# = 0 ] && echo 1 2"], status: 76,
+      name: "host: another build", standIns: ["cksum": "[ $# = 0 ] && echo 1 2"], status: 76,
       says: "error   host fake2: has another build of \(binaries)/selftest (copy this one there, see pack)"),
     Fault(
-      name: "N8 another MPI", standIns: ["mpirun": "echo 'mpirun (Open MPI) 3.0.0'"], status: 69,
+      name: "host: another MPI", standIns: ["mpirun": "echo 'mpirun (Open MPI) 3.0.0'"], status: 69,
       says: "error   host fake2: has \"mpirun (Open MPI) 3.0.0\", here it is \"mpirun (Open MPI)"),
     Fault(
-      name: "N8 another release of the same MPI",
+      name: "host: another release of the same MPI",
       standIns: ["mpirun": "/usr/bin/mpirun --version | sed 's/[0-9]*$/99/'"],
       says: "warning host fake2: has \"mpirun (Open MPI)"),
     Fault(
-      name: "N8 clock", standIns: ["date": "echo $(($(/bin/date +%s) + 86400))"],
+      name: "host: clock", standIns: ["date": "echo $(($(/bin/date +%s) + 86400))"],
       says: "warning host fake2: its clock is 864"),
     Fault(
-      name: "N8 clock behind", standIns: ["date": "echo $(($(/bin/date +%s) - 86400))"],
+      name: "host: clock behind", standIns: ["date": "echo $(($(/bin/date +%s) - 86400))"],
       says: " s behind (set it by NTP; times in logs will not fit together)"),
     Fault(
-      name: "N8 no room for temporary files",
+      name: "host: no room for temporary files",
       standIns: ["df": "case \"$*\" in */tmp*) echo; echo d 9 9 1024 1% /tmp;; *) exec /bin/df \"$@\";; esac"],
       says: "warning host fake2: the folder for temporary files has 1 MB free, MPI needs about 50 MB (make room"),
     Fault(
@@ -131,21 +133,21 @@ import Testing
       name: "oversubscription", standIns: ["nproc": "echo 1"],
       flags: ["--num_cpu_threads_per_process", "3"],
       says: "warning host fake2: 2 ranks of 3 threads want 6 cores, it has 1 (fewer slots= there, or --num_cpu_threads"),
-    // N9: an interface that leads nowhere.
+    // An interface that leads nowhere.
     Fault(
-      name: "N9 docker0",
+      name: "network: docker0",
       standIns: [
         "ip": #"printf '1: lo inet 127.0.0.1/8 x\n2: eth0 inet 10.0.0.2/8 x\n3: docker0 inet 172.17.0.1/16 x\n'"#
       ],
       says: "warning network: no network is common to all hosts"),
     Fault(
-      name: "N9 the network named is not there", standIns: ["ip": #"printf '2: eth0 inet 10.0.0.2/24 x\n'"#],
+      name: "network: the network named is not there", standIns: ["ip": #"printf '2: eth0 inet 10.0.0.2/24 x\n'"#],
       flags: ["--network", "10.9.0.0/16"], status: 78,
       says:
         "error   host fake2: has no interface in 10.9.0.0/16, it has eth0 10.0.0.0/24 (give --network one that all hosts have)"
     ),
     Fault(
-      name: "N9 no network but the host's own", standIns: ["ip": #"printf '1: lo inet 127.0.0.1/8 x\n'"#],
+      name: "network: no network but the host's own", standIns: ["ip": #"printf '1: lo inet 127.0.0.1/8 x\n'"#],
       flags: ["--network", "10.9.0.0/16"], status: 78,
       says: "error   host fake2: has no interface in 10.9.0.0/16, it has none but lo"),
     Fault(
@@ -154,10 +156,10 @@ import Testing
         "error   all-reduce: ended with status 1 (a firewall, or a network that does not join the hosts: --network names"
     ),
     Fault(
-      name: "L8 the remote shell is not on the PATH", flags: ["--remote_shell", "no-such-shell"], status: 69,
+      name: "shell: the remote shell is not on the PATH", flags: ["--remote_shell", "no-such-shell"], status: 69,
       says: "launch: error: no-such-shell: is not on the PATH (apt-get install openssh-client)"),
     Fault(
-      name: "L8 the remote shell is missing", flags: ["--remote_shell", "/nonexistent/agent"], status: 69,
+      name: "shell: the remote shell is missing", flags: ["--remote_shell", "/nonexistent/agent"], status: 69,
       says: "launch: error: /nonexistent/agent: cannot be started: No such file or directory"),
     Fault(
       name: "what is ignored is said", flags: ["--machine_rank", "0"],
@@ -166,14 +168,15 @@ import Testing
   ]
 
   /// What hosts answer of their interfaces, if they have `ip`.
-  static let networkFaults = faults.filter { $0.name.hasPrefix("N9") }
-  static let otherFaults = faults.filter { !$0.name.hasPrefix("N9") }
+  static let networkFaults = faults.filter { $0.name.hasPrefix("network: ") }
+  static let otherFaults = faults.filter { !$0.name.hasPrefix("network: ") }
 
-  @Test("N7, N8, L8: what check says of every fault", arguments: otherFaults) func isSaid(_ fault: Fault) throws {
+  @Test("check says every fault of a host, with the way out", arguments: otherFaults) func isSaid(_ fault: Fault) throws
+  {
     try requireSaid(fault)
   }
 
-  @Test("N9: what check says of networks that do not join the hosts", .needs(.program("ip")), arguments: networkFaults)
+  @Test("what check says of networks that do not join the hosts", .needs(.program("ip")), arguments: networkFaults)
   func isSaidOfNetworks(_ fault: Fault) throws { try requireSaid(fault) }
 
   func requireSaid(_ fault: Fault) throws {
@@ -185,11 +188,11 @@ import Testing
   }
 
   /// The same hosts before a job: an error is one line, and nothing starts.
-  @Test("N7, N8: the same ends a job before it starts", arguments: otherFaults.filter { $0.isOfHosts })
+  @Test("every fault of a host ends a job before it starts", arguments: otherFaults.filter { $0.isOfHosts })
   func endsTheJob(_ fault: Fault) throws { try requireEnd(fault) }
 
   @Test(
-    "N9: networks that do not join the hosts end a job before it starts", .needs(.program("ip")),
+    "networks that do not join the hosts end a job before it starts", .needs(.program("ip")),
     arguments: networkFaults.filter { $0.isOfHosts })
   func endsTheJobOfNetworks(_ fault: Fault) throws { try requireEnd(fault) }
 
@@ -201,7 +204,7 @@ import Testing
     }
     // The first error alone: of this machine's networks, too.
     let says =
-      fault.name.hasPrefix("N9")
+      fault.name.hasPrefix("network: ")
       ? "launch: error: host fake1: has no interface in 10.9.0.0/16, it has "
       : fault.says.hasPrefix("error   ") ? "launch: error: \(fault.says.dropFirst(8))" : fault.says
     #expect(result.stderr.contains(says), "got: \(result.stderr)")
@@ -227,7 +230,7 @@ import Testing
     #expect(results.first?.error.hasPrefix("launch: error: ") == true, "\(results.map(\.stderr))")
   }
 
-  @Test("N8 no program") func missingProgram() throws {
+  @Test("a program that a host lacks is named") func missingProgram() throws {
     #expect(try check(program: ["FOLDER/p"]).status == 66, "a program that is not even here")
     let there = try check(
       shell: "shift; exec sh -c \"$(printf '%s\\n' \"$*\" | sed 's,-x /bin/true,-x /nonexistent,')\"",
@@ -237,7 +240,7 @@ import Testing
     #expect(there.status == 69)
   }
 
-  @Test("N8 data missing or different") func data() throws {
+  @Test("data that a host lacks or has otherwise is named") func data() throws {
     let model = "\(packageFolder)/Tests/Golden/tiny-bert"
     let data = "\(packageFolder)/Tests/Golden/mrpc"
     let program = ["finetune", "--model", model, "--data", data]

@@ -42,14 +42,14 @@ struct ClusterCutTests {
     #expect(cut.partedSeconds <= 60 && cut.left == 0, "\(cut)")
   }
 
-  @Test("N4: a link is cut during a save: one rank writes, the others wait for its end") func duringSave() throws {
+  @Test("a link is cut during a save: one rank writes, the others wait for its end") func duringSave() throws {
     let (result, numbers) = try cut(
       "seems-to-save 20", when: "[ $(grep -c saves $CLUSTER_FOLDER/out) = 4 ] && sleep 1.5")
     expectNamed(result, numbers, within: 25)
     #expect(result.error.contains("no sign of life for 3 s"), "\(result.stderr)")
   }
 
-  @Test("N4: a link is cut during the last gather", .needs(.slowLink)) func duringGather() throws {
+  @Test("a link is cut during the last gather", .needs(.slowLink)) func duringGather() throws {
     let (result, numbers) = try cut(
       "gathers 20", setUp: "tc qdisc add dev eth0 root tbf rate 10mbit burst 32kbit latency 400ms",
       when: "[ $(grep -c gathers $CLUSTER_FOLDER/out) = 4 ] && sleep 1.5")
@@ -57,7 +57,7 @@ struct ClusterCutTests {
     #expect(result.error.contains("no sign of life for 3 s"), "\(result.stderr)")
   }
 
-  @Test("N4: a link is cut while MPI comes up on ranks that have started") func duringStart() throws {
+  @Test("a link is cut while MPI comes up on ranks that have started") func duringStart() throws {
     let (result, numbers) = try cut("seems-to-save 20", when: "[ $(pgrep -xc rankcheck) = 4 ]")
     expectNamed(result, numbers, within: 60)
   }

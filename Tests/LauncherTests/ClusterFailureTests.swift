@@ -31,7 +31,9 @@ struct ClusterFailureTests {
     return (numbers[0], numbers[1], numbers[2])
   }
 
-  @Test("P1: a rank of four on two hosts is killed", arguments: [0, 3]) func killed(rank: Int) throws {
+  @Test("a killed rank of four on two hosts is named, and nothing is left", arguments: [0, 3]) func killed(rank: Int)
+    throws
+  {
     let result = try run(Self.work() + "\nkill -9 $(rank \(rank)); " + Self.wait)
     let end = try end(result)
     #expect(end.status == 75 && end.seconds <= 25 && end.left == 0, "\(end) \(result.stderr)")
@@ -40,7 +42,7 @@ struct ClusterFailureTests {
     #expect(result.error.contains("ended by signal 9 (SIGKILL) after step "))
   }
 
-  @Test("P7: a stopped rank on another host") func stopped() throws {
+  @Test("a stopped rank on another host is named") func stopped() throws {
     let result = try run(Self.work("--stall_timeout 3") + "\nkill -STOP $(rank 2); " + Self.wait)
     let end = try end(result)
     #expect(end.status == 75 && end.seconds <= 25 && end.left == 0, "\(end) \(result.stderr)")
@@ -50,14 +52,14 @@ struct ClusterFailureTests {
     #expect(result.error.contains("and 3 ranks wait in call "))
   }
 
-  @Test("N1: the daemon of a host is killed") func daemon() throws {
+  @Test("a host whose daemon is killed is named as lost") func daemon() throws {
     let result = try run(Self.work() + "\nkill -9 $(pgrep -x orted); " + Self.wait)
     let end = try end(result)
     #expect(end.status == 75 && end.seconds <= 25 && end.left == 0, "\(end) \(result.stderr)")
     #expect(result.error.contains("host node2 was lost"), "\(result.stderr)")
   }
 
-  @Test("N2: a link is cut for ever; the watchdog names the host") func cut() throws {
+  @Test("a link is cut for ever; the watchdog names the host") func cut() throws {
     let result = try run(Self.work("--stall_timeout 3") + "\nip link set eth0 down; " + Self.waitParted)
     let end = try end(result)
     #expect(end.status == 75 && end.seconds <= 25 && end.left == 0, "\(end) \(result.stderr)")
@@ -66,7 +68,7 @@ struct ClusterFailureTests {
     )
   }
 
-  @Test("N4: a link is cut while the job starts; later cuts, during a save or the end, are N2 to the launcher")
+  @Test("a link that is cut while the job starts ends the job")
   func cutAtStart() throws {
     let result = try run(
       """
@@ -93,7 +95,7 @@ struct ClusterFailureTests {
 
     """
 
-  @Test("N3: a link is cut and heals: the same bits", arguments: [2, 5]) func heals(seconds: Int) throws {
+  @Test("a link is cut and heals: the same bits", arguments: [2, 5]) func heals(seconds: Int) throws {
     let result = try run(
       Self.train + """
         STEPS=200; train a --network 10.77.0.0/24
@@ -109,13 +111,13 @@ struct ClusterFailureTests {
 
   static let oneEach = "node1 slots=1\nnode2 slots=1\n"
 
-  @Test("N5: a link is cut, then SIGTERM") func cutThenStop() throws {
+  @Test("SIGTERM ends a job whose link is cut") func cutThenStop() throws {
     let result = try run(Self.work() + "\nip link set eth0 down; sleep 0.3; kill -TERM $P; " + Self.waitParted)
     let end = try end(result)
     #expect(end.status == 143 && end.seconds <= 25 && end.left == 0, "\(end) \(result.stderr)")
   }
 
-  @Test("N6: 10 Mbit/s is no stall, and the same bits", .needs(.slowLink)) func slow() throws {
+  @Test("10 Mbit/s is no stall, and the same bits", .needs(.slowLink)) func slow() throws {
     let result = try run(
       Self.train + """
         STEPS=10; train a --network 10.77.0.0/24
@@ -129,7 +131,7 @@ struct ClusterFailureTests {
   }
 
   @Test(
-    "N6: 200 ms there and back, one per cent of packets lost, and the same bits",
+    "200 ms there and back, one per cent of packets lost, and the same bits",
     .needs(.tunnel))
   func far() throws {
     let result = try run(
@@ -144,7 +146,7 @@ struct ClusterFailureTests {
     #expect(!result.stderr.contains("stands still"), "\(result.stderr)")
   }
 
-  @Test("L4: kill -9 of the launcher ends everything on both hosts, hidden helpers too") func killedLauncher() throws {
+  @Test("kill -9 of the launcher ends everything on both hosts, hidden helpers too") func killedLauncher() throws {
     let result = try run(
       """
       launch() { exec "$B" --hostfile "$H" --remote_shell "$CLUSTER_AGENT" "$@"; }
@@ -157,13 +159,13 @@ struct ClusterFailureTests {
     #expect(result.lines == ["4", "0", "0"], "\(result.text) \(result.stderr)")
   }
 
-  @Test("P9: a hidden helper on another host ends with its rank") func helper() throws {
+  @Test("a hidden helper on another host ends with its rank") func helper() throws {
     let result = try run(
       "launch env -i sh -c 'setsid sleep 614 & true'; echo $?; ended -fx 'sleep 614' >&2; pgrep -fxc 'sleep 614'")
     #expect(result.lines == ["0", "0"], "\(result.text) \(result.stderr)")
   }
 
-  @Test("H5: another build of the program on the other host") func otherBuild() throws {
+  @Test("another build of the program on the other host is refused at the start") func otherBuild() throws {
     let result = try run(
       """
       cp \(binaries)/finetune $CLUSTER_FOLDER/p; cp $CLUSTER_FOLDER/p $CLUSTER_FOLDER/q; echo >>$CLUSTER_FOLDER/q
@@ -177,7 +179,7 @@ struct ClusterFailureTests {
         && result.stderr.contains(", rank 0 (host node1) "), "\(result.stderr)")
   }
 
-  @Test("N10: hosts whose names differ in their domain only are two hosts") func domains() throws {
+  @Test("hosts whose names differ in their domain only are two hosts") func domains() throws {
     let result = try run(
       """
       printf '10.77.0.2 a.x.org\n10.77.0.3 a.y.org\n' >>/etc/hosts
@@ -190,7 +192,7 @@ struct ClusterFailureTests {
       result.lines.sorted() == ["0", "0 a.x.org", "1 a.y.org", "2 a.y.org"], "\(result.text) \(result.stderr)")
   }
 
-  @Test("N8: a host without the launcher's binary is named before anything starts") func noLauncher() throws {
+  @Test("a host without the launcher's binary is named before anything starts") func noLauncher() throws {
     let result = try run(
       """
       L=$(readlink -f $B)
@@ -202,7 +204,7 @@ struct ClusterFailureTests {
     #expect(result.stderr.contains("host node2: has no program ") && result.stderr.contains("/launch"))
   }
 
-  @Test("N1: a restart leaves out a host that was lost", .needs(.program("ps"))) func restart() throws {
+  @Test("a restart leaves out a host that was lost", .needs(.program("ps"))) func restart() throws {
     let result = try run(
       """
       launch --max_restarts 2 --exclude_lost_hosts sh -c '
@@ -213,7 +215,7 @@ struct ClusterFailureTests {
     #expect(result.stderr.contains("host node2 is left out: 2 ranks from now on"))
   }
 
-  @Test("L1: a stop reaches the ranks on both hosts after the same step") func stop() throws {
+  @Test("a stop reaches the ranks on both hosts after the same step") func stop() throws {
     let result = try run(
       Self.work() + "\nkill -INT $P; " + Self.wait + "; sort -u $CLUSTER_FOLDER/out | grep -c stopped")
     #expect(result.text.hasPrefix("130 ") && result.lines.last == "1", "\(result.text) \(result.stderr)")

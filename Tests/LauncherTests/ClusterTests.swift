@@ -62,7 +62,8 @@ struct ClusterTests {
     #expect(result.text == "node2|a 'b' $c|it's|$(y)|ä b|", "\(result.stderr)")
   }
 
-  @Test("P1: a program without the library is killed on another host") func rankOnAnotherHostIsKilled() throws {
+  @Test("a program without the library that is killed on another host is named") func rankOnAnotherHostIsKilled() throws
+  {
     let result = try run(
       "launch sh -c 'if [ $OMPI_COMM_WORLD_RANK = 1 ]; then kill -9 $$; fi; sleep 600'; echo $?; ended -x sleep",
       hosts: "node1 slots=1\nnode2 slots=1\n")
@@ -77,7 +78,7 @@ struct ClusterTests {
     #expect(result.error.contains(" (host node2, pid ") && result.error.contains("ended with status 65"))
   }
 
-  @Test("N7: a dead host is named before anything starts") func deadHostIsNamedBeforeAnythingStarts() throws {
+  @Test("a dead host is named before anything starts") func deadHostIsNamedBeforeAnythingStarts() throws {
     let result = try run("launch sh -c 'echo started'", hosts: "node1 slots=1\nnode9 slots=1\n")
     #expect(result.status == 69)
     #expect(result.stderr.contains("host node9: cannot be reached"))
@@ -85,7 +86,7 @@ struct ClusterTests {
     #expect(result.seconds < 40)
   }
 
-  @Test("N8: program and folder missing") func missingProgramAndFolder() throws {
+  @Test("a program or folder that a host lacks is named") func missingProgramAndFolder() throws {
     let program = try run(
       """
       printf '#!/bin/sh\\ntrue\\n' >$CLUSTER_FOLDER/p; chmod +x $CLUSTER_FOLDER/p
@@ -99,7 +100,7 @@ struct ClusterTests {
     #expect(folder.stderr.contains("host node2: has no folder /nonexistent"))
   }
 
-  @Test("N7: an agent that hangs is given up") func agentThatHangsIsGivenUp() throws {
+  @Test("an agent that hangs is given up") func agentThatHangsIsGivenUp() throws {
     let result = try run(
       """
       printf '#!/bin/sh\\nsleep 600\\n' >$CLUSTER_FOLDER/slow; chmod +x $CLUSTER_FOLDER/slow
@@ -110,7 +111,7 @@ struct ClusterTests {
     #expect(result.seconds < 40)
   }
 
-  @Test("N1: a lost daemon of programs without the library") func lostDaemonNamesTheHost() throws {
+  @Test("a lost daemon names the host to programs without the library too") func lostDaemonNamesTheHost() throws {
     let result = try run(
       "(sleep 1.5; pkill -9 -x orted) & launch sleep 600; echo $?; ended -x sleep",
       hosts: "node1 slots=1\nnode2 slots=1\n")
@@ -120,7 +121,7 @@ struct ClusterTests {
   }
 
   @Test(
-    "N2: without a watchdog, the keepalive of MPI names the host",
+    "without a watchdog, the keepalive of MPI names the host",
     .needs(.patience))
   func cutLinkIsSeen() throws {
     let result = try run(
@@ -130,7 +131,7 @@ struct ClusterTests {
     #expect(result.seconds < 60)
   }
 
-  @Test("L1: a signal ends the ranks of all hosts") func signalEndsAllHosts() throws {
+  @Test("a signal ends the ranks of all hosts") func signalEndsAllHosts() throws {
     let result = try run(
       "launch() { exec \"$B\" --hostfile \"$H\" --remote_shell \"$CLUSTER_AGENT\" \"$@\"; }; launch sh -c 'echo up; exec sleep 600' & P=$!; sleep 1.5; kill $P; wait $P; echo $?; ended -x sleep",
       hosts: "node1 slots=1\nnode2 slots=2\n")

@@ -18,9 +18,9 @@ import Testing
     /// Some rows are bytes that no text has.
     var bytes: [UInt8] {
       switch row {
-      case "Y12 UTF-16": [0xFF, 0xFE] + text.utf16.flatMap { [UInt8($0 & 0xFF), UInt8($0 >> 8)] }
-      case "Y12 UTF-16, high byte first": [0xFE, 0xFF] + text.utf16.flatMap { [UInt8($0 >> 8), UInt8($0 & 0xFF)] }
-      case "Y12 invalid UTF-8": Array(text.utf8) + [0x61, 0xFF, 0x0A]
+      case "UTF-16": [0xFF, 0xFE] + text.utf16.flatMap { [UInt8($0 & 0xFF), UInt8($0 >> 8)] }
+      case "UTF-16, high byte first": [0xFE, 0xFF] + text.utf16.flatMap { [UInt8($0 >> 8), UInt8($0 & 0xFF)] }
+      case "invalid UTF-8": Array(text.utf8) + [0x61, 0xFF, 0x0A]
       default: Array(text.utf8)
       }
     }
@@ -32,57 +32,57 @@ import Testing
   .joined()
 
   static let bad = [
-    Bad("Y1 bomb", bomb, ":1:5", "anchor"),
-    Bad("Y1 bomb as key", bomb + "? *a8\n: 1\n", ":", "anchor"),
-    Bad("Y2 nested brackets", "lockstep: " + String(repeating: "[", count: 1001), ":1", "nested more than 100"),
-    Bad("Y2 nested a million", String(repeating: "[", count: 1_000_000), ":1", "nested more than 100"),
-    Bad("Y3 key twice", "num_processes: 1\nnum_processes: 2\n", ":", "key twice: \"num_processes\""),
-    Bad("Y4 tab", "lockstep:\n\tbinding: core\n", ":2:1", "not YAML"),
-    Bad("Y5 unknown", "num_proceses: 2\n", ":1:1", "did you mean num_processes?"),
-    Bad("Y5 unknown below", "lockstep:\n  bindin: core\n", ":2:3", "did you mean binding?"),
+    Bad("bomb", bomb, ":1:5", "anchor"),
+    Bad("bomb as key", bomb + "? *a8\n: 1\n", ":", "anchor"),
+    Bad("nested brackets", "lockstep: " + String(repeating: "[", count: 1001), ":1", "nested more than 100"),
+    Bad("nested a million", String(repeating: "[", count: 1_000_000), ":1", "nested more than 100"),
+    Bad("key twice", "num_processes: 1\nnum_processes: 2\n", ":", "key twice: \"num_processes\""),
+    Bad("tab", "lockstep:\n\tbinding: core\n", ":2:1", "not YAML"),
+    Bad("unknown", "num_proceses: 2\n", ":1:1", "did you mean num_processes?"),
+    Bad("unknown below", "lockstep:\n  bindin: core\n", ":2:3", "did you mean binding?"),
     Bad(
-      "Y5 unknown in mpirun_config", "mpirun_config:\n  mpirun_hostfil: x\n", ":2:3", "did you mean mpirun_hostfile?"),
-    Bad("Y6 word", "num_processes: two\n", ":1:16", "\"two\", expected a whole number"),
-    Bad("Y6 list", "num_processes: [2]\n", ":1:16", "is a list, expected one value"),
-    Bad("Y6 map", "mixed_precision: {a: 1}\n", ":1:18", "is a mapping"),
-    Bad("Y6 section", "lockstep: 3\n", ":1:11", "lockstep is a single value, expected keys"),
-    Bad("Y7 off", "mixed_precision: off\n", ":1:18", "expected no or bf16"),
-    Bad("Y7 text that is a boolean", "mpirun_config:\n  mpirun_hostfile: no\n", ":2:20", "expected a text"),
-    Bad("Y8 octal", "num_processes: 010\n", ":1:16", "\"010\""),
-    Bad("Y8 underscore", "num_processes: 1_000\n", ":1:16", "\"1_000\""),
-    Bad("Y8 base 60", "num_processes: 12:30\n", ":1:16", "\"12:30\""),
-    Bad("Y8 hexadecimal", "num_processes: 0x10\n", ":1:16", "\"0x10\""),
-    Bad("Y8 fraction", "num_processes: 2.0\n", ":1:16", "\"2.0\""),
-    Bad("Y8 exponent", "num_processes: 1e3\n", ":1:16", "\"1e3\""),
-    Bad("Y8 zero", "num_processes: 0\n", ":1:16", "\"0\""),
-    Bad("Y8 negative", "num_machines: -1\n", ":1:15", "\"-1\", expected a whole number from 1"),
-    Bad("Y8 negative ranks", "num_processes: -3\n", ":1:16", "\"-3\", expected a whole number from 1"),
-    Bad("Y8 port zero", "main_process_port: 0\n", ":1:20", "expected a whole number from 1 to 65535"),
+      "unknown in mpirun_config", "mpirun_config:\n  mpirun_hostfil: x\n", ":2:3", "did you mean mpirun_hostfile?"),
+    Bad("word", "num_processes: two\n", ":1:16", "\"two\", expected a whole number"),
+    Bad("list", "num_processes: [2]\n", ":1:16", "is a list, expected one value"),
+    Bad("map", "mixed_precision: {a: 1}\n", ":1:18", "is a mapping"),
+    Bad("section", "lockstep: 3\n", ":1:11", "lockstep is a single value, expected keys"),
+    Bad("off", "mixed_precision: off\n", ":1:18", "expected no or bf16"),
+    Bad("text that is a boolean", "mpirun_config:\n  mpirun_hostfile: no\n", ":2:20", "expected a text"),
+    Bad("octal", "num_processes: 010\n", ":1:16", "\"010\""),
+    Bad("underscore", "num_processes: 1_000\n", ":1:16", "\"1_000\""),
+    Bad("base 60", "num_processes: 12:30\n", ":1:16", "\"12:30\""),
+    Bad("hexadecimal", "num_processes: 0x10\n", ":1:16", "\"0x10\""),
+    Bad("fraction", "num_processes: 2.0\n", ":1:16", "\"2.0\""),
+    Bad("exponent", "num_processes: 1e3\n", ":1:16", "\"1e3\""),
+    Bad("zero", "num_processes: 0\n", ":1:16", "\"0\""),
+    Bad("negative", "num_machines: -1\n", ":1:15", "\"-1\", expected a whole number from 1"),
+    Bad("negative ranks", "num_processes: -3\n", ":1:16", "\"-3\", expected a whole number from 1"),
+    Bad("port zero", "main_process_port: 0\n", ":1:20", "expected a whole number from 1 to 65535"),
     Bad(
-      "Y8 machine's rank", "num_machines: 2\nmachine_rank: 2\n", ":2:15",
+      "machine's rank", "num_machines: 2\nmachine_rank: 2\n", ":2:15",
       "machine_rank is 2, expected less than num_machines 2"),
-    Bad("Y8 beyond Int", "num_processes: 100000000000000000000\n", ":1:16", "expected a whole number"),
-    Bad("Y8 port", "main_process_port: 99999\n", ":1:20", "expected a whole number from 1 to 65535"),
-    Bad("Y9 two documents", "num_processes: 1\n---\nnum_processes: 2\n", ":", "document"),
-    Bad("Y10 empty", "", "", "is empty"),
-    Bad("Y10 comments", "# nothing\n", "", "is empty"),
-    Bad("Y10 null", "null\n", ":1:1", "expected keys with values"),
-    Bad("Y10 scalar", "hello\n", ":1:1", "is a single value, expected keys with values"),
-    Bad("Y10 list", "- a\n", ":1:1", "is a list"),
-    Bad("Y2 nested dashes", String(repeating: "- ", count: 100_000) + "a\n", ":1", "nesting level"),
-    Bad("Y11 tag", "num_processes: !!python/object/apply:os.system ['id']\n", ":1:16", "has a tag"),
-    Bad("Y11 binary", "mixed_precision: !!binary bm8=\n", ":1:18", "has a tag"),
-    Bad("Y14 recursive alias", "lockstep: &a\n  export: *a\n", ":1:11", "anchor"),
-    Bad("Y5 another's key", "mpirun_hostfile: x\n", ":1:1", "unknown key"),
-    Bad("Y6 network", "lockstep:\n  network: [10.0.0.0/8, a b]\n", ":2:25", "expected a network as"),
-    Bad("Y16 host", "lockstep:\n  include: ['a;b']\n", ":2:13", "has \";\""),
-    Bad("Y11 merge", "<<: {num_processes: 2}\n", ":1:1", "merge key"),
-    Bad("Y12 UTF-16", "num_processes: 2\n", "", "is UTF-16, expected UTF-8"),
-    Bad("Y12 UTF-16, high byte first", "num_processes: 2\n", "", "is UTF-16, expected UTF-8"),
-    Bad("Y12 invalid UTF-8", "num_processes: 2\n", "", "is not UTF-8"),
-    Bad("Y12 a BOM and nothing else", "\u{FEFF}", "", "is empty"),
-    Bad("Y12 NUL", "num_processes: 1\n\u{0}\n", ":2", "NUL"),
-    Bad("Y14 undefined alias", "num_processes: *x\n", ":1:16", "alias"),
+    Bad("beyond Int", "num_processes: 100000000000000000000\n", ":1:16", "expected a whole number"),
+    Bad("port", "main_process_port: 99999\n", ":1:20", "expected a whole number from 1 to 65535"),
+    Bad("two documents", "num_processes: 1\n---\nnum_processes: 2\n", ":", "document"),
+    Bad("empty", "", "", "is empty"),
+    Bad("comments", "# nothing\n", "", "is empty"),
+    Bad("null", "null\n", ":1:1", "expected keys with values"),
+    Bad("scalar", "hello\n", ":1:1", "is a single value, expected keys with values"),
+    Bad("list", "- a\n", ":1:1", "is a list"),
+    Bad("nested dashes", String(repeating: "- ", count: 100_000) + "a\n", ":1", "nesting level"),
+    Bad("tag", "num_processes: !!python/object/apply:os.system ['id']\n", ":1:16", "has a tag"),
+    Bad("binary", "mixed_precision: !!binary bm8=\n", ":1:18", "has a tag"),
+    Bad("recursive alias", "lockstep: &a\n  export: *a\n", ":1:11", "anchor"),
+    Bad("another's key", "mpirun_hostfile: x\n", ":1:1", "unknown key"),
+    Bad("network", "lockstep:\n  network: [10.0.0.0/8, a b]\n", ":2:25", "expected a network as"),
+    Bad("host", "lockstep:\n  include: ['a;b']\n", ":2:13", "has \";\""),
+    Bad("merge", "<<: {num_processes: 2}\n", ":1:1", "merge key"),
+    Bad("UTF-16", "num_processes: 2\n", "", "is UTF-16, expected UTF-8"),
+    Bad("UTF-16, high byte first", "num_processes: 2\n", "", "is UTF-16, expected UTF-8"),
+    Bad("invalid UTF-8", "num_processes: 2\n", "", "is not UTF-8"),
+    Bad("a BOM and nothing else", "\u{FEFF}", "", "is empty"),
+    Bad("NUL", "num_processes: 1\n\u{0}\n", ":2", "NUL"),
+    Bad("undefined alias", "num_processes: *x\n", ":1:16", "alias"),
     Bad("GPU", "distributed_type: MULTI_GPU\n", ":1:19", "expected NO or MULTI_CPU"),
     Bad("fp16", "fp16: true\n", ":1:7", "fp16 needs a GPU"),
     Bad("mixed fp16", "mixed_precision: fp16\n", ":1:18", "fp16 needs a GPU"),
@@ -94,7 +94,7 @@ import Testing
     #expect(throws: Failure.self) { try ConfigFile(Array("lockstep: {network: [\"\\".utf8), path: "c.yaml") }
   }
 
-  @Test("Y1 to Y14, Y16", arguments: bad) func refused(_ bad: Bad) {
+  @Test("bad configuration files are refused, with line and column", arguments: bad) func refused(_ bad: Bad) {
     do throws(Failure) {
       let file = try ConfigFile(bad.bytes, path: "c.yaml")
       Issue.record("accepted: \(file.values)")
@@ -113,7 +113,7 @@ import Testing
     #expect(file.plainValues["mpirun_arguments"] == .list(["a-b", "c&d", "\" &x"]))
   }
 
-  @Test("Y7, Y12 what is legal: no, off and on, ~ and nothing for what is not set, a BOM, CRLF") func legal() throws {
+  @Test("what is legal: no, off and on, ~ and nothing for what is not set, a BOM, CRLF") func legal() throws {
     let text =
       "\u{FEFF}mixed_precision: no\r\ndebug: off\r\nnum_processes: ~\r\nnum_machines:\r\nlockstep:\r\n  tee: on\r\n"
     #expect(
@@ -205,23 +205,24 @@ import Testing
     _ flags: [String: [String]] = [:], _ variables: [String: String] = [:], _ yaml: String? = nil
   ) throws -> Settings {
     try Settings(
-      flags: flags, environment: { variables[$0] }, file: try yaml.map { try ConfigFile(Array($0.utf8), path: "c") })
+      flags: flags, environment: Environment(variables),
+      file: try yaml.map { try ConfigFile(Array($0.utf8), path: "c") })
   }
 
   @Test func flagThenVariableThenFile() throws {
     let yaml = "num_processes: 2\nlockstep:\n  threads_per_rank: 2\n"
     let all = try settings(["num_processes": ["4"]], ["LOCKSTEP_NUM_PROCESSES": "3", "OMP_NUM_THREADS": "5"], yaml)
-    #expect(all.integer("num_processes") == 4)
-    #expect(all.origin("num_processes") == .flag("--num_processes"))
+    #expect(all[.processes] == 4)
+    #expect(all.origin(.processes) == .flag("--num_processes"))
     #expect(all.values["num_processes"]?.overridden == ["variable LOCKSTEP_NUM_PROCESSES says 3", "c:1 says 2"])
-    #expect(all.origin("num_cpu_threads_per_process") == .variable("OMP_NUM_THREADS"))
+    #expect(all.origin(.threads) == .variable("OMP_NUM_THREADS"))
     let file = try settings([:], [:], yaml)
-    #expect(file.origin("num_cpu_threads_per_process") == .file(path: "c", line: 3))
+    #expect(file.origin(.threads) == .file(path: "c", line: 3))
   }
 
   @Test func aFlagsMistakeIsUsage() throws {
     do throws(Failure) {
-      _ = try Settings(flags: ["binding": ["cor"]], environment: { _ in nil }, file: nil)
+      _ = try Settings(flags: ["binding": ["cor"]], environment: Environment(), file: nil)
       Issue.record("accepted")
     } catch {
       #expect(error.status == .usage)

@@ -25,7 +25,7 @@ import Testing
   }
 
   @Test(
-    "H2: --debug names the ranks and the places before data moves; another operation cannot be: all sums are sums",
+    "--debug names the ranks and the places before data moves; another operation cannot be: all sums are sums",
     arguments: [
       (0, "sum of 2 floats", "sum of 4 floats"), (6, "sum of 50000 floats", "sum of 100000 floats"),
       (1, "sum of 4 doubles", "sum of 4 floats"),
@@ -53,7 +53,7 @@ import Testing
     #expect(result.left == [])
   }
 
-  @Test("H2: --debug lets ranks that call the same go on") func sameCalls() throws {
+  @Test("--debug lets ranks that call the same go on") func sameCalls() throws {
     let result = try launch("-n", "3", "--debug", Self.check, "differ", "9")
     #expect(result.status == 0 && result.lines.count { $0.hasSuffix("went on") } == 3, "\(result.stderr)")
   }
@@ -75,7 +75,7 @@ import Testing
     ),
   ]
 
-  @Test("H5: what the ranks must have alike is compared at the start", arguments: differences)
+  @Test("what the ranks must have alike is compared at the start", arguments: differences)
   func handshake(item: String, change: String, says: String) throws {
     let folder = try temporaryFolder()
     defer { _ = try? run("/bin/rm", ["-rf", folder]) }
@@ -96,7 +96,7 @@ import Testing
     #expect(result.seconds < 40)
   }
 
-  @Test("H5: items of a program's own") func ownItems() throws {
+  @Test("items of a program's own are compared at the start too") func ownItems() throws {
     let result = try launch("-n", "2", "sh", "-c", "NUMBER=$OMPI_COMM_WORLD_RANK exec \(Self.check) differ-in")
     #expect(result.status == 76)
     #expect(

@@ -30,7 +30,7 @@ import Testing
     Moment(name: "after the last step", words: ["lingers"], says: " lingers\n", step: " after step 3;"),
   ]
 
-  @Test("P1: a rank that is killed is named, with its last step", arguments: moments, [0, 1])
+  @Test("a rank that is killed is named, with its last step", arguments: moments, [0, 1])
   func killed(moment: Moment, rank: Int) throws {
     let folder = try temporaryFolder()
     defer { _ = try? run("/bin/rm", ["-rf", folder]) }
@@ -50,8 +50,9 @@ import Testing
     #expect(running.remains(names) == [])
   }
 
-  @Test("P2: a rank that leaves in the middle, whatever its status", arguments: [0, 7]) func leaves(status: Int) throws
-  {
+  @Test("a rank that leaves in the middle is a failure, whatever its status", arguments: [0, 7]) func leaves(
+    status: Int
+  ) throws {
     let result = try fail("exits", "\(status)")
     result.expect(
       status == 0 ? 75 : 7, rank: 1,
@@ -60,11 +61,11 @@ import Testing
     #expect(result.seconds < 40)
   }
 
-  @Test("P2: status 0 after MPI_Finalize, without the record of its work") func leavesAfterMPI() throws {
+  @Test("status 0 after MPI_Finalize is a failure without the record of its work") func leavesAfterMPI() throws {
     try fail("finalizes").expect(75, rank: 1, says: "ended with status 0 after step 3, before its work was done")
   }
 
-  @Test("P2, P10: a rank that ends before MPI is there", arguments: ["0", "KILL", "5"]) func endsEarly(how: String)
+  @Test("a rank that ends before MPI is there ends the job", arguments: ["0", "KILL", "5"]) func endsEarly(how: String)
     throws
   {
     let end = how == "KILL" ? "kill -KILL $$" : "exit \(how)"
@@ -79,7 +80,7 @@ import Testing
   }
 
   @Test(
-    "P3: a trap is a mistake of the program; the message of a fatal error is there, others have none when optimized",
+    "a trap is a mistake of the program; the message of a fatal error is there, others have none when optimized",
     arguments: [(0, ""), (1, ""), (2, ""), (3, "Fatal error: a mistake of ours\n")]) func traps(kind: Int, says: String)
     throws
   {
@@ -89,7 +90,8 @@ import Testing
     #expect(result.seconds < 40)
   }
 
-  @Test("P3: other signals that mean a mistake", arguments: ["SEGV", "BUS", "FPE", "ABRT"]) func signals(name: String)
+  @Test("signals that mean a mistake of the program have its status", arguments: ["SEGV", "BUS", "FPE", "ABRT"])
+  func signals(name: String)
     throws
   {
     let result = try launch(
@@ -99,13 +101,13 @@ import Testing
     #expect(result.stderr.contains("last words"))
   }
 
-  @Test("P4: a failure of one rank is the job's", arguments: [0, 1]) func fails(rank: Int) throws {
+  @Test("a failure of one rank is the job's", arguments: [0, 1]) func fails(rank: Int) throws {
     let result = try fail("throws", "\(rank)")
     result.expect(73, rank: rank, says: "ended with status 73")
     #expect(result.stderr.contains("error: rank \(rank) (host \(hostName)): out: is read-only"))
   }
 
-  @Test("P4: of two failures the first counts, the other is listed") func twoFail() throws {
+  @Test("of two failures the first counts, the other is listed") func twoFail() throws {
     let result = try fail("fails-twice")
     result.expect(65, rank: 1, says: "ended with status 65")
     #expect(result.stderr.contains("error: rank 1 (host \(hostName)): of rank 1"))
@@ -114,7 +116,7 @@ import Testing
         && result.stderr.contains("), status 73\n"), "\(result.stderr)")
   }
 
-  @Test("P5: MPI_Abort is never success", arguments: [0, 65]) func abort(status: Int) throws {
+  @Test("MPI_Abort is never success", arguments: [0, 65]) func abort(status: Int) throws {
     let result = try fail("abort", "\(status)")
     #expect(result.status == (status == 0 ? 70 : 65), "\(result.stderr)")
     #expect(result.left == [])
@@ -122,7 +124,7 @@ import Testing
 
   /// By a program that calls MPI itself: the library has no such status.
   @Test(
-    "P5: MPI_Abort(0), MPI_Abort(256)", .needs(.program("python3")),
+    "MPI_Abort(0) and MPI_Abort(256) are failures", .needs(.program("python3")),
     arguments: [0, 256, 300])
   func foreignAbort(status: Int) throws {
     let script = """
@@ -154,7 +156,7 @@ import Testing
   }
 
   @Test(
-    "P6: a rank that the kernel killed for memory",
+    "a rank that the kernel killed for memory is said to be",
     .needs(.memoryGroup))
   func outOfMemory() throws {
     let group = try MemoryGroup(bytes: 40 << 20)

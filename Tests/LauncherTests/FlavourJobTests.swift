@@ -69,7 +69,7 @@ import Testing
     }
   }
 
-  @Test("L4, L5: kill -9 of the launcher or of mpirun leaves nothing", arguments: found, [true, false]) func killed(
+  @Test("kill -9 of the launcher or of mpirun leaves nothing", arguments: found, [true, false]) func killed(
     flavour: MPIFlavour, isLauncher: Bool
   ) throws {
     func sessions() -> [String] {

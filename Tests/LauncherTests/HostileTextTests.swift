@@ -69,8 +69,8 @@ import Testing
     let variables = [
       "SLURM_JOB_ID": "1", "SLURM_JOB_NODELIST": "n[1-\(count)]", "SLURM_TASKS_PER_NODE": tasks,
     ]
-    let slurm = try SlurmAllocation { variables[$0] }
-    let settings = try Settings(flags: [:], environment: { _ in nil }, file: nil)
+    let slurm = try SlurmAllocation(Environment(variables))
+    let settings = try Settings(flags: [:], environment: Environment(), file: nil)
     do throws(Failure) {
       _ = try ClusterPlan(settings, cores: 1, isSingleProcess: false, ownName: nil, slurm: slurm)
       Issue.record("accepted")
@@ -156,14 +156,14 @@ import Testing
     let numbers = [
       "9223372036854775807", "9223372036854775808", "-1", "4294967296", String(repeating: "9", count: 5000),
     ]
-    for setting in Setting.all {
+    for setting in SettingDefinition.all {
       switch setting.kind {
       case .integer, .decimal: break
       default: continue
       }
       for number in numbers {
         do throws(Failure) {
-          _ = try Settings(flags: [setting.name: [number]], environment: { _ in nil }, file: nil)
+          _ = try Settings(flags: [setting.name: [number]], environment: Environment(), file: nil)
           Issue.record("\(setting.name) took \(number)")
         } catch {
           #expect(error.status == .usage && error.place == "--\(setting.name)")
@@ -171,7 +171,7 @@ import Testing
         }
         for variable in setting.variables {
           #expect(throws: Failure.self) {
-            try Settings(flags: [:], environment: { $0 == variable ? number : nil }, file: nil)
+            try Settings(flags: [:], environment: Environment([variable: number]), file: nil)
           }
         }
       }

@@ -17,7 +17,7 @@ import Testing
     #expect(lines.allSatisfy { $0.hasPrefix("launch: error: rank ") && $0.contains("ended with status \(status);") })
   }
 
-  @Test("P4: one rank fails and one lives") func oneRankFailsAndOneLives() throws {
+  @Test("one rank fails and one lives: the job ends with its status") func oneRankFailsAndOneLives() throws {
     let result = try launch(
       "-n", "2", "sh", "-c", "if [ $OMPI_COMM_WORLD_RANK = 1 ]; then echo mine >&2; exit 9; fi; sleep 600")
     #expect(result.status == 9)
@@ -37,7 +37,9 @@ import Testing
     #expect(result.status == 0)
   }
 
-  @Test("P1, P3: a program without the library", arguments: [("KILL", 75), ("SEGV", 70), ("ILL", 70)])
+  @Test(
+    "a program without the library that is killed is a failure, with the status of its signal",
+    arguments: [("KILL", 75), ("SEGV", 70), ("ILL", 70)])
   func rankEndedBySignal(_ signal: String, _ status: Int32)
     throws
   {
@@ -48,7 +50,7 @@ import Testing
     #expect(result.stderr.utf8.filter { $0 == 10 }.count == 1, "expected one line, got: \(result.stderr)")
   }
 
-  @Test("L11 arguments of any bytes") func argumentsPassByteForByte() throws {
+  @Test("arguments of any bytes pass as they are") func argumentsPassByteForByte() throws {
     let odd: [[UInt8]] =
       ["a b", "it's \"q\"", "$(x) `y` ${z}", "a\nb", "-n", "--help", "", "ÄÖ€", "*", "\\", "\t", "--", "-x"]
       .map { Array($0.utf8) } + [[0x66, 0xFF, 0xFE]]
@@ -106,7 +108,7 @@ import Testing
     #expect(result.text == "-- /usr/bin/sh -c x\n")
   }
 
-  @Test("L8 a job inside a rank") func aJobInsideARank() throws {
+  @Test("a job inside a rank starts as elsewhere") func aJobInsideARank() throws {
     let result = try launch("-n", "2", "\(binaries)/launch", "-n", "2", "sh", "-c", "echo $OMPI_COMM_WORLD_SIZE")
     #expect(result.text == "2\n2\n2\n2\n")
     #expect(result.status == 0)
@@ -136,7 +138,7 @@ import Testing
     #expect(real.lines.contains("a 'b' # c"))
   }
 
-  @Test("L1, L3: a signal ends programs without the library", arguments: [SIGINT, SIGTERM, SIGHUP])
+  @Test("a signal ends programs without the library", arguments: [SIGINT, SIGTERM, SIGHUP])
   func signalEndsTheJob(_ signal: Int32) throws {
     let running = try start()
     kill(running.child.pid, signal)
@@ -146,7 +148,7 @@ import Testing
     #expect(JobProcesses.find(runID: id).isEmpty)
   }
 
-  @Test("L2: a second signal ends what hears none, at once") func secondSignalEndsItAtOnce() throws {
+  @Test("a second signal ends what hears none, at once") func secondSignalEndsItAtOnce() throws {
     let running = try start("trap '' TERM INT; \(Self.sleeper)")
     let id = runID(running)
     kill(running.child.pid, SIGINT)
@@ -160,7 +162,7 @@ import Testing
     #expect(JobProcesses.find(runID: id).isEmpty)
   }
 
-  @Test("L4: a killed launcher leaves nothing") func killedLauncherLeavesNothing() throws {
+  @Test("a killed launcher leaves nothing") func killedLauncherLeavesNothing() throws {
     let running = try start()
     let id = runID(running)
     #expect(JobProcesses.find(runID: id).count >= 3)
@@ -169,7 +171,7 @@ import Testing
     _ = running.finish()
   }
 
-  @Test("L5: a killed mpirun is a loss") func killedMPIRunIsALoss() throws {
+  @Test("a killed mpirun is a loss") func killedMPIRunIsALoss() throws {
     let running = try start()
     let id = runID(running)
     let mpirun = JobProcesses.find(runID: id).first { pid in
@@ -181,7 +183,7 @@ import Testing
     #expect(JobProcesses.find(runID: id).isEmpty)
   }
 
-  @Test("P9: helpers that hide are found", arguments: ["", ">/dev/null 2>&1"]) func helpersThatHideAreFound(
+  @Test("helpers that hide are found", arguments: ["", ">/dev/null 2>&1"]) func helpersThatHideAreFound(
     _ output: String
   ) throws {
     let result = try launch(

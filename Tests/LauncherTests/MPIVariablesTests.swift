@@ -80,8 +80,8 @@ import Testing
     let srun = try launch("-n", "2", "true", environment: slurm.mapValues { Optional($0) })
     #expect(srun.status == 64 && srun.error.contains("(./launch -n 2 true, without srun;"), "\(srun.stderr)")
     // One task of its own is what a batch script or an interactive step is.
-    #expect(OuterLauncher { ["PMI_RANK": "0", "PMI_SIZE": "1"][$0] } == nil)
-    #expect(OuterLauncher { ["SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "2"][$0] } == nil)
+    #expect(OuterLauncher(Environment(["PMI_RANK": "0", "PMI_SIZE": "1"])) == nil)
+    #expect(OuterLauncher(Environment(["SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "2"])) == nil)
   }
 
   @Test("an allocation that is over is named by its variable") func staleSlurm() throws {

@@ -16,7 +16,7 @@ import Testing
   }
 
   @Test(
-    "L1: a program that looks stops after its step", arguments: ways,
+    "a program that looks stops after its step", arguments: ways,
     [SIGINT, SIGTERM, SIGHUP])
   func graceful(way: [String], signal: Int32) throws {
     let running = try start(way + [Self.check, "works", "20"])
@@ -30,7 +30,7 @@ import Testing
     #expect(running.job.all.isEmpty)
   }
 
-  @Test("L2: once more ends it at once", arguments: ways) func twice(way: [String]) throws {
+  @Test("once more ends it at once", arguments: ways) func twice(way: [String]) throws {
     let running = try start(way + [Self.check, "works", "3000"])
     usleep(4_500_000)
     kill(running.child.pid, SIGINT)
@@ -76,8 +76,7 @@ import Testing
     }
   }
 
-  @Test("P1: a process that is killed is named, with its last step", arguments: ways) func killed(way: [String]) throws
-  {
+  @Test("a process that is killed is named, with its last step", arguments: ways) func killed(way: [String]) throws {
     let running = try start(way + [Self.check, "works", "20"])
     usleep(1_500_000)
     let pid = try #require(running.program)
@@ -92,7 +91,9 @@ import Testing
     #expect(running.job.all.isEmpty)
   }
 
-  @Test("P2, P3: status 0 without a record, and a trap", arguments: ways) func leaves(way: [String]) throws {
+  @Test("status 0 without a record, and a trap, are failures of a lone process too", arguments: ways) func leaves(
+    way: [String]
+  ) throws {
     let left = try run("\(binaries)/launch", way + [Self.check, "exits", "0"])
     #expect(left.status == 75)
     #expect(left.error.contains("ended with status 0 after step 3, before its work was done"), "\(left.stderr)")
@@ -113,7 +114,7 @@ import Testing
     #expect(agreed.stderr == "error: no folder here\n")
   }
 
-  @Test("L4: kill -9 of the launcher leaves nothing") func killedLauncher() throws {
+  @Test("kill -9 of the launcher leaves nothing") func killedLauncher() throws {
     let running = try start(["-n", "1", "sh", "-c", StopTests.stubborn])
     #expect(running.job.all.count >= 4)
     kill(running.child.pid, SIGKILL)
@@ -144,7 +145,7 @@ import Testing
     try #require(result.lines.count > 4, "\(result.text) \(result.stderr)")
     #expect(result.lines[0] == "abc")
     #expect(result.lines[1] == result.lines[2], "\(result.text)")
-    // L6: nobody reads.
+    // Nobody reads.
     #expect(Array(result.lines.suffix(2)) == ["1", "74"], "\(result.text)")
     #expect(result.error.contains("ended by signal 13 (SIGPIPE): nobody reads what it writes"), "\(result.stderr)")
   }
@@ -225,7 +226,7 @@ import Testing
     #expect(running.wait { running.job.all.isEmpty }, "\(running.job.all)")
   }
 
-  @Test("L1: ranks that look stop after a step", arguments: [SIGINT, SIGTERM]) func graceful(signal: Int32) throws {
+  @Test("ranks that look stop after a step", arguments: [SIGINT, SIGTERM]) func graceful(signal: Int32) throws {
     try withJob([FailureTests.check, "works", "20"]) { running in
       usleep(1_500_000)
       kill(running.child.pid, signal)
@@ -235,8 +236,7 @@ import Testing
     }
   }
 
-  @Test("L1, L2: other programs are ended, and at once if asked again", arguments: [1, 2]) func ended(times: Int) throws
-  {
+  @Test("other programs are ended, and at once if asked again", arguments: [1, 2]) func ended(times: Int) throws {
     let trap = times == 1 ? "" : "trap '' TERM;"
     try withJob(["bash", "-c", "\(trap) echo up; sleep 617 & wait; sleep 617"]) { running in
       let clock = ContinuousClock.now
@@ -251,7 +251,7 @@ import Testing
     }
   }
 
-  @Test("P1: a rank that is killed is named") func killed() throws {
+  @Test("a rank that is killed is named") func killed() throws {
     try withJob([FailureTests.check, "works", "20"]) { running in
       usleep(1_500_000)
       let pid = try #require(running.programs.first { running.variable("SLURM_PROCID", of: $0) == "1" })
@@ -274,7 +274,7 @@ import Testing
     }
   }
 
-  @Test("L4, L5: kill -9 of the launcher or of srun leaves nothing", arguments: [true, false]) func orphans(
+  @Test("kill -9 of the launcher or of srun leaves nothing", arguments: [true, false]) func orphans(
     isLauncher: Bool
   ) throws {
     try withJob(["sh", "-c", StopTests.stubborn]) { running in

@@ -6,7 +6,7 @@ import Testing
 
 /// What becomes of what ranks write.
 @Suite(.serialized) struct OutputTests {
-  @Test("P11: much output arrives whole", arguments: [[], ["--tee"]]) func much(options: [String]) throws {
+  @Test("much output arrives whole", arguments: [[], ["--tee"]]) func much(options: [String]) throws {
     let megabytes = getenv("LOCKSTEP_SLOW") == nil ? 20 : 500
     let lines = megabytes * 1_000_000 / 8
     let script = "seq 1000000 \(999_999 + lines)"
@@ -21,7 +21,7 @@ import Testing
     #expect(sums.text == "\(2 * lines) 0\n", "\(sums.stderr)")
   }
 
-  @Test("P11: lines without end, long ones and odd bytes") func odd() throws {
+  @Test("lines without end, long ones and odd bytes arrive as they are") func odd() throws {
     let result = try launch("-n", "1", "true")
     #expect(result.status == 0)
     let long = try launch(

@@ -9,7 +9,7 @@ import Testing
   /// 1 GB where time does not matter.
   static let megabytes = getenv("LOCKSTEP_SLOW") == nil ? 100 : 1000
 
-  @Test("P11: all of it arrives, in each rank's order, through little memory", arguments: [[], ["--tee"]])
+  @Test("all of it arrives, in each rank's order, through little memory", arguments: [[], ["--tee"]])
   func volume(options: [String]) throws {
     // Numbered lines of 1,000 bytes from two ranks.
     let count = Self.megabytes * 500

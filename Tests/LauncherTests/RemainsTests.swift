@@ -9,7 +9,7 @@ import Testing
   /// A host's folders, with a session of the process 4711 and memory of its job.
   final class Host {
     let folder: String
-    var places = JobRemains.Places()
+    var places = JobRemains.Places(Environment())
     var top: String { "\(places.temporary[0])/ompi.\(places.host).\(geteuid())" }
 
     init() throws {

@@ -36,7 +36,7 @@ struct SSHTests {
     #expect(notes.isEmpty, "\(notes)")
   }
 
-  @Test("N7: key refused, port refused, key unknown, name unknown, no route, no network") func refusals() throws {
+  @Test("what ssh cannot reach is said in words: key, port, name, route and network") func refusals() throws {
     let result = try run(
       """
       launch --ssh_identity $SSH_FOLDER/stranger touch $CLUSTER_FOLDER/mark; echo $?

@@ -33,17 +33,17 @@ import Testing
       "SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "n[1-3]", "SLURM_TASKS_PER_NODE": "4(x2),2",
       "SLURM_CPUS_PER_TASK": "3",
     ]
-    let slurm = try #require(try SlurmAllocation { variables[$0] })
+    let slurm = try #require(try SlurmAllocation(Environment(variables)))
     #expect(slurm.hosts.map(\.name.description) == ["n1", "n2", "n3"])
     #expect(slurm.hosts.map(\.slots) == [4, 4, 2])
-    let settings = try Settings(flags: [:], environment: { _ in nil }, file: nil)
+    let settings = try Settings(flags: [:], environment: Environment(), file: nil)
     let plan = try ClusterPlan(settings, cores: 8, isSingleProcess: false, ownName: "n1", slurm: slurm)
     #expect(plan.ranks == 10)
     #expect(plan.threadsPerRank == 3)
     #expect(plan.placement?.hostfile == "n1 slots=4\nn2 slots=4\nn3 slots=2\n")
-    #expect(try SlurmAllocation { ["SLURM_JOB_NODELIST": "n1"][$0] } == nil)
+    #expect(try SlurmAllocation(Environment(["SLURM_JOB_NODELIST": "n1"])) == nil)
     #expect(throws: Failure.self) {
-      try SlurmAllocation { variables.merging(["SLURM_TASKS_PER_NODE": "1,2"]) { $1 }[$0] }
+      try SlurmAllocation(Environment(variables.merging(["SLURM_TASKS_PER_NODE": "1,2"]) { $1 }))
     }
   }
 
@@ -82,7 +82,7 @@ import Testing
         "SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "n[1-3]", "SLURM_TASKS_PER_NODE": tasksPerNode,
         "SLURM_NTASKS": tasks,
       ]
-      return try #require(try SlurmAllocation { variables[$0] ?? nil }).hosts.map(\.slots)
+      return try #require(try SlurmAllocation(Environment(variables.compactMapValues { $0 }))).hosts.map(\.slots)
     }
     #expect(try slots("2(x3)", "6") == [2, 2, 2])
     #expect(try slots("2(x3)", "5") == [2, 2, 1])
@@ -104,8 +104,8 @@ import Testing
       "SLURM_JOB_CPUS_PER_NODE": "8,3",
     ]
     func threads() throws -> Int {
-      let settings = try Settings(flags: [:], environment: { _ in nil }, file: nil)
-      let slurm = try SlurmAllocation { variables[$0] }
+      let settings = try Settings(flags: [:], environment: Environment(), file: nil)
+      let slurm = try SlurmAllocation(Environment(variables))
       return try ClusterPlan(settings, cores: 64, isSingleProcess: false, ownName: "n1", slurm: slurm).threadsPerRank
     }
     #expect(try threads() == 3)
@@ -114,16 +114,16 @@ import Testing
   }
 
   @Test("this host is known by Slurm's name for it, and with or without its domain") func ownHost() throws {
-    let settings = try Settings(flags: [:], environment: { _ in nil }, file: nil)
+    let settings = try Settings(flags: [:], environment: Environment(), file: nil)
     for (own, node) in [("n1.example.org", nil), ("N1", nil), ("elsewhere", "n1"), ("n1", "n1")] as [(String, String?)]
     {
       let variables = ["SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "n1", "SLURM_NTASKS": "2", "SLURMD_NODENAME": node]
-      let slurm = try SlurmAllocation { variables[$0] ?? nil }
+      let slurm = try SlurmAllocation(Environment(variables.compactMapValues { $0 }))
       let plan = try ClusterPlan(
         settings, cores: 2, isSingleProcess: false, ownName: LocalHostNames(hostName: own), slurm: slurm)
       #expect(plan.placement == nil && plan.ranks == 2, "\(own)")
     }
-    let slurm = try SlurmAllocation { ["SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "n1"][$0] }
+    let slurm = try SlurmAllocation(Environment(["SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "n1"]))
     #expect(
       try ClusterPlan(settings, cores: 2, isSingleProcess: false, ownName: "n10.x", slurm: slurm).placement != nil)
   }

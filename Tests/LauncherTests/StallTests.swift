@@ -17,7 +17,7 @@ import Testing
     return running
   }
 
-  @Test("P7: a stopped rank is named, not those that wait for it", arguments: [0, 2]) func stopped(rank: Int) throws {
+  @Test("a stopped rank is named, not those that wait for it", arguments: [0, 2]) func stopped(rank: Int) throws {
     let running = try start("works", "5", ranks: 3)
     try #require(running.wait { running.output().utf8.filter { $0 == 10 }.count == 3 })
     usleep(800_000)
@@ -31,7 +31,7 @@ import Testing
     #expect(result.stderr.contains("waits in call"))
   }
 
-  @Test("P8: a pause, a slow rank and one that computes for long are no stall") func noFalseAlarm() throws {
+  @Test("a pause, a slow rank and one that computes for long are no stall") func noFalseAlarm() throws {
     let running = try start("steps", "120")
     try #require(running.wait { running.job.programs.count == 2 })
     usleep(700_000)
@@ -70,7 +70,7 @@ import Testing
   }
 
   @Test(
-    "P8: a pause, a slow fsync and a slow rank change no bit",
+    "a pause, a slow fsync and a slow rank change no bit",
     .needs(.tracing))
   func sameBits() throws {
     let plain = try train()
@@ -99,7 +99,7 @@ import Testing
     #expect(slow == plain)
   }
 
-  @Test("P10: a rank that never starts") func neverStarts() throws {
+  @Test("a rank that never starts is named") func neverStarts() throws {
     let running = try Running(
       "\(binaries)/launch", ["-n", "2", "--stall_timeout", "3", Self.check, "steps", "2"].map { Array($0.utf8) },
       environment: ["NEVER_STARTS": "1"])
@@ -109,7 +109,7 @@ import Testing
   }
 
   @Test(
-    "H1: a rank that skips a collective; the last 64 collectives of each are shown and kept",
+    "a rank that skips a collective is named; the last 64 collectives of each are shown and kept",
     arguments: [(6, 6), (100, 64)])
   func skips(rounds: Int, shown: Int) throws {
     let folder = try temporaryFolder()
@@ -123,13 +123,13 @@ import Testing
     #expect(kept.count { $0.hasPrefix("  call ") } == 3 * shown, "\(kept)")
   }
 
-  @Test("H1: a rank that stays away, asleep") func staysAway() throws {
+  @Test("a rank that stays away from a collective, asleep, is named") func staysAway() throws {
     let result = try start("stays-away", "1", ranks: 3).finish()
     result.expect(75, rank: 1, says: "not in the collective, last seen leaving call 3")
     #expect(result.error.contains("and 2 ranks wait in call 4, barrier at rankcheck/Faults.swift:"))
   }
 
-  @Test("H8: every process of the ranks stands still, so that no sign of life comes") func silent() throws {
+  @Test("ranks of which no sign of life comes end the job") func silent() throws {
     let running = try start("stays-silent")
     try #require(running.wait { running.output().utf8.filter { $0 == 10 }.count == 2 })
     let mpirun = running.job.all.filter { pid in
@@ -144,7 +144,7 @@ import Testing
     result.expect(75, rank: 0, says: "no sign of life for 3 s")
   }
 
-  @Test("L3: SIGQUIT shows the last collectives and goes on") func dump() throws {
+  @Test("SIGQUIT shows the last collectives and goes on") func dump() throws {
     let running = try start("works", "20")
     try #require(running.wait { running.output().utf8.filter { $0 == 10 }.count == 2 })
     // Eight calls of each, at two a step.

@@ -17,7 +17,7 @@ import Testing
     return running
   }
 
-  @Test("L1, L3: ranks that look stop together, after a step", arguments: [SIGINT, SIGTERM, SIGHUP]) func graceful(
+  @Test("ranks that look stop together, after a step", arguments: [SIGINT, SIGTERM, SIGHUP]) func graceful(
     signal: Int32
   ) throws {
     let running = try start([Self.check, "works", "20"])
@@ -31,7 +31,7 @@ import Testing
     #expect(result.left == [])
   }
 
-  @Test("L1: finetune says where it stopped") func finetune() throws {
+  @Test("finetune says where it stopped") func finetune() throws {
     let running = try Running(
       "\(binaries)/launch", ["-n", "2", "\(binaries)/finetune"].map { Array($0.utf8) })
     try #require(running.wait { running.output().contains("step     1/") })
@@ -44,7 +44,7 @@ import Testing
       "\(result.text)")
   }
 
-  @Test("L2: once more, or twice more, ends them at once", arguments: [2, 3]) func again(times: Int) throws {
+  @Test("once more, or twice more, ends them at once", arguments: [2, 3]) func again(times: Int) throws {
     // In its second step, which takes long: after the first it has told that it looks.
     let running = try start([Self.check, "works", "3000"])
     usleep(4_500_000)
@@ -60,7 +60,7 @@ import Testing
     #expect(result.left == [])
   }
 
-  @Test("L1: ranks that do not get to their next step are ended") func stuck() throws {
+  @Test("ranks that do not get to their next step are ended") func stuck() throws {
     let running = try start([Self.check, "works", "20"])
     usleep(1_500_000)
     let pid = try #require(running.job.programs[1])
@@ -73,7 +73,7 @@ import Testing
     #expect(running.job.all.isEmpty)
   }
 
-  @Test("L3: Ctrl-Z stops all, and going on works") func pause() throws {
+  @Test("Ctrl-Z stops all, and going on works") func pause() throws {
     let running = try start(["--stall_timeout", "2", Self.check, "works", "20"])
     usleep(1_200_000)
     kill(running.child.pid, SIGTSTP)
@@ -90,7 +90,7 @@ import Testing
     #expect(!result.stderr.contains("stands still"), "\(result.stderr)")
   }
 
-  @Test("L3: the terminal is closed", .needs(.terminal, .program("python3")))
+  @Test("a closed terminal stops the ranks after a step", .needs(.terminal, .program("python3")))
   func closedTerminal() throws {
     let script = """
       import os, pty, sys, time
@@ -119,7 +119,7 @@ import Testing
     #expect(left == [])
   }
 
-  @Test("L4: kill -9 of the launcher leaves nothing, helpers in sessions of their own included") func killedLauncher()
+  @Test("kill -9 of the launcher leaves nothing, helpers in sessions of their own included") func killedLauncher()
     throws
   {
     let running = try start(["sh", "-c", Self.stubborn])
@@ -131,7 +131,9 @@ import Testing
     _ = running.finish()
   }
 
-  @Test("L4: also while the ranks write without end") func killedLauncherOfWriters() throws {
+  @Test("kill -9 of the launcher leaves nothing while the ranks write without end") func killedLauncherOfWriters()
+    throws
+  {
     let running = try Running("\(binaries)/launch", ["-n", "2", "yes"].map { Array($0.utf8) })
     #expect(running.wait { running.job.programs.count == 2 && !running.output().isEmpty })
     kill(running.child.pid, SIGKILL)
@@ -139,7 +141,7 @@ import Testing
     _ = running.finish()
   }
 
-  @Test("L5: kill -9 of mpirun leaves neither processes nor shared memory", arguments: [true, false]) func killedMPIRun(
+  @Test("kill -9 of mpirun leaves neither processes nor shared memory", arguments: [true, false]) func killedMPIRun(
     usesMPI: Bool
   ) throws {
     let running = try start(usesMPI ? [Self.check, "works", "20"] : ["sh", "-c", Self.stubborn])
@@ -169,7 +171,7 @@ import Testing
     ("holds no output", "setsid sh -c 'trap \"\" TERM; sleep 6127' >/dev/null 2>&1 </dev/null &"),
   ]
 
-  @Test("P9: a helper that outlives its rank is ended", arguments: helpers, ["sleep 1", "sleep 1; kill -9 $$"])
+  @Test("a helper that outlives its rank is ended", arguments: helpers, ["sleep 1", "sleep 1; kill -9 $$"])
   func helper(_ helper: (String, String), end: String) throws {
     let result = try launch("-n", "2", "sh", "-c", "\(helper.1) \(end)")
     #expect(result.status == (end == "sleep 1" ? 0 : 75))
@@ -184,7 +186,7 @@ import Testing
   }
 
   @Test(
-    "L6: output that cannot be written ends the job with 74; it is in a file anyway",
+    "output that cannot be written ends the job with 74; it is in a file anyway",
     arguments: [
       (">/dev/full", "No space left on device"), ("2>&1 | head -1", ""), ("| head -1", "Broken pipe"),
     ]) func unwritable(redirection: String, says: String) throws
@@ -206,7 +208,7 @@ import Testing
     for rank in 0..<2 { #expect(try readBytes("\(folder)/rank-\(rank).out").starts(with: Array("line\n".utf8))) }
   }
 
-  @Test("L6: with an output closed nothing starts", arguments: [">&-", "2>&-"]) func closedOutput(redirection: String)
+  @Test("with an output closed nothing starts", arguments: [">&-", "2>&-"]) func closedOutput(redirection: String)
     throws
   {
     let folder = try temporaryFolder()
@@ -233,7 +235,7 @@ import Testing
     ),
   ]
 
-  @Test("L7: an odd start makes no difference", .needs(.program("pgrep"), .program("python3")), arguments: starts)
+  @Test("an odd start makes no difference", .needs(.program("pgrep"), .program("python3")), arguments: starts)
   func oddStart(name: String, prefix: String) throws {
     let script: String = "\(prefix) \(binaries)/launch -n 2 "
     let result = try run("/bin/bash", ["-c", script + Self.check + " steps 3"])
@@ -251,7 +253,7 @@ import Testing
     #expect(!stopped.stderr.contains("killing the job"), "\(stopped.stderr)")
   }
 
-  @Test("L12: several at once, and many in a row, leave nothing") func many() throws {
+  @Test("several at once, and many in a row, leave nothing") func many() throws {
     let isLong = getenv("LOCKSTEP_SLOW") != nil
     let together = try (0..<4).map { _ in
       try Running("\(binaries)/launch", ["-n", "2", Self.check, "steps", "20"].map { Array($0.utf8) })

@@ -45,7 +45,7 @@ import Testing
     Refusal("-n", "2", "/etc/passwd", status: 66, says: "is not executable"),
   ]
 
-  @Test("L10: impossible numbers of ranks, and other words that cannot be meant", arguments: refusals)
+  @Test("impossible numbers of ranks, and other words that cannot be meant", arguments: refusals)
   func refused(_ refusal: Refusal) throws {
     let folder = try temporaryFolder()
     defer { _ = try? run("/bin/rm", ["-rf", folder]) }
@@ -65,7 +65,7 @@ import Testing
     #expect(result.stderr.contains("OMP_NUM_THREADS: \"lots\""))
   }
 
-  @Test("L8 no mpirun") func withoutMPIRun() throws {
+  @Test("a missing mpirun is said, with the way out") func withoutMPIRun() throws {
     let result = try launch("-n", "2", "/bin/sh", environment: ["PATH": "/nonexistent"])
     #expect(result.status == 69)
     #expect(result.stderr.hasPrefix("launch: error: mpirun is not on the PATH (") && result.stderr.contains("--mpirun"))

@@ -3,8 +3,9 @@ import System
 
 /// What `env` says about this machine.
 public enum SystemFacts {
-  public static func gather(programs: Programs, cores: Cores) -> [(name: String, value: String)] {
+  public static func gather(_ machine: Machine) -> [(name: String, value: String)] {
     var facts: [(String, String)] = []
+    let (programs, cores, environment) = (machine.programs, machine.cores, machine.environment)
     var system = utsname()
     uname(&system)
     let kernel = withUnsafePointer(to: &system.release) {
@@ -38,10 +39,11 @@ public enum SystemFacts {
     facts.append(
       (
         "MPI",
-        programs.find("mpirun").map { "\(firstLine($0, ["--version"]) ?? "unknown"), \($0)" } ?? "none: no mpirun"
+        programs.find("mpirun").map { "\(firstLine($0, ["--version"], environment) ?? "unknown"), \($0)" }
+          ?? "none: no mpirun"
       ))
     facts.append(("BLAS", libraries(["libopenblas.so.0", "libopenblas.so"]) ?? "no OpenBLAS found"))
-    if let path = try? programs.path(of: "selftest"), let kernels = firstLine(path, ["kernels"]) {
+    if let path = try? programs.path(of: "selftest"), let kernels = firstLine(path, ["kernels"], environment) {
       facts.append(("BLAS kernels", kernels))
     }
     facts.append(("MPI library", libraries(["libmpi.so.40", "libmpi.so.12"]) ?? "none found"))
@@ -77,8 +79,8 @@ public enum SystemFacts {
   }
 
   /// The first line that a program prints.
-  private static func firstLine(_ path: String, _ arguments: [String]) -> String? {
-    let text = capturedOutput([path] + arguments, environment: .ofThisProcess(), seconds: 10)
+  private static func firstLine(_ path: String, _ arguments: [String], _ environment: Environment) -> String? {
+    let text = capturedOutput([path] + arguments, environment: environment, seconds: 10)
     return text?.split(separator: "\n").first.map(String.init)
   }
 }

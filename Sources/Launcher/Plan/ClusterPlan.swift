@@ -16,12 +16,14 @@ public struct ClusterPlan: Sendable, Equatable {
   ///   - cores: cores of this machine that may be used.
   ///   - isSingleProcess: whether the program is a tool of one process by nature.
   public init(
-    _ settings: Settings, cores: Int, isSingleProcess: Bool, ownName own: LocalHostNames?, slurm: SlurmAllocation? = nil
+    _ settings: Settings, cores: Int, isSingleProcess: Bool, ownName own: LocalHostNames?,
+    slurm: SlurmAllocation? = nil,
+    readHostfile: JobPlan.HostfileReader = { (path, own) throws(Failure) in try Hostfile(path: path, ownName: own) }
   ) throws(Failure) {
-    if let path = settings.text("mpirun_hostfile"),
-      !Self.isForeign(settings.origin("mpirun_hostfile"), isSingleProcess, slurm)
+    if let path = settings[.hostfile],
+      !Self.isForeign(settings.origin(.hostfile), isSingleProcess, slurm)
     {
-      let hostfile = try Hostfile(path: path, ownName: own)
+      let hostfile = try readHostfile(path, own)
       try self.init(settings, hosts: hostfile.entries, path: path, cores: cores)
       warnings = hostfile.warnings
     } else if let slurm, !isSingleProcess {
@@ -58,25 +60,26 @@ public struct ClusterPlan: Sendable, Equatable {
   }
 
   private init(onThisMachine settings: Settings, cores: Int, isSingleProcess: Bool) throws(Failure) {
-    if let machines = settings.integer("num_machines"), machines > 1 {
+    if let machines = settings[.machines], machines > 1 {
       throw Failure(
-        .configuration, at: settings.origin("num_machines")?.description,
+        .configuration, at: settings.origin(.machines)?.description,
         "\(machines) machines, but nothing says which, expected a hostfile",
         hint: "--mpirun_hostfile FILE with a line `host slots=N` for each")
     }
-    for name in ["include", "exclude"] where !settings.list(name).isEmpty {
+    for setting in [Setting.include, .exclude] where !settings[setting].isEmpty {
       throw Failure(
-        .configuration, at: settings.origin(name)?.description, "\(name) chooses among hosts, but there is no hostfile")
+        .configuration, at: settings.origin(setting)?.description,
+        "\(setting.name) chooses among hosts, but there is no hostfile")
     }
     placement = nil
-    if let given = settings.integer("num_processes") {
-      (ranks, ranksOrigin) = (given, settings.origin("num_processes")!)
+    if let given = settings[.processes], let origin = settings.origin(.processes) {
+      (ranks, ranksOrigin) = (given, origin)
     } else if settings.file?.distributedType == "NO" || isSingleProcess {
       (ranks, ranksOrigin) = (
         1, .derived(isSingleProcess ? "the program, one process by nature" : "distributed_type: NO")
       )
-    } else if let given = settings.integer("ranks_per_host") {
-      (ranks, ranksOrigin) = (given, settings.origin("ranks_per_host")!)
+    } else if let given = settings[.ranksPerHost], let origin = settings.origin(.ranksPerHost) {
+      (ranks, ranksOrigin) = (given, origin)
     } else {
       (ranks, ranksOrigin) = (
         LaunchPlan.defaultRanks(cores: cores), .derived("\(counted(cores, "core")), at most 4 ranks")
@@ -87,17 +90,17 @@ public struct ClusterPlan: Sendable, Equatable {
 
   private init(_ settings: Settings, hosts: [HostEntry], path: String, cores: Int) throws(Failure) {
     var hosts = try Self.chosen(hosts, settings, path)
-    if let machines = settings.integer("num_machines") {
+    if let machines = settings[.machines] {
       guard machines <= hosts.count else {
         throw Failure(
-          .configuration, at: settings.origin("num_machines")?.description,
+          .configuration, at: settings.origin(.machines)?.description,
           "\(machines) machines, but \(path) has \(counted(hosts.count, "host")) to use")
       }
       hosts = Array(hosts[..<machines])
     }
-    let given = settings.integer("num_processes")
+    let given = settings[.processes]
     let open = hosts.count { $0.slots == nil }
-    if let perHost = settings.integer("ranks_per_host") {
+    if let perHost = settings[.ranksPerHost] {
       for index in hosts.indices where hosts[index].slots == nil { hosts[index].slots = perHost }
     } else if open == hosts.count, let given {
       // No line has slots: dealt out evenly, the first hosts taking what is over.
@@ -110,7 +113,7 @@ public struct ClusterPlan: Sendable, Equatable {
           ? "or --num_processes for all hosts together, or --ranks_per_host" : "as the others have")
     }
     let total = hosts.reduce(0) { $0 + ($1.slots ?? 0) }
-    if let given, given != total, case .file(let file, let line)? = settings.origin("num_processes") {
+    if let given, given != total, case .file(let file, let line)? = settings.origin(.processes) {
       throw Failure(
         .configuration, at: "\(file):\(line)", "num_processes is \(given), but \(path) has \(counted(total, "slot"))",
         hint: "make them agree, or leave out num_processes")
@@ -118,15 +121,13 @@ public struct ClusterPlan: Sendable, Equatable {
     let placement = try Placement(hosts, ranks: given, path: path)
     self.placement = placement
     ranks = placement.ranks
-    ranksOrigin = given == nil ? .derived("the slots of \(path)") : settings.origin("num_processes")!
+    ranksOrigin = settings.origin(.processes) ?? .derived("the slots of \(path)")
     (threadsPerRank, threadsOrigin) = Self.threads(
       settings, cores: cores, ranks: placement.hosts.map(\.ranks).max() ?? 1)
   }
 
   private static func threads(_ settings: Settings, cores: Int, ranks: Int) -> (Int, Origin) {
-    if let given = settings.integer("num_cpu_threads_per_process") {
-      return (given, settings.origin("num_cpu_threads_per_process")!)
-    }
+    if let given = settings[.threads], let origin = settings.origin(.threads) { return (given, origin) }
     return (
       LaunchPlan.defaultThreads(cores: cores, ranks: ranks),
       .derived("\(counted(cores, "core")) here and \(counted(ranks, "rank")) a host")
@@ -137,20 +138,20 @@ public struct ClusterPlan: Sendable, Equatable {
     _ hosts: [HostEntry], _ settings: Settings, _ path: String
   ) throws(Failure) -> [HostEntry] {
     let known = hosts.map(\.name.description)
-    for name in ["include", "exclude"] {
-      for host in settings.list(name) where !known.contains(host) {
+    for setting in [Setting.include, .exclude] {
+      for host in settings[setting] where !known.contains(host) {
         throw Failure(
-          .configuration, at: settings.origin(name)?.description, "host \"\(host.shortened)\" is not in \(path)",
+          .configuration, at: settings.origin(setting)?.description, "host \"\(host.shortened)\" is not in \(path)",
           hint: nearest(to: host, among: known).map { "did you mean \($0)?" })
       }
     }
-    let included = settings.list("include")
-    let excluded = settings.list("exclude")
+    let included = settings[.include]
+    let excluded = settings[.exclude]
     let chosen = hosts.filter {
       (included.isEmpty || included.contains($0.name.description)) && !excluded.contains($0.name.description)
     }
     guard !chosen.isEmpty else {
-      throw Failure(.configuration, at: settings.origin("exclude")?.description, "leaves no host of \(path)")
+      throw Failure(.configuration, at: settings.origin(.exclude)?.description, "leaves no host of \(path)")
     }
     return chosen
   }

@@ -12,18 +12,19 @@ public struct OuterLauncher: Sendable, Equatable {
   public var task: Int
 
   /// Nil where this launcher is one of a kind, as inside a rank of a job of its own.
-  public init?(environment variable: (String) -> String?) {
-    guard variable(JobProcesses.variable) == nil else { return nil }
+  public init?(_ environment: Environment) {
+    guard environment[JobProcesses.variable] == nil else { return nil }
     let kinds = [
       ("mpirun", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"), ("mpirun", "PMI_RANK", "PMI_SIZE"),
       ("srun", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS"),
     ]
     for (name, rank, size) in kinds {
-      guard let tasks = variable(size).flatMap({ Int($0) }), let task = variable(rank).flatMap({ Int($0) }), tasks > 1,
+      guard let tasks = environment[size].flatMap({ Int($0) }), let task = environment[rank].flatMap({ Int($0) }),
+        tasks > 1,
         // Left behind by a step, without the step itself: a shell that was started in one.
-        0..<tasks ~= task, name != "srun" || variable("SLURM_STEP_ID") != nil
+        0..<tasks ~= task, name != "srun" || environment["SLURM_STEP_ID"] != nil
       else { continue }
-      let isSlurm = variable("SLURM_STEP_ID") != nil
+      let isSlurm = environment["SLURM_STEP_ID"] != nil
       (self.name, self.variable, self.tasks, self.task) = (isSlurm ? "srun" : name, size, tasks, task)
       return
     }

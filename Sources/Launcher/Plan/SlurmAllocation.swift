@@ -12,13 +12,13 @@ public struct SlurmAllocation: Sendable, Equatable {
   public var nodeName: String?
 
   /// nil outside an allocation.
-  public init?(environment variable: (String) -> String?) throws(Failure) {
-    guard variable("SLURM_JOB_ID") != nil || variable("SLURM_JOBID") != nil else { return nil }
-    guard let list = variable("SLURM_JOB_NODELIST") ?? variable("SLURM_NODELIST") else { return nil }
+  public init?(_ environment: Environment) throws(Failure) {
+    guard environment["SLURM_JOB_ID"] != nil || environment["SLURM_JOBID"] != nil else { return nil }
+    guard let list = environment["SLURM_JOB_NODELIST"] ?? environment["SLURM_NODELIST"] else { return nil }
     let names = try Self.expand(list)
-    let tasksName = ["SLURM_TASKS_PER_NODE", "SLURM_NTASKS_PER_NODE"].first { variable($0) != nil }
+    let tasksName = ["SLURM_TASKS_PER_NODE", "SLURM_NTASKS_PER_NODE"].first { environment[$0] != nil }
     var tasks = [Int](repeating: 1, count: names.count)
-    if let tasksName, let text = variable(tasksName) {
+    if let tasksName, let text = environment[tasksName] {
       tasks = try Self.counts(text, at: tasksName)
       // `--ntasks-per-node 4` is one number for all.
       if tasks.count == 1 { tasks = [Int](repeating: tasks[0], count: names.count) }
@@ -32,15 +32,15 @@ public struct SlurmAllocation: Sendable, Equatable {
     for (index, name) in names.enumerated() {
       hosts.append(HostEntry(name: try HostName(name, at: "SLURM_JOB_NODELIST"), slots: tasks[index], line: index + 1))
     }
-    if let text = variable("SLURM_NTASKS") {
+    if let text = environment["SLURM_NTASKS"] {
       deal(tasks: try Self.number(text[...], at: "SLURM_NTASKS", 1...1_000_000))
     }
-    if let text = variable("SLURM_CPUS_PER_TASK") {
+    if let text = environment["SLURM_CPUS_PER_TASK"] {
       cpusPerTask = try Self.number(text[...], at: "SLURM_CPUS_PER_TASK", 1...65_535)
-    } else if let text = variable("SLURM_JOB_CPUS_PER_NODE") {
+    } else if let text = environment["SLURM_JOB_CPUS_PER_NODE"] {
       leastCPUsPerTask = leastCPUs(try Self.counts(text, at: "SLURM_JOB_CPUS_PER_NODE"))
     }
-    nodeName = variable("SLURMD_NODENAME")
+    nodeName = environment["SLURMD_NODENAME"]
   }
 
   /// The names in a list such as `gpu[1-3,07],login,n[0-1]c[2,4]`; counted before they are made.

@@ -1,4 +1,3 @@
-import CProcess
 import FlightRecorder
 import Glibc
 import System
@@ -83,37 +82,4 @@ public struct HostRequirements: Sendable {
     let block = [UInt8](repeating: 1, count: 4096)
     return write(file, block, block.count) == block.count ? nil : lastSystemError()
   }
-
-  /// `TMPDIR` from the root on: ranks may start in another folder.
-  public static func absoluteTemporaryFolder(_ environment: Environment) -> String? {
-    guard let folder = environment["TMPDIR"], !folder.isEmpty, folder.utf8.first != UInt8(ascii: "/"),
-      let here = getcwd(nil, 0)
-    else { return nil }
-    defer { free(here) }
-    return "\(String(cString: here))/\(folder)"
-  }
-
-  // MARK: How ranks of this host can speak.
-
-  /// Memory that Open MPI's segment of each rank takes.
-  private static let segmentBytes = 4 << 20
-
-  /// What MPI keeps for `ranks` ranks of a host.
-  static func sharedBytes(ranks: Int) -> Int { (ranks + 1) * segmentBytes }
-
-  /// Where MPI would keep the memory that `ranks` ranks share, and what is free there; nil where that is enough.
-  public static func scarceMemory(ranks: Int, environment: Environment) -> (path: String, free: Int)? {
-    // Where the first cannot be written to, Open MPI takes the folder of its session.
-    let path =
-      environment["OMPI_MCA_btl_vader_backing_directory"]
-      ?? (access("/dev/shm", W_OK) == 0
-        ? "/dev/shm" : environment["TMPDIR"].flatMap { $0.isEmpty ? nil : $0 } ?? "/tmp")
-    var info = statvfs()
-    guard statvfs(path, &info) == 0 else { return nil }
-    let free = Int(clamping: UInt64(info.f_bavail) * UInt64(info.f_frsize))
-    return free < sharedBytes(ranks: ranks) ? (path, free) : nil
-  }
-
-  /// Whether one process may read another's memory, as containers and hardened kernels forbid.
-  public static var readsOtherMemory: Bool { lockstep_reads_memory() == 0 }
 }

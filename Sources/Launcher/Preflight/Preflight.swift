@@ -87,7 +87,7 @@ public struct Preflight: Sendable {
         }
         machines[identity] = entry
       }
-      if host.ranks > 1, let free = report.freeSharedBytes, free < HostRequirements.sharedBytes(ranks: host.ranks) {
+      if host.ranks > 1, let free = report.freeSharedBytes, free < Machine.sharedBytes(ranks: host.ranks) {
         result.isMemoryScarce = true
       }
       let found = rules.findings(of: report, at: host.name, ranks: host.ranks)

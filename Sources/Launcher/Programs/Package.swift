@@ -11,7 +11,7 @@ public enum Package {
   }
 
   /// The launcher, the programs beside it, the samples of hostfiles, and a page on what to do with them.
-  public static func files(programs: Programs) throws(Failure) -> [File] {
+  public static func files(programs: any ProgramFinder) throws(Failure) -> [File] {
     var files: [File] = []
     for name in ["launch"] + Programs.own.map(\.name) where exists("\(programs.folder)/\(name)") {
       files.append(File(name: name, bytes: try readBytes("\(programs.folder)/\(name)"), isExecutable: true))

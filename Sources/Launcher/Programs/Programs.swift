@@ -28,9 +28,6 @@ public struct Programs: Sendable {
     own.contains { $0.name == name && $0.isSingleProcess }
   }
 
-  /// Whether the program at `path` is one that was built with this launcher.
-  public func isOwn(_ path: String) -> Bool { path.utf8.starts(with: "\(folder)/".utf8) }
-
   /// The path of the program `name`: a path as it is, one of the package's programs, or an executable on the PATH.
   public func path(of name: String) throws(Failure) -> String {
     if name.utf8.contains(UInt8(ascii: "/")) {

@@ -18,6 +18,8 @@ public struct ConfigFile: Sendable, Equatable {
   public var warnings: [String] = []
   /// `distributed_type`, where the file has one.
   public var distributedType: String?
+  /// Says what `~` is.
+  private let environment: Environment
 
   public static func == (a: ConfigFile, b: ConfigFile) -> Bool {
     a.path == b.path && a.values == b.values && a.ignored.map(\.key) == b.ignored.map(\.key)
@@ -25,12 +27,13 @@ public struct ConfigFile: Sendable, Equatable {
 
   public static let mostBytes = 1 << 20
 
-  public init(path: String) throws(Failure) {
+  /// - Parameter environment: says what `~` is.
+  public init(path: String, _ environment: Environment = Environment()) throws(Failure) {
     let bytes: [UInt8]
     do throws(Failure) { bytes = try readSettings(path, limitBytes: Self.mostBytes) } catch {
       throw Failure(.configuration, at: error.place, "the configuration file \(error.message)")
     }
-    try self.init(bytes, path: path)
+    try self.init(bytes, path: path, environment)
     guard let named = Self.executed.first(where: { values[$0] != nil }) else { return }
     if let danger = FileSafety.danger(path) {
       warnings.append("\(path): \(danger.who), and so decide what runs by \(named) (\(danger.remedy))")
@@ -38,10 +41,14 @@ public struct ConfigFile: Sendable, Equatable {
   }
 
   /// Settings that name programs, or files that decide where programs run.
-  private static let executed = ["mpirun", "remote_shell", "mpirun_arguments", "mpirun_hostfile", "ssh_identity"]
+  private static let executed = [
+    Setting.mpirun.name, Setting.remoteShell.name, Setting.mpirunArguments.name, Setting.hostfile.name,
+    Setting.sshIdentity.name,
+  ]
 
-  public init(_ bytes: [UInt8], path: String) throws(Failure) {
+  public init(_ bytes: [UInt8], path: String, _ environment: Environment = Environment()) throws(Failure) {
     self.path = path
+    self.environment = environment
     let root = try Self.compose(bytes, path: path)
     guard let mapping = root.mapping else {
       throw Self.refuse(path, root, "is \(Self.kind(root)), expected keys with values", hint: "num_processes: 2")
@@ -55,7 +62,7 @@ public struct ConfigFile: Sendable, Equatable {
     }
     // As its key was read, the rank is a plain number or nothing.
     if let node = mapping["machine_rank"], let rank = node.scalar.flatMap({ Int($0.string) }),
-      case .integer(let machines)? = plainValues["num_machines"], rank >= machines
+      case .integer(let machines)? = plainValues[Setting.machines.name], rank >= machines
     {
       throw Self.refuse(path, node, "machine_rank is \(rank), expected less than num_machines \(machines)")
     }
@@ -64,7 +71,7 @@ public struct ConfigFile: Sendable, Equatable {
   // MARK: Keys
 
   private mutating func readTopLevel(_ name: String, _ key: Node, _ value: Node) throws(Failure) {
-    if let setting = Setting.all.first(where: { $0.path == [name] }) {
+    if let setting = SettingDefinition.all.first(where: { $0.path == [name] }) {
       return try set(setting, value)
     }
     // Accelerate writes null for what was not asked.
@@ -90,10 +97,10 @@ public struct ConfigFile: Sendable, Equatable {
       }
       ignored.append((name, line, "old form of mixed_precision: no"))
     case "machine_rank":
-      _ = try integer(value, name, 0...65_534)
+      try checkInteger(value, name, 0...65_534)
       ignored.append((name, line, "MPI numbers the hosts"))
     case "main_process_port":
-      _ = try integer(value, name, 1...65_535)
+      try checkInteger(value, name, 1...65_535)
       ignored.append((name, line, "MPI finds its own ports"))
     default:
       if let reason = Self.meaningless[name] {
@@ -103,7 +110,7 @@ public struct ConfigFile: Sendable, Equatable {
       } else {
         throw unknown(
           key, name,
-          among: Setting.all.filter { $0.path.count == 1 }.map { $0.path[0] }
+          among: SettingDefinition.all.filter { $0.path.count == 1 }.map { $0.path[0] }
             + ["lockstep", "mpirun_config", "distributed_type", "compute_environment", "use_cpu"])
       }
     }
@@ -116,12 +123,13 @@ public struct ConfigFile: Sendable, Equatable {
     }
     for (key, value) in mapping {
       let name = try Self.plainKey(key, path)
-      if let setting = Setting.all.first(where: { $0.path == [section, name] }) {
+      if let setting = SettingDefinition.all.first(where: { $0.path == [section, name] }) {
         try set(setting, value)
       } else if section == "mpirun_config" && name == "mpirun_ccl" {
         ignored.append(("mpirun_config.mpirun_ccl", Self.line(key), "oneCCL is not used"))
       } else {
-        throw unknown(key, name, among: Setting.all.filter { $0.path.first == section }.compactMap(\.path.last))
+        throw unknown(
+          key, name, among: SettingDefinition.all.filter { $0.path.first == section }.compactMap(\.path.last))
       }
     }
   }
@@ -158,7 +166,7 @@ public struct ConfigFile: Sendable, Equatable {
 
   // MARK: Values
 
-  private mutating func set(_ setting: Setting, _ node: Node) throws(Failure) {
+  private mutating func set(_ setting: SettingDefinition, _ node: Node) throws(Failure) {
     if Self.isNull(node) { return }
     let place = Self.place(path, node)
     let value: SettingValue
@@ -173,12 +181,12 @@ public struct ConfigFile: Sendable, Equatable {
       value = .list(items)
     } else {
       let text = try text(node, setting.name)
-      if setting.kind == .text || setting.kind == .path, node.scalar?.style == .plain, Self.isBooleanOrNumber(text) {
+      if setting.kind == .path, node.scalar?.style == .plain, Self.isBooleanOrNumber(text) {
         throw Self.refuse(path, node, "\(setting.name) is \(text), expected a text; quote it if it is one")
       }
       // Accelerate writes -1 for "to be given with the flag".
-      if setting.name == "num_processes" && text == "-1" { return }
-      value = try setting.value(text, at: "\(place): \(setting.name)", status: .configuration)
+      if setting.name == Setting.processes.name && text == "-1" { return }
+      value = try setting.value(text, at: "\(place): \(setting.name)", status: .configuration, environment)
     }
     values[setting.name] = Entry(value: value, line: Self.line(node), place: place)
   }
@@ -191,15 +199,18 @@ public struct ConfigFile: Sendable, Equatable {
   }
 
   private func boolean(_ node: Node, _ name: String) throws(Failure) -> Bool {
-    let setting = Setting(name: name, kind: .boolean, help: "")
-    let value = try setting.value(
-      try text(node, name), at: "\(Self.place(path, node)): \(name)", status: .configuration)
-    return value == .boolean(true)
+    try plainValue(node, name, .boolean) == .boolean(true)
   }
 
-  private func integer(_ node: Node, _ name: String, _ range: ClosedRange<Int>) throws(Failure) -> SettingValue? {
-    if Self.isNull(node) { return nil }
-    return try Setting(name: name, kind: .integer(range), help: "").value(
-      try text(node, name), at: "\(Self.place(path, node)): \(name)", status: .configuration)
+  private func checkInteger(_ node: Node, _ name: String, _ range: ClosedRange<Int>) throws(Failure) {
+    if !Self.isNull(node) { _ = try plainValue(node, name, .integer(range)) }
+  }
+
+  /// The value of a key of Accelerate's that is no setting.
+  private func plainValue(
+    _ node: Node, _ name: String, _ kind: SettingDefinition.Kind
+  ) throws(Failure) -> SettingValue {
+    try SettingDefinition(name: name, kind: kind, flag: name).value(
+      try text(node, name), at: "\(Self.place(path, node)): \(name)", status: .configuration, environment)
   }
 }

@@ -6,7 +6,12 @@ public struct Environment: Sendable, Equatable {
 
   package init(entries: [[UInt8]]) { self.entries = entries }
 
-  /// The environment of this process.
+  /// The environment with `variables`, by name.
+  public init(_ variables: [String: String] = [:]) {
+    entries = variables.sorted { $0.key < $1.key }.map { Array("\($0.key)=\($0.value)".utf8) }
+  }
+
+  /// The environment of this process. A program reads it once, at its door, and hands it down.
   public static func ofThisProcess() -> Environment {
     var entries: [[UInt8]] = []
     var next = environ

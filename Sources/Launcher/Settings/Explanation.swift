@@ -2,20 +2,20 @@ import System
 
 /// What `config explain` prints: every effective value with its origin, and what is ignored and why.
 public enum Explanation {
-  public static func text(_ settings: Settings, _ cluster: ClusterPlan, _ environment: (String) -> String?) -> String {
+  public static func text(_ settings: Settings, _ cluster: ClusterPlan, _ environment: Environment) -> String {
     var rows: [(String, String, String)] = []
-    for setting in Setting.all {
+    for setting in SettingDefinition.all {
       switch setting.name {
-      case "num_processes": rows.append((setting.name, "\(cluster.ranks)", "\(cluster.ranksOrigin)"))
-      case "num_cpu_threads_per_process":
+      case Setting.processes.name: rows.append((setting.name, "\(cluster.ranks)", "\(cluster.ranksOrigin)"))
+      case Setting.threads.name:
         rows.append((setting.name, "\(cluster.threadsPerRank)", "\(cluster.threadsOrigin)"))
-      case "num_machines":
+      case Setting.machines.name:
         let origin =
-          settings.origin(setting.name) ?? .derived(cluster.placement == nil ? "no hostfile" : "the hostfile")
+          settings.origin(.machines) ?? .derived(cluster.placement == nil ? "no hostfile" : "the hostfile")
         rows.append((setting.name, "\(cluster.placement?.hosts.count ?? 1)", "\(origin)"))
-      case "binding" where settings.origin("binding") == nil && settings.boolean("enable_cpu_affinity"):
-        rows.append((setting.name, "core", "derived from enable_cpu_affinity"))
-      case "binding" where settings.origin("binding") == nil:
+      case Setting.binding.name where settings.origin(.binding) == nil && settings[.cpuAffinity]:
+        rows.append((setting.name, "core", "derived from \(Setting.cpuAffinity.name)"))
+      case Setting.binding.name where settings.origin(.binding) == nil:
         rows.append((setting.name, "none", "derived from threads: a bound rank would have one core for all of them"))
       default:
         if let value = settings.values[setting.name] {
@@ -28,17 +28,19 @@ public enum Explanation {
     for host in cluster.placement?.hosts ?? [] {
       text += "  host \(host.entry.name): \(counted(host.ranks, "rank")) (line \(host.entry.line))\n"
     }
-    let ignored = (settings.file?.ignored ?? []).map { "\($0.key) (\(settings.file!.path):\($0.line)): \($0.reason)" }
-    let overridden = Setting.all.flatMap { setting in
-      (settings.values[setting.name]?.overridden ?? []).map {
-        "\(setting.name): \($0); \(settings.origin(setting.name)!) is stronger"
-      }
+    let ignored = settings.file.map { file in
+      file.ignored.map { "\($0.key) (\(file.path):\($0.line)): \($0.reason)" }
+    }
+    let overridden = SettingDefinition.all.flatMap { setting in
+      settings.values[setting.name].map { value in
+        value.overridden.map { "\(setting.name): \($0); \(value.origin) is stronger" }
+      } ?? []
     }
     let foreign = ["MASTER_ADDR", "MASTER_PORT", "RANK", "WORLD_SIZE", "LOCAL_RANK"]
       .compactMap { name in
-        environment(name).map { "\(name)=\(Secrets.shown($0, of: name)) (variable): MPI finds hosts and numbers ranks" }
+        environment[name].map { "\(name)=\(Secrets.shown($0, of: name)) (variable): MPI finds hosts and numbers ranks" }
       }
-    for line in ignored + overridden + foreign { text += "ignored: \(line.escapingControlCharacters)\n" }
+    for line in (ignored ?? []) + overridden + foreign { text += "ignored: \(line.escapingControlCharacters)\n" }
     return text
   }
 

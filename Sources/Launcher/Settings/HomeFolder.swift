@@ -2,7 +2,7 @@ import Glibc
 import System
 
 /// A user's home: `HOME`, or what the system's list of users says; nil where neither knows one.
-public func userHome(_ environment: Environment = .ofThisProcess()) -> String? {
+public func userHome(_ environment: Environment) -> String? {
   if let home = environment["HOME"], !home.isEmpty { return home }
   return home(of: getpwuid(getuid()))
 }
@@ -14,10 +14,10 @@ private func home(of user: UnsafeMutablePointer<passwd>?) -> String? {
 
 /// `path` with `~` or `~user` in front replaced, which shells do for words of their own only: not in files, and not after
 /// `--hostfile=`.
-public func expandingHome(_ path: String) throws(Failure) -> String {
+public func expandingHome(_ path: String, _ environment: Environment) throws(Failure) -> String {
   guard path.utf8.first == UInt8(ascii: "~") else { return path }
   let name = path.dropFirst().prefix { $0 != "/" }
-  let folder = name.isEmpty ? userHome() : home(of: getpwnam(String(name)))
+  let folder = name.isEmpty ? userHome(environment) : home(of: getpwnam(String(name)))
   guard let folder else {
     // A file may well have such a name.
     if exists(path) || !name.isEmpty { return path }

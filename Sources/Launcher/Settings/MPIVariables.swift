@@ -2,16 +2,10 @@ import System
 
 /// Variables of MPI that others have set: those that the launcher obeys, overrides or keeps from the job.
 public enum MPIVariables {
-  /// Variables that take the place of a setting that nothing else sets, the strongest first.
-  static let settings: [(name: String, variables: [String])] = [
-    ("mpirun_hostfile", ["OMPI_MCA_orte_default_hostfile", "PRTE_MCA_prte_default_hostfile"]),
-    ("remote_shell", ["OMPI_MCA_plm_rsh_agent", "PRTE_MCA_plm_ssh_agent"]),
-  ]
-
-  /// The value of the first of `variables` that says something.
-  static func value(_ variables: [String], _ variable: (String) -> String?) -> (text: String, name: String)? {
+  /// The first of `variables` that says something.
+  static func first(of variables: [String], in environment: Environment) -> (name: String, text: String)? {
     for name in variables {
-      if let text = variable(name), !text.isEmpty, text != "none" { return (text, name) }
+      if let text = environment[name], !text.isEmpty, text != "none" { return (name, text) }
     }
     return nil
   }
@@ -50,7 +44,7 @@ public enum MPIVariables {
     for (name, value) in prefixes.flatMap({ environment.variables(withPrefix: $0) })
     where !withheld.contains(where: { $0.name == name }) {
       let parameter = ["OMPI_MCA_", "PRTE_MCA_"].first { name.hasPrefix($0) }.map { String(name.dropFirst($0.count)) }
-      if !obeyed.contains(name), settings.contains(where: { $0.variables.contains(name) }) {
+      if !obeyed.contains(name), SettingDefinition.all.contains(where: { $0.variablesOfMPI.contains(name) }) {
         notes.append(
           "\(name)=\(Secrets.shown(value, of: name)) (variable) is not in force: the launcher was told otherwise")
       } else if let parameter, let own = chosen[parameter], own != value {

@@ -11,43 +11,29 @@ public struct Settings: Sendable {
     public var overridden: [String] = []
   }
 
+  /// By the setting's name.
   public private(set) var values: [String: Value] = [:]
   public let file: ConfigFile?
 
-  /// - Parameters:
-  ///   - flags: the flags given, by the setting's name.
-  ///   - variable: the value of an environment variable.
-  public init(
-    flags: [String: [String]], environment variable: (String) -> String?, file: ConfigFile?
-  ) throws(Failure) {
+  /// - Parameter flags: the texts of the flags given, by the setting's name.
+  /// - Throws: `.usage` for a flag or variable whose value is refused.
+  public init(flags: [String: [String]], environment: Environment, file: ConfigFile?) throws(Failure) {
     self.file = file
-    for setting in Setting.all {
+    for setting in SettingDefinition.all {
       var found: [Value] = []
-      if let texts = flags[setting.name], let last = texts.last {
-        let flag = "--\(setting.name)"
-        var value = try setting.value(last, at: flag, status: .usage)
-        if setting.kind.isList {
-          // Given in several flags, it grows.
-          var items: [String] = []
-          for text in texts {
-            if case .list(let more) = try setting.value(text, at: flag, status: .usage) { items += more }
-          }
-          value = .list(items)
-        }
-        found.append(Value(value: value, origin: .flag(flag)))
+      if let texts = flags[setting.name], let value = try Self.value(of: setting, texts, environment) {
+        found.append(value)
       }
       for name in setting.variables {
-        if let text = variable(name), !text.isEmpty {
-          found.append(Value(value: try setting.value(text, at: name, status: .usage), origin: .variable(name)))
+        if let text = environment[name], !text.isEmpty {
+          found.append(try Self.value(of: setting, text, variable: name, environment))
         }
       }
-      if let entry = file?.values[setting.name] {
-        found.append(Value(value: entry.value, origin: .file(path: file!.path, line: entry.line)))
+      if let file, let entry = file.values[setting.name] {
+        found.append(Value(value: entry.value, origin: .file(path: file.path, line: entry.line)))
       }
-      if found.isEmpty, let foreign = MPIVariables.settings.first(where: { $0.name == setting.name }),
-        let (text, name) = MPIVariables.value(foreign.variables, variable)
-      {
-        found.append(Value(value: try setting.value(text, at: name, status: .usage), origin: .variable(name)))
+      if found.isEmpty, let (name, text) = MPIVariables.first(of: setting.variablesOfMPI, in: environment) {
+        found.append(try Self.value(of: setting, text, variable: name, environment))
       }
       guard var best = found.first else { continue }
       best.overridden = found.dropFirst().filter { $0.value != best.value }.map { "\($0.origin) says \($0.value)" }
@@ -55,27 +41,39 @@ public struct Settings: Sendable {
     }
   }
 
-  public func origin(_ name: String) -> Origin? { values[name]?.origin }
-
-  public func integer(_ name: String) -> Int? {
-    if case .integer(let number)? = values[name]?.value { return number }
-    return nil
+  private static func value(
+    of setting: SettingDefinition, _ text: String, variable name: String, _ environment: Environment
+  ) throws(Failure) -> Value {
+    Value(value: try setting.value(text, at: name, status: .usage, environment), origin: .variable(name))
   }
 
-  public func decimal(_ name: String) -> Double? {
-    if case .decimal(let number)? = values[name]?.value { return number }
-    return nil
+  /// What a flag that was given as `texts` says: a list grows with each, of anything else the last counts.
+  private static func value(
+    of setting: SettingDefinition, _ texts: [String], _ environment: Environment
+  ) throws(Failure) -> Value? {
+    let flag = "--\(setting.flag)"
+    var last: SettingValue?
+    var items: [String] = []
+    for text in setting.kind.isList ? texts[...] : texts.suffix(1) {
+      let value = try setting.value(text, at: flag, status: .usage, environment)
+      if case .list(let more) = value { items += more }
+      last = value
+    }
+    guard let last else { return nil }
+    return Value(value: setting.kind.isList ? .list(items) : last, origin: .flag(flag))
   }
 
-  public func text(_ name: String) -> String? {
-    if case .text(let text)? = values[name]?.value { return text }
-    return nil
+  /// The value of `setting`; nil where nothing sets it.
+  public subscript<Value>(setting: Setting<Value>) -> Value? { values[setting.name].flatMap { Value($0.value) } }
+
+  /// Whether `setting` is on.
+  public subscript(setting: Setting<Bool>) -> Bool { values[setting.name]?.value == .boolean(true) }
+
+  /// The items of `setting`; none where nothing sets it.
+  public subscript(setting: Setting<[String]>) -> [String] {
+    values[setting.name].flatMap { [String]($0.value) } ?? []
   }
 
-  public func boolean(_ name: String) -> Bool { values[name]?.value == .boolean(true) }
-
-  public func list(_ name: String) -> [String] {
-    if case .list(let items)? = values[name]?.value { return items }
-    return []
-  }
+  /// Where the value of `setting` comes from; nil where nothing sets it.
+  public func origin<Value>(_ setting: Setting<Value>) -> Origin? { values[setting.name]?.origin }
 }

@@ -17,7 +17,7 @@ public struct JobReaper: Sendable {
   private let lifeline: Int32
 
   /// Starts one for the job `runID`.
-  init(launcher: String, runID: String) throws(Failure) {
+  init(launcher: String, runID: String, _ environment: Environment) throws(Failure) {
     let pipe = try Pipe()
     // The user's own files are not for it: who reads them would wait for its end.
     let nothing = open("/dev/null", O_RDWR | O_CLOEXEC)
@@ -25,7 +25,7 @@ public struct JobReaper: Sendable {
     lifeline = pipe.write
     child = try ChildProcess(
       path: launcher, arguments: ["launch", Self.marker, runID].map { Array($0.utf8) },
-      environment: .ofThisProcess(),
+      environment: environment,
       descriptors: [(pipe.read, Self.lifelineDescriptor)] + (0...2).map { (nothing, $0) })
   }
 
@@ -42,7 +42,7 @@ public struct JobReaper: Sendable {
   private func write(_ bytes: [UInt8]) { _ = Glibc.write(lifeline, bytes, bytes.count) }
 
   /// Acts as the reaper where `arguments` (the process's own, as bytes) ask for it; returns otherwise.
-  public static func runIfAsked(_ arguments: [[UInt8]]) {
+  public static func runIfAsked(_ arguments: [[UInt8]], _ environment: Environment) {
     guard arguments.count == 3, arguments[1].elementsEqual(marker.utf8) else { return }
     var told: [UInt8] = []
     var buffer = [UInt8](repeating: 0, count: 4096)
@@ -57,7 +57,9 @@ public struct JobReaper: Sendable {
     let deadline = ContinuousClock.now + .seconds(patienceSeconds)
     while !JobProcesses.find(runID: runID).isEmpty && ContinuousClock.now < deadline { usleep(50_000) }
     _ = JobProcesses.kill(runID: runID)
-    if let holder = pid_t(String(decoding: told, as: UTF8.self)) { JobRemains(holder: holder).remove() }
+    if let holder = pid_t(String(decoding: told, as: UTF8.self)) {
+      JobRemains(holder: holder).remove(from: JobRemains.Places(environment))
+    }
     exit(0)
   }
 }

@@ -20,15 +20,14 @@ package struct JobRemains: Sendable, Equatable {
   /// Where Open MPI puts them on this host.
   package struct Places {
     /// Folders for temporary files.
-    package var temporary = Places.temporaryFolders
+    package var temporary: [String]
     package var memory = "/dev/shm"
     package var host = systemText("/proc/sys/kernel/hostname") ?? "localhost"
 
-    package init() {}
+    package init(_ environment: Environment) { temporary = Self.temporaryFolders(environment) }
 
     /// Those of the environment, and the usual one.
-    private static var temporaryFolders: [String] {
-      let environment = Environment.ofThisProcess()
+    private static func temporaryFolders(_ environment: Environment) -> [String] {
       let named = ["TMPDIR", "TEMP", "TMP"].lazy.compactMap { environment[$0] }.first
       return named.map { $0 == "/tmp" ? [$0] : [$0, "/tmp"] } ?? ["/tmp"]
     }
@@ -38,7 +37,7 @@ package struct JobRemains: Sendable, Equatable {
   }
 
   /// Removes them.
-  package func remove(from places: Places = Places()) {
+  package func remove(from places: Places) {
     var families = Set(family.map { [$0] } ?? [])
     for path in places.temporary {
       guard let folder = OwnFolder(temporary: path) else { continue }

@@ -14,7 +14,7 @@ public enum ParentDeathGuard {
   }
 
   /// Acts as the guard where `arguments` (the process's own, as bytes) ask for it; returns otherwise.
-  public static func runIfAsked(_ arguments: [[UInt8]]) -> Failure? {
+  public static func runIfAsked(_ arguments: [[UInt8]], _ environment: Environment) -> Failure? {
     guard arguments.count >= 4, arguments[1].elementsEqual(marker.utf8) else { return nil }
     guard let launcher = pid_t(String(decoding: arguments[2], as: UTF8.self)) else {
       return Failure(.usage, at: marker, "\(String(decoding: arguments[2], as: UTF8.self)), expected a process number")
@@ -26,6 +26,6 @@ public enum ParentDeathGuard {
     guard getppid() == launcher else { return Failure(.lost, "the launcher ended while mpirun started") }
     return execute(
       path: String(decoding: arguments[3], as: UTF8.self), arguments: Array(arguments[3...]),
-      environment: .ofThisProcess())
+      environment: environment)
   }
 }

@@ -20,6 +20,7 @@ public struct RankAgent {
   private var memory: MemoryKills
   private let refusals = ResourceLimit.refusals()
   private let parent = getppid()
+  private let environment: Environment
   private var wasTold = false
   /// The progress at which the ring was last sent.
   private var ringSentAt: Int64 = 0
@@ -30,8 +31,12 @@ public struct RankAgent {
   /// The rank's file of memory; a number out of the way of what the process has open.
   private static let recordDescriptor: Int32 = 60
 
-  init(_ command: [[UInt8]], interval: Int, route: Route, debugger: Debugger?) throws(Failure) {
-    var environment = Environment.ofThisProcess()
+  /// - Parameter environment: this process's own.
+  init(
+    _ command: [[UInt8]], interval: Int, route: Route, debugger: Debugger?, _ environment: Environment
+  ) throws(Failure) {
+    self.environment = environment
+    var environment = environment
     // Slurm's own last: a batch script has it, too.
     let names = route == .errors ? ["OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"] : []
     let number = names.lazy.compactMap { environment[$0] }.first.flatMap { Int($0) }
@@ -109,7 +114,7 @@ public struct RankAgent {
       if let deadline, monotonicNanoseconds() >= deadline { killChildren() }
       if let end, isAlone {
         forward()
-        if isOrphaned && launcher == STDERR_FILENO { remains.remove() }
+        if isOrphaned && launcher == STDERR_FILENO { remains.remove(from: JobRemains.Places(environment)) }
         switch end {
         case .status(let status): return status
         case .signal(let signal): return 128 + signal
@@ -129,7 +134,7 @@ public struct RankAgent {
 
   /// What mpirun, or its daemon on this host, leaves where it is killed.
   private var remains: JobRemains {
-    let job = Environment.ofThisProcess()["OMPI_MCA_ess_base_jobid"].flatMap { UInt32($0) }
+    let job = environment["OMPI_MCA_ess_base_jobid"].flatMap { UInt32($0) }
     return JobRemains(holder: parent, family: job.map { UInt16($0 >> 16) })
   }
 

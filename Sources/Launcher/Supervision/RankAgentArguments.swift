@@ -45,7 +45,7 @@ extension RankAgent {
 
   /// Acts as the agent where `arguments` (the process's own, as bytes) ask for it, and ends with the rank; returns
   /// otherwise.
-  public static func runIfAsked(_ arguments: [[UInt8]]) -> Failure? {
+  public static func runIfAsked(_ arguments: [[UInt8]], _ environment: Environment) -> Failure? {
     guard arguments.count >= 5, arguments[1].elementsEqual(marker.utf8) else { return nil }
     let texts = arguments.map { String(decoding: $0, as: UTF8.self) }
     guard let interval = Int(texts[2]), 10...60_000 ~= interval else {
@@ -65,7 +65,8 @@ extension RankAgent {
     }
     do throws(Failure) {
       var agent = try RankAgent(
-        Array(arguments[(position + 1)...]), interval: interval, route: route ?? .errors, debugger: debugger)
+        Array(arguments[(position + 1)...]), interval: interval, route: route ?? .errors, debugger: debugger,
+        environment)
       exit(agent.run())
     } catch {
       return error

@@ -60,6 +60,7 @@ public struct Supervisor: Sendable {
   ) throws(Failure) -> Verdict {
     try HostRequirements.checkFileLimit()
     try Self.checkDescriptors()
+    let outer = environment
     var environment = environment
     environment[JobProcesses.variable] = runID
     if starter == .mpirun { environment[MPIRunCommand.outputVariable] = "\(Self.messagesDescriptor)" }
@@ -93,7 +94,7 @@ public struct Supervisor: Sendable {
       descriptors.append((file, Self.hostfileDescriptor))
       toClose.append(file)
     }
-    let reaper = starter == .launcher ? nil : try JobReaper(launcher: launcher, runID: runID)
+    let reaper = starter == .launcher ? nil : try JobReaper(launcher: launcher, runID: runID, outer)
     defer { reaper?.dismiss() }
     let child = try ChildProcess(
       path: launcher, arguments: ParentDeathGuard.arguments(launcher: getpid(), command: command),
@@ -105,7 +106,7 @@ public struct Supervisor: Sendable {
     if let remains { reaper?.tell(remains) }
     var job = SupervisedJob(child: child, supervisor: self, output: output)
     let end = job.watch(signals: signals, sources: &sources)
-    sweep(after: end, remains)
+    sweep(after: end, remains, JobRemains.Places(outer))
     var interruption = job.drain(signals)
     var verdict = job.verdict(end)
     interruption = interruption ?? job.drain(signals)
@@ -141,13 +142,13 @@ public struct Supervisor: Sendable {
   }
 
   /// Sees to it that no process of the job is left on this host.
-  private func sweep(after end: ChildProcess.End, _ remains: JobRemains?) {
+  private func sweep(after end: ChildProcess.End, _ remains: JobRemains?, _ places: JobRemains.Places) {
     // Agents whose mpirun or daemon was killed clean up by themselves, and are given the time.
     for _ in 0..<50 where !JobProcesses.find(runID: runID).isEmpty { usleep(50_000) }
     let left = JobProcesses.kill(runID: runID)
     if !left.isEmpty { say("processes \(left.map(String.init).joined(separator: ", ")) of the job cannot be killed") }
     // Agents that were gone before it could not.
-    if case .signal = end { remains?.remove() }
+    if case .signal = end { remains?.remove(from: places) }
   }
 
   /// A pipe that this process reads what there is from, without waiting.

@@ -1,43 +1,34 @@
-import Glibc
-import Launcher
 import System
 
 /// What is looked at before a job starts.
-extension Job {
-  private static var presentFolder: String {
-    guard let folder = getcwd(nil, 0) else { return "/" }
-    defer { free(folder) }
-    return String(cString: folder)
-  }
-
+extension JobRunner {
   /// Asks all hosts of `plan`.
   ///
   /// - Parameters:
   ///   - programs: further programs that the hosts need.
   ///   - isThorough: whether large files of data are read too.
-  func preflight(
+  public func preflight(
     of plan: LaunchPlan, mpirun: String, programs: [String] = [], isThorough: Bool = false, _ environment: Environment
   ) throws(Failure) -> Preflight.Result {
     // Open MPI splits there, too.
     let words = (plan.remote.shell ?? "ssh").split(separator: " ").map(String.init)
     let shell = words.first ?? "ssh"
-    let ownNames = context.ownNames
-    let others = (plan.placement?.hosts ?? []).contains { !ownNames.contains("\($0.entry.name)") }
-    guard let path = shell.contains("/") || !others ? shell : context.programs.find(shell) else {
+    let others = (plan.placement?.hosts ?? []).contains { !machine.names.contains("\($0.entry.name)") }
+    guard let path = shell.contains("/") || !others ? shell : machine.programs.find(shell) else {
       throw Failure(.unavailable, at: shell, "is not on the PATH", hint: "apt-get install openssh-client")
     }
-    // The launcher stands beside each rank.
+    // Each rank runs under an agent, which is the launcher.
     let needed = [plan.program] + programs + plan.agent.prefix(1)
     // By its name, as the hosts' own shells find it, unless the user named one.
-    let isStandard = context.programs.find("mpirun") == mpirun
+    let isStandard = machine.programs.find("mpirun") == mpirun
     var preflight = Preflight(
       plan: plan, shellPath: path, mpirun: isStandard ? "mpirun" : mpirun,
-      folder: plan.workingFolder ?? Self.presentFolder, programs: needed,
-      samePrograms: Set(needed.filter(context.programs.isOwn)), ownNames: ownNames)
+      folder: plan.workingFolder ?? machine.folder, programs: needed,
+      samePrograms: Set(needed.filter(machine.programs.isOwn)), ownNames: machine.names)
     preflight.shellOptions = Array(words.dropFirst())
-    preflight.hostfile = settings.text("mpirun_hostfile")
+    preflight.hostfile = self.plan.settings[.hostfile]
     preflight.isThorough = isThorough
-    if context.programs.isOwn(plan.program) {
+    if machine.programs.isOwn(plan.program) {
       preflight.data = [
         "--model", "--model-name-or-path", "--data", "--train-file", "--validation-file", "--test-file",
       ].compactMap { Self.value(of: $0, in: plan.arguments) }
@@ -51,8 +42,8 @@ extension Job {
   /// said.
   func checkedHosts(of plan: LaunchPlan, mpirun: String, _ environment: Environment) throws(Failure) -> LaunchPlan {
     guard let hosts = plan.placement?.hosts, !plan.remote.isSlurm else { return plan }
-    let ownNames = context.ownNames
-    if hosts.allSatisfy({ ownNames.contains("\($0.entry.name)") }) { return plan }
+    if hosts.allSatisfy({ machine.names.contains("\($0.entry.name)") }) { return plan }
+    let isQuiet = self.plan.isQuiet
     let result = try preflight(of: plan, mpirun: mpirun, environment)
     if let error = result.findings.first(where: { $0.kind == .error }) { throw error.failure }
     for finding in result.findings where finding.kind == .warning && !isQuiet { say("note: \(finding.failure)") }
@@ -68,11 +59,30 @@ extension Job {
     return plan
   }
 
+  /// Refuses what mpirun, or the Slurm that it uses, cannot work with here.
+  public func checkRequirements(of plan: LaunchPlan, _ environment: Environment) throws(Failure) {
+    try HostRequirements(environment: environment, hostName: machine.hostName).check(plan)
+    guard plan.remote.isSlurm, plan.placement != nil else { return }
+    let id = environment["SLURM_JOB_ID"] ?? environment["SLURM_JOBID"] ?? ""
+    let place = "SLURM_JOB_ID=\(id)"
+    guard machine.programs.find("srun") != nil else {
+      throw Failure(
+        .unavailable, at: place, "its hosts are reached by srun, which is not on the PATH",
+        hint: "unset SLURM_JOB_ID if the allocation is over")
+    }
+    guard let squeue = machine.programs.find("squeue"),
+      let text = capturedOutput([squeue, "-h", "-j", id, "-o", "%T"], environment: environment, seconds: 5)
+    else { return }
+    guard text.utf8.allSatisfy({ $0 <= 0x20 }) || text.utf8.firstIndex(ofText: "Invalid job id") != nil else { return }
+    throw Failure(
+      .unavailable, at: place, "Slurm knows no such job any more", hint: "unset SLURM_JOB_ID, or make an allocation")
+  }
+
   /// The memory that each rank takes, by the self-test's estimate; nil where that cannot be told.
   private func rankBytes(of plan: LaunchPlan, _ environment: Environment) -> Int? {
     guard plan.program.hasSuffix("/\(Programs.standard)"),
       let model = ["--model", "--model-name-or-path"].lazy.compactMap({ Self.value(of: $0, in: plan.arguments) }).first,
-      let data = Self.value(of: "--data", in: plan.arguments), let path = try? context.programs.path(of: "selftest")
+      let data = Self.value(of: "--data", in: plan.arguments), let path = try? machine.programs.path(of: "selftest")
     else { return nil }
     var words = [path, "memory", model, "--data", data, "--json", "-n", "\(plan.ranks)"]
     words += ["--num-machines", "\(plan.placement?.hosts.count ?? 1)"]
@@ -87,7 +97,7 @@ extension Job {
   }
 
   /// The value of an option in a program's arguments: `--data X` or `--data=X`, with dashes or underscores in the name.
-  static func value(of option: String, in arguments: [String]) -> String? {
+  package static func value(of option: String, in arguments: [String]) -> String? {
     for (index, argument) in arguments.enumerated() {
       let name = argument.prefix { $0 != "=" }.replacing("_", with: "-")
       guard name.utf8.elementsEqual(option.utf8) else { continue }
@@ -98,9 +108,9 @@ extension Job {
   }
 
   /// Measures all-reduces, with one rank on each host where there are several.
-  func measureNetwork(_ plan: LaunchPlan, mpirun: String, _ environment: Environment) throws(Failure) {
+  public func measureNetwork(_ plan: LaunchPlan, mpirun: String, _ environment: Environment) throws(Failure) {
     var plan = plan
-    plan.program = try context.programs.path(of: "selftest")
+    plan.program = try machine.programs.path(of: "selftest")
     plan.arguments = ["network"]
     if var placement = plan.placement, placement.hosts.count > 1 {
       for index in placement.hosts.indices { placement.hosts[index].ranks = 1 }
