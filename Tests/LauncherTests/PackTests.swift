@@ -21,6 +21,14 @@ import Testing
     ] {
       #expect(exists("\(packed)/\(name)"), "\(name)")
     }
+    #expect(!exists("\(packed)/manual-loop"), "examples are for reading")
+    if try run("/usr/bin/env", ["which", "strip"]).status == 0 {
+      #expect(result.text.contains("the programs have ") && !result.stderr.contains("symbols"), "\(result.stderr)")
+      for name in ["launch", "finetune"] {
+        let (built, stripped) = (try InputFile("\(binaries)/\(name)"), try InputFile("\(packed)/\(name)"))
+        #expect(stripped.byteCount < built.byteCount * 9 / 10, "\(name)")
+      }
+    }
     // No library of Swift's is asked for.
     for name in ["launch", "finetune", "inspect", "selftest"] {
       let libraries = try run("/usr/bin/env", ["ldd", "\(packed)/\(name)"])
@@ -38,6 +46,18 @@ import Testing
     defer { _ = try? run("/bin/rm", ["-rf", again]) }
     let second = try clean("\(packed)/launch", "pack", again)
     #expect(second.status == 0, "\(second.stderr)")
+  }
+
+  @Test("without strip the programs are packed as they are, and that is said") func withoutStrip() throws {
+    let folder = try temporaryFolder()
+    defer { _ = try? run("/bin/rm", ["-rf", folder]) }
+    let result = try launch("pack", "\(folder)/p", environment: ["PATH": "/nonexistent"])
+    #expect(result.status == 0)
+    #expect(
+      result.stderr
+        == "launch: note: neither strip nor objcopy is on the PATH, so the programs keep their symbols (apt-get install binutils)\n"
+    )
+    #expect(try readBytes("\(folder)/p/inspect") == readBytes("\(binaries)/inspect"))
   }
 
   @Test func aFolderThatIsNotEmpty() throws {

@@ -14,10 +14,11 @@ public struct Programs: Sendable {
     self.searchPath = searchPath.split(separator: ":").map(String.init)
   }
 
-  /// The programs of this package; a single-process tool runs as one rank unless told otherwise.
-  public static let own: [(name: String, isSingleProcess: Bool)] = [
-    ("finetune", false), ("bench", false), ("selftest", false), ("manual-loop", true),
-    ("accelerated-loop", false), ("own-task", false), ("inspect", true),
+  /// The programs of this package; a single-process tool runs as one rank unless told otherwise, and an example is there
+  /// to be read.
+  public static let own: [(name: String, isSingleProcess: Bool, isExample: Bool)] = [
+    ("finetune", false, false), ("bench", false, false), ("selftest", false, false), ("manual-loop", true, true),
+    ("accelerated-loop", false, true), ("own-task", false, true), ("inspect", true, false),
   ]
 
   /// What runs when no program is named.
