@@ -60,6 +60,7 @@ let package = Package(
   products: [
     .executable(name: "launch", targets: ["launch-cli"]),
     .executable(name: "finetune", targets: ["finetune"]),
+    .executable(name: "predict", targets: ["predict"]),
     .executable(name: "inspect", targets: ["inspect"]),
     .executable(name: "bench", targets: ["bench"]),
     .executable(name: "selftest", targets: ["selftest"]),
@@ -102,6 +103,10 @@ let package = Package(
         "BERT", "Kernels", "CPU", "Collectives", "Datasets", "Tokenization", "Safetensors", "WeightFiles", "JSON",
         "System",
       ]),
+    // What a trained model says about rows.
+    .target(
+      name: "Inference",
+      dependencies: ["Training", "BERT", "Kernels", "Collectives", "Datasets", "Tokenization", "JSON", "System"]),
     .target(
       name: "ProgramSupport", dependencies: ["Training", "Kernels", "Collectives", argumentParser],
       path: "Sources/programs/support"),
@@ -109,6 +114,13 @@ let package = Package(
       name: "finetune", dependencies: ["Training", "Corpus", "ProgramSupport", argumentParser],
       path: "Sources/programs/finetune",
       linkerSettings: staticRuntime),
+    .executableTarget(
+      name: "predict",
+      dependencies: [
+        "Inference", "Training", "Collectives", "Datasets", "Tokenization", "JSON", "System", "ProgramSupport",
+        argumentParser,
+      ],
+      path: "Sources/programs/predict", linkerSettings: staticRuntime),
     .executableTarget(
       name: "inspect", dependencies: ["Training", "ProgramSupport", argumentParser], path: "Sources/programs/inspect",
       linkerSettings: staticRuntime),
@@ -178,6 +190,7 @@ let package = Package(
     .testTarget(name: "FuzzTests", dependencies: ["fuzz", "TestSupport"]),
     .testTarget(
       name: "LockstepTests", dependencies: ["Lockstep", "Collectives", "Safetensors", "System", "TestSupport"]),
+    .testTarget(name: "InferenceTests", dependencies: ["Inference", "Training", "Datasets", "System", "TestSupport"]),
     .testTarget(name: "TrainingTests", dependencies: ["Training", "Kernels", "TestSupport"]),
     // The real programs, as a user starts them.
     .testTarget(name: "FinetuneTests", dependencies: ["TestSupport", "Safetensors", "System"]),

@@ -58,6 +58,8 @@ struct Job {
     arguments = Array(command.dropFirst())
     if let steps = settings.integer("gradient_accumulation_steps"), command[0] == Programs.standard {
       insertedArguments = ["--gradient-accumulation-steps", "\(steps)"]
+    } else if Programs.commands[command[0]] != nil {
+      insertedArguments = [command[0]]
     } else {
       insertedArguments = []
     }
@@ -67,7 +69,7 @@ struct Job {
         notes += value.overridden.map { "\(name) is \(value.value) (\(value.origin)); \($0)" }
       }
     }
-    if settings.integer("gradient_accumulation_steps") != nil && insertedArguments.isEmpty {
+    if settings.integer("gradient_accumulation_steps") != nil && command[0] != Programs.standard {
       notes.append("gradient_accumulation_steps has no effect on \(command[0]), which has no such option of ours")
     }
     warnings = notes
@@ -89,6 +91,7 @@ struct Job {
       isRoot: geteuid() == 0, exportedVariables: [JobProcesses.variable] + variables.map(\.0) + settings.list("export"),
       placement: cluster.placement)
     try Self.complete(&plan, settings)
+    plan.readsInput = Programs.readsInput(command[0], arguments)
     plan.remote = Self.remote(settings, context)
     if isSrun && debugger != nil {
       throw Failure(.usage, at: "--debugger", "with srun, expected mpirun or one process", hint: "--num_processes 1")
