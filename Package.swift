@@ -107,18 +107,22 @@ let package = Package(
     .target(
       name: "Inference",
       dependencies: ["Training", "BERT", "Kernels", "Collectives", "Datasets", "Tokenization", "JSON", "System"]),
+    // What a run leaves for people: its page, the model's card, a comparison of runs.
+    .target(
+      name: "RunReport", dependencies: ["Inference", "Training", "Datasets", "JSON", "System"]),
     .target(
       name: "ProgramSupport", dependencies: ["Training", "Kernels", "Collectives", argumentParser],
       path: "Sources/programs/support"),
     .executableTarget(
-      name: "finetune", dependencies: ["Training", "Corpus", "ProgramSupport", argumentParser],
+      name: "finetune",
+      dependencies: ["RunReport", "Inference", "Training", "Corpus", "ProgramSupport", argumentParser],
       path: "Sources/programs/finetune",
       linkerSettings: staticRuntime),
     .executableTarget(
       name: "predict",
       dependencies: [
-        "Inference", "Training", "Collectives", "Datasets", "Tokenization", "JSON", "System", "ProgramSupport",
-        argumentParser,
+        "RunReport", "Inference", "Training", "Collectives", "Datasets", "Tokenization", "JSON", "System",
+        "ProgramSupport", argumentParser,
       ],
       path: "Sources/programs/predict", linkerSettings: staticRuntime),
     .executableTarget(
@@ -183,14 +187,16 @@ let package = Package(
     .executableTarget(
       name: "fuzz",
       dependencies: [
-        "BERT", "Datasets", "Tokenization", "Safetensors", "WeightFiles", "JSON", "Launcher", "FlightRecorder",
-        "System",
+        "BERT", "Inference", "Datasets", "Tokenization", "Safetensors", "WeightFiles", "JSON", "Launcher",
+        "FlightRecorder", "System",
         "TestSupport",
       ], path: "Tests/Fuzz"),
     .testTarget(name: "FuzzTests", dependencies: ["fuzz", "TestSupport"]),
     .testTarget(
       name: "LockstepTests", dependencies: ["Lockstep", "Collectives", "Safetensors", "System", "TestSupport"]),
-    .testTarget(name: "InferenceTests", dependencies: ["Inference", "Training", "Datasets", "System", "TestSupport"]),
+    .testTarget(
+      name: "InferenceTests",
+      dependencies: ["RunReport", "Inference", "Training", "Datasets", "JSON", "System", "TestSupport"]),
     .testTarget(name: "TrainingTests", dependencies: ["Training", "Kernels", "TestSupport"]),
     // The real programs, as a user starts them.
     .testTarget(name: "FinetuneTests", dependencies: ["TestSupport", "Safetensors", "System"]),

@@ -6,7 +6,13 @@ public struct LineSplitter {
     public var number: Int
     /// Empty where the line is too long.
     public var bytes: [UInt8]
-    public var isTooLong = false
+    public var isTooLong: Bool
+
+    public init(number: Int, bytes: [UInt8], isTooLong: Bool = false) {
+      self.number = number
+      self.bytes = bytes
+      self.isTooLong = isTooLong
+    }
   }
 
   /// The longest line that is kept; of a longer one only the number is. A stream without a line end must not fill the

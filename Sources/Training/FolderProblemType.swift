@@ -12,4 +12,11 @@ extension ModelFolder {
     }
     return problem
   }
+
+  /// The name under which config.json says that it was loaded, `_name_or_path`; nil where it does not say.
+  public func nameInConfiguration() throws(Failure) -> String? {
+    let root = try JSONDocument(configurationText, path: "\(path)/config.json").root
+    guard let node = try root.member("_name_or_path"), node.kind == .string else { return nil }
+    return try node.string()
+  }
 }

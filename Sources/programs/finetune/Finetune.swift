@@ -1,5 +1,6 @@
 import Collectives
 import Datasets
+import RunReport
 import System
 import Training
 
@@ -50,7 +51,8 @@ func finetune(_ command: FinetuneCommand, _ communicator: any Communicator, _ re
       microBatches: min(job.loader.accumulationSteps, job.loader.plan.steps))
   }
   communicator.acceptStop()
-  var meter = Meter(job, reporter, metrics)
+  var meter = Meter(job, reporter, metrics, keepsSteps: output != nil)
+  var lastFound: Evaluation?
   var evaluations: [EvaluationRecord] = []
   for epoch in 0..<job.epochs {
     for share in job.loader.epoch(epoch) {
@@ -69,18 +71,24 @@ func finetune(_ command: FinetuneCommand, _ communicator: any Communicator, _ re
     let found = try job.validations.map { (rows) throws(Failure) in
       try accelerator.evaluate(rows.rows, batchSize: job.evalBatchSize)
     }
+    lastFound = found.first
     evaluations.append(try meter.record(found, step: accelerator.optimizer.step, epoch: epoch))
   }
   try finishTest(job, command, accelerator, meter)
 
+  let times = try TimeReport(accelerator)
   let folder = try communicator.agree { () throws(Failure) in
     try output.map { (output) throws(Failure) in
-      try job.folder.save(model, to: output, labelNames: job.labelNames, problem: job.labels.problem)
+      var run = RunRecord(job, command, communicator, times)
+      (run.steps, run.evaluations) = (meter.steps, evaluations)
+      if let lastFound { run.take(lastFound.rows, texts: job.validations[0].texts) }
+      return try job.folder.save(
+        model, to: output, labelNames: job.labelNames, problem: job.labels.problem,
+        further: reportFiles(run, job, command))
     }
   }
   communicator.noteResult(digest: model.parameters.digest)
   if let path = command.profile { try accelerator.timeline?.write(to: path) }
-  let times = try TimeReport(accelerator)
   try summarize(
     evaluations, job, meter, times, seconds: (clock.now - begin).seconds,
     savedTo: folder.map { saved in saved == output?.path ? command.outputDir ?? saved : saved }, reporter)

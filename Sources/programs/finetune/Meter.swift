@@ -1,3 +1,4 @@
+import RunReport
 import System
 import Training
 
@@ -11,8 +12,14 @@ struct Meter {
   private var trainingSeconds = 0.0
   private var rows = 0
   private var recentLosses: [Double] = []
+  /// Every step so far, for the report; on rank 0.
+  private(set) var steps: [RunRecord.Step] = []
 
-  init(_ job: Job, _ reporter: Reporter, _ metrics: MetricsFile?) {
+  private let keepsSteps: Bool
+
+  /// - Parameter keepsSteps: whether a report will show every step.
+  init(_ job: Job, _ reporter: Reporter, _ metrics: MetricsFile?, keepsSteps: Bool) {
+    self.keepsSteps = keepsSteps
     self.job = job
     self.reporter = reporter
     self.metrics = metrics
@@ -24,11 +31,14 @@ struct Meter {
 
   mutating func record(_ step: StepReport, epoch: Int, rows stepRows: Int) throws(Failure) {
     let now = clock.now
-    trainingSeconds += (now - last).seconds
+    let seconds = (now - last).seconds
+    trainingSeconds += seconds
     last = now
     rows += stepRows
     let stepsPerEpoch = job.loader.stepsPerEpoch
-    try metrics?.write(StepRecord(step, epoch: Double(step.step) / Double(stepsPerEpoch)))
+    let record = StepRecord(step, epoch: Double(step.step) / Double(stepsPerEpoch))
+    try metrics?.write(record)
+    if keepsSteps { steps.append(RunRecord.Step(record, rows: stepRows, seconds: seconds)) }
     recentLosses.append(step.loss)
     if recentLosses.count > 20 { recentLosses.removeFirst() }
     let total = job.schedule.totalSteps

@@ -4,7 +4,8 @@ import ProgramSupport
 import System
 import Training
 
-// One program for all commands that ask a trained model: `predict` itself, and `evaluate` where that is its first word.
+// One program for all commands that ask a trained model: `predict` itself, and `evaluate` or `report` where that is
+// its first word.
 // A reader that goes away is an error of the write, with a message.
 signal(SIGPIPE, SIG_IGN)
 let words = Array(CommandLine.arguments.dropFirst())
@@ -19,6 +20,17 @@ if words.first == EvaluateCommand.configuration.commandName {
     switch parsed {
     case .help(let text): try reporter.lines(text)
     case .command(let command): try evaluate(command, communicator, reporter)
+    }
+  }
+} else if words.first == ReportCommand.configuration.commandName {
+  Worker.run(program: "report") { (communicator) throws(Failure) in
+    try communicator.agree { () throws(Failure) in
+      guard communicator.isMain else { return }
+      let arguments = Array(CommandLine.arguments.dropFirst(2))
+      switch try parse(ReportCommand.self, as: ReportCommand.self, program: "report", arguments) {
+      case .help(let text): try writeToStandardOutput("\(text)\n".utf8)
+      case .command(let command): try command.write()
+      }
     }
   }
 } else {
