@@ -23,13 +23,17 @@ func finetune(_ command: FinetuneCommand, _ communicator: any Communicator, _ re
   try model.load(weights, seed: job.seed, communicator)
 
   // Last, when nothing else can be wrong: a metrics file of an earlier run is emptied here.
-  let (output, metrics) = try communicator.agree { () throws(Failure) -> (OutputFolder?, MetricsFile?) in
-    guard communicator.isMain else { return (nil, nil) }
+  let (output, metrics, logs) = try communicator.agree {
+    () throws(Failure) -> (OutputFolder?, MetricsFile?, RunLogs?) in
+    guard communicator.isMain else { return (nil, nil, nil) }
     try command.checkReports()
     let output = try command.outputDir.map { (path) throws(Failure) in
       try ModelFolder.output(path, overwrites: command.overwriteOutputDir)
     }
-    return (output, try command.metrics.map(MetricsFile.init))
+    let logs = try command.loggingDir.map { (folder) throws(Failure) in
+      try RunLogs(command.logs(), folder: folder, host: communicator.host)
+    }
+    return (output, try command.metrics.map(MetricsFile.init), logs)
   }
   try reporter.facts(job.facts)
   for warning in job.folder.tokenizer.warnings {
@@ -51,7 +55,7 @@ func finetune(_ command: FinetuneCommand, _ communicator: any Communicator, _ re
       microBatches: min(job.loader.accumulationSteps, job.loader.plan.steps))
   }
   communicator.acceptStop()
-  var meter = Meter(job, reporter, metrics, keepsSteps: output != nil)
+  var meter = Meter(job, reporter, metrics, logs, keepsSteps: output != nil)
   var lastFound: Evaluation?
   var evaluations: [EvaluationRecord] = []
   for epoch in 0..<job.epochs {

@@ -16,10 +16,12 @@ struct Meter {
   private(set) var steps: [RunRecord.Step] = []
 
   private let keepsSteps: Bool
+  private let logs: RunLogs?
 
   /// - Parameter keepsSteps: whether a report will show every step.
-  init(_ job: Job, _ reporter: Reporter, _ metrics: MetricsFile?, keepsSteps: Bool) {
+  init(_ job: Job, _ reporter: Reporter, _ metrics: MetricsFile?, _ logs: RunLogs?, keepsSteps: Bool) {
     self.keepsSteps = keepsSteps
+    self.logs = logs
     self.job = job
     self.reporter = reporter
     self.metrics = metrics
@@ -38,6 +40,7 @@ struct Meter {
     let stepsPerEpoch = job.loader.stepsPerEpoch
     let record = StepRecord(step, epoch: Double(step.step) / Double(stepsPerEpoch))
     try metrics?.write(record)
+    try logs?.write(record)
     if keepsSteps { steps.append(RunRecord.Step(record, rows: stepRows, seconds: seconds)) }
     recentLosses.append(step.loss)
     if recentLosses.count > 20 { recentLosses.removeFirst() }
@@ -64,6 +67,7 @@ struct Meter {
     let record = EvaluationRecord(
       evaluations[0], values: values, epoch: Double(step) / Double(job.loader.stepsPerEpoch), step: step)
     try metrics?.write(record)
+    try logs?.write(record)
     try reporter.line(
       "epoch \(epoch + 1)/\(job.epochs): \(scores(values.filter { !$0.name.hasPrefix("loss") })), validation loss "
         + formatted(record.loss, digits: 4))
@@ -77,6 +81,7 @@ struct Meter {
     let record = EvaluationRecord(
       evaluation, values: values, epoch: Double(step) / Double(job.loader.stepsPerEpoch), step: step, kind: "test")
     try metrics?.write(record)
+    try logs?.write(record)
     try reporter.line("test: \(scores(values)), test loss \(formatted(evaluation.loss, digits: 4))")
   }
 }
