@@ -60,6 +60,7 @@ let package = Package(
   products: [
     .executable(name: "launch", targets: ["launch-cli"]),
     .executable(name: "finetune", targets: ["finetune"]),
+    .executable(name: "predict", targets: ["predict"]),
     .executable(name: "inspect", targets: ["inspect"]),
     .executable(name: "bench", targets: ["bench"]),
     .executable(name: "selftest", targets: ["selftest"]),
@@ -102,13 +103,28 @@ let package = Package(
         "BERT", "Kernels", "CPU", "Collectives", "Datasets", "Tokenization", "Safetensors", "WeightFiles", "JSON",
         "System",
       ]),
+    // What a trained model says about rows.
+    .target(
+      name: "Inference",
+      dependencies: ["Training", "BERT", "Kernels", "Collectives", "Datasets", "Tokenization", "JSON", "System"]),
+    // What a run leaves for people: its page, the model's card, a comparison of runs.
+    .target(
+      name: "RunReport", dependencies: ["Inference", "Training", "Datasets", "JSON", "System"]),
     .target(
       name: "ProgramSupport", dependencies: ["Training", "Kernels", "Collectives", argumentParser],
       path: "Sources/programs/support"),
     .executableTarget(
-      name: "finetune", dependencies: ["Training", "Corpus", "ProgramSupport", argumentParser],
+      name: "finetune",
+      dependencies: ["RunReport", "Inference", "Training", "Corpus", "ProgramSupport", argumentParser],
       path: "Sources/programs/finetune",
       linkerSettings: staticRuntime),
+    .executableTarget(
+      name: "predict",
+      dependencies: [
+        "RunReport", "Inference", "Training", "Collectives", "Datasets", "Tokenization", "JSON", "System",
+        "ProgramSupport", argumentParser,
+      ],
+      path: "Sources/programs/predict", linkerSettings: staticRuntime),
     .executableTarget(
       name: "inspect", dependencies: ["Training", "ProgramSupport", argumentParser], path: "Sources/programs/inspect",
       linkerSettings: staticRuntime),
@@ -171,13 +187,16 @@ let package = Package(
     .executableTarget(
       name: "fuzz",
       dependencies: [
-        "BERT", "Datasets", "Tokenization", "Safetensors", "WeightFiles", "JSON", "Launcher", "FlightRecorder",
-        "System",
+        "BERT", "Inference", "Datasets", "Tokenization", "Safetensors", "WeightFiles", "JSON", "Launcher",
+        "FlightRecorder", "System",
         "TestSupport",
       ], path: "Tests/Fuzz"),
     .testTarget(name: "FuzzTests", dependencies: ["fuzz", "TestSupport"]),
     .testTarget(
       name: "LockstepTests", dependencies: ["Lockstep", "Collectives", "Safetensors", "System", "TestSupport"]),
+    .testTarget(
+      name: "InferenceTests",
+      dependencies: ["RunReport", "Inference", "Training", "Datasets", "JSON", "System", "TestSupport"]),
     .testTarget(name: "TrainingTests", dependencies: ["Training", "Kernels", "TestSupport"]),
     // The real programs, as a user starts them.
     .testTarget(name: "FinetuneTests", dependencies: ["TestSupport", "Safetensors", "System"]),

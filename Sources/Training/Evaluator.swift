@@ -36,7 +36,7 @@ public final class Evaluator {
   /// - Parameters:
   ///   - hasLabels: whether to compute losses.
   ///   - parameters: the flat buffer.
-  func evaluate(
+  package func evaluate(
     _ dataset: TokenizedDataset, hasLabels: Bool, batchSize: Int, parameters: UnsafePointer<Float>,
     _ communicator: any Communicator
   ) throws(Failure) -> Evaluation {

@@ -23,7 +23,9 @@ extension ModelFolder {
       if overwrites || names.isEmpty { return }
       let mark = (try? SafetensorsFile("\(folder)/\(Mark.weights)"))?.metadata ?? [:]
       let files = mark[Mark.writer.key] == Mark.writer.value ? mark[Mark.files]?.split(separator: "/") ?? [] : []
-      guard let foreign = names.first(where: { name in !files.contains { $0 == name } }) else { return }
+      // The user's page about the model stays; see ``keptCard(in:)``.
+      let foreign = names.first { name in !files.contains { $0 == name } && name != Self.cardName }
+      guard let foreign else { return }
       throw Failure(
         .cannotCreate, at: path,
         files.isEmpty
@@ -39,13 +41,15 @@ extension ModelFolder {
   /// - Parameters:
   ///   - labelNames: names of the classes, in order.
   ///   - problem: how transformers is to take the labels; nil is regression for one output, else one class a row.
+  ///   - further: files to save beside the model.
   /// - Returns: the folder that the model is in. It is another one where files came into the output folder meanwhile.
   @discardableResult
   public func save(
-    _ model: Model, to output: OutputFolder, labelNames: [String], problem: ProblemType? = nil
+    _ model: Model, to output: OutputFolder, labelNames: [String], problem: ProblemType? = nil,
+    further: [(name: String, bytes: [UInt8])] = []
   ) throws(Failure) -> String {
     let configuration = try savedConfiguration(model, labelNames, problem)
-    let files = tokenizerFiles.contents + [(name: "config.json", bytes: configuration)]
+    let files = tokenizerFiles.contents + [(name: "config.json", bytes: configuration)] + further
     let names = [Mark.weights] + files.map(\.name)
     return try output.replace(files: names) { (folder) throws(Failure) in
       try model.writeTensors(
@@ -53,6 +57,15 @@ extension ModelFolder {
         metadata: [Mark.writer.key: Mark.writer.value, Mark.files: names.joined(separator: "/")])
       for file in files { try writeAtomically(file.bytes, to: "\(folder)/\(file.name)") }
     }
+  }
+
+  /// The name of the page about a model.
+  public static let cardName = "README.md"
+
+  /// The page about the model in the folder `path`, where somebody has written it: one without `mark`.
+  public static func keptCard(in path: String, mark: String) -> [UInt8]? {
+    guard let bytes = try? readBytes("\(path)/\(cardName)", limitBytes: 1 << 24) else { return nil }
+    return String(decoding: bytes, as: UTF8.self).contains(mark) ? nil : bytes
   }
 
   /// Saves a model into the folder `path`. See ``output(_:overwrites:)`` and ``save(_:to:labelNames:problem:)``.

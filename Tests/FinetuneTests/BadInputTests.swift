@@ -184,7 +184,7 @@ extension BadInput {
   static let refused: [BadInput] = [
     (["--pad_to_max_length"], "packed"), (["--use-slow-tokenizer"], "one tokenizer"),
     (["--checkpointing_steps", "epoch"], "midway"), (["--resume_from_checkpoint", "x"], "resumed"),
-    (["--with_tracking"], "--metrics"), (["--report_to=all"], "--metrics"), (["--push_to_hub"], "uploaded"),
+    (["--with_tracking"], "--metrics"), (["--push_to_hub"], "uploaded"),
     (["--hub_model_id", "x"], "uploaded"), (["--hub_token", "secret"], "command line"),
     (["--trust_remote_code"], "never run"),
   ].map { arguments, reason in
@@ -309,7 +309,7 @@ extension BadInput {
   static var onTwoRanks: [BadInput] {
     let names = [
       "unknown option", "batch size 0", "no model folder", "output below a file", "another model type", "wrong shape",
-      "truncated weights", "a label outside 0 and 1", "an open quote", "--report_to, which is refused",
+      "truncated weights", "a label outside 0 and 1", "an open quote", "--with_tracking, which is refused",
       "a vocabulary without [CLS]", "a loss that becomes NaN",
     ]
     return all.filter { names.contains($0.name) && $0.ranks == 1 }.map { $0.on(2) }

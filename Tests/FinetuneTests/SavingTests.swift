@@ -8,6 +8,12 @@ extension Programs {
   struct Saving {
     private let short = tinyModel + ["--max-steps", "1"]
 
+    /// What a saved folder holds, sorted by bytes.
+    static let savedFiles = [
+      "README.md", "config.json", "model.safetensors", "report.html", "report.json", "tokenizer_config.json",
+      "vocab.txt",
+    ]
+
     private func text(_ path: String) throws -> String { String(decoding: try readBytes(path), as: UTF8.self) }
 
     @Test(
@@ -27,7 +33,7 @@ extension Programs {
         try folder.write("{}", "out/tokenizer.json")
         let outcome = try finetune(ranks: 2, short + ["--output-dir", output, option])
         #expect(outcome.status == 0, "\(outcome.errors)")
-        let files = ["config.json", "model.safetensors", "tokenizer_config.json", "vocab.txt"]
+        let files = Self.savedFiles
         #expect(TemporaryFolder.entries(output) == files)
       }
       // What this program saved is its own.
@@ -134,7 +140,7 @@ extension Programs {
           let outcome = try Program.run(
             trace + inject + new + ["--output-dir", output], variables: ["OPENBLAS_NUM_THREADS": "1"])
           let names = TemporaryFolder.entries(output)
-          #expect(names == ["config.json", "model.safetensors", "tokenizer_config.json", "vocab.txt"])
+          #expect(names == Self.savedFiles)
           let isOld = try readBytes("\(output)/model.safetensors") == old
           let vocabulary = try readBytes("\(output)/vocab.txt")
           let source = isOld ? "\(Golden.folder)/tiny-bert" : other
@@ -199,7 +205,7 @@ extension Programs {
         ls -A '\(folder.path)' '\(folder.path)/out'
         """
       let outcome = try Program.run(["unshare", "-m", "sh", "-c", script])
-      let files = ["config.json", "model.safetensors", "tokenizer_config.json", "vocab.txt"]
+      let files = Self.savedFiles
       #expect(outcome.outputLines == ["\(folder.path):", "out", "\(folder.path)/out:"] + files, "\(outcome.errors)")
     }
 

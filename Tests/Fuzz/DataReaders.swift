@@ -1,4 +1,5 @@
 import Datasets
+import Inference
 import JSON
 import System
 import TestSupport
@@ -74,6 +75,24 @@ extension Reader {
         ], words: ["[]", "null", "1.5", "\"label\":", "\"text2\":", "{}"], memoryMultiple: 64
       ) { input, workspace in try walk(own(input, "rows.jsonl", workspace)) },
       Reader(
+        "questions",
+        samples: [
+          bytes(
+            "{\"id\": 1.50, \"text\": \"a\\u00e9\", \"text_pair\": null, \"deep\": {\"x\": [1]}}\n\n{\"text\":\"b\"}\r\n"
+          ),
+          bytes("id\tsentence1\tsentence2\n7\ta \"b\"\tc\n\n8\td\te\n"), bytes("one\ttwo\nthree\tfour\n"),
+        ],
+        words: [
+          "\"text\":", "\"text_pair\":", "\"error\":", "\n\n", "\r\n", "\ttext\t", "sentence1", "}\n{", "\\u0000",
+        ],
+        memoryMultiple: 64
+      ) { input, _ in
+        var accepted = 0
+        accepted += try answered(input, JSONQuestions(path: "t"))
+        accepted += try answered(input, TableQuestions(path: "t"))
+        if accepted == 0 { throw Failure(.badData, "no question") }
+      },
+      Reader(
         "dev-ids", samples: [bytes("1\t2\n5\t6\n"), bytes("3\t4\r\n")], words: ["\t", "1\t2\n", "5\t6"],
         memoryMultiple: 32,
         program: .data(
@@ -101,6 +120,30 @@ extension Reader {
         }
       },
     ]
+  }
+
+  /// Reads all lines, answers each, and makes sure that every answer is one line of JSON. Returns the questions that can be
+  /// asked.
+  private static func answered(_ input: [UInt8], _ reader: some QuestionReader) throws -> Int {
+    var (reader, splitter, accepted) = (reader, LineSplitter(limitBytes: 1 << 12), 0)
+    var lines: [LineSplitter.Line] = []
+    for start in stride(from: 0, to: input.count, by: 61) {
+      lines += splitter.add(input[start..<min(start + 61, input.count)])
+    }
+    if let last = splitter.end() { lines.append(last) }
+    let writer = AnswerWriter(ModelLabels(.singleLabel, names: ["a", "b"]))
+    for line in lines {
+      // A header that is wrong ends the table.
+      guard let question = try? reader.question(line) else { continue }
+      if question.problem == nil, question.text.isEmpty { throw Wrong("an empty text") }
+      let answer = question.problem == nil ? Answer(logits: [0, 1], .singleLabel) : nil
+      let written = writer.line(question, answer)
+      guard written.count(where: { $0 == 0x0A }) == 1 else { throw Wrong("an answer of several lines") }
+      let root = try JSONDocument(written, path: "answer").root
+      guard try (root.member("error") == nil) == (answer != nil) else { throw Wrong("an answer without its end") }
+      accepted += answer == nil ? 0 : 1
+    }
+    return accepted
   }
 
   private static func own(_ input: [UInt8], _ name: String, _ workspace: Workspace) throws -> SentencePairs {

@@ -58,9 +58,10 @@ struct JobPlanner {
 
   private var arguments: [String] { Array(request.command.dropFirst()) }
 
-  /// Options of the program that the launcher's own stand for: they come before the user's, which win where they say
-  /// otherwise.
+  /// What comes before the user's arguments: the command of a program that has several, and options of the program that the
+  /// launcher's own stand for. The user's win where they say otherwise.
   private var insertedArguments: [String] {
+    if Programs.commands[request.command[0]] != nil { return [request.command[0]] }
     guard let steps = settings[.gradientAccumulation], request.command[0] == Programs.standard else { return [] }
     return ["--gradient-accumulation-steps", "\(steps)"]
   }
@@ -130,6 +131,7 @@ struct JobPlanner {
       threadsPerRank: threads, cores: machine.cores.usable, isRoot: machine.isRoot,
       exportedVariables: [JobProcesses.variable] + variables.map(\.name) + settings[.export],
       placement: cluster.placement)
+    plan.readsInput = Programs.readsInput(request.command[0], arguments)
     plan.hostfilePath = Supervisor.hostfilePath
     plan.binding = settings[.binding] ?? (settings[.cpuAffinity] ? "core" : "none")
     plan.networks = settings[.network]
@@ -248,7 +250,7 @@ extension JobPlanner {
         notes += value.overridden.map { "\(name) is \(value.value) (\(value.origin)); \($0)" }
       }
     }
-    if settings[.gradientAccumulation] != nil && insertedArguments.isEmpty {
+    if settings[.gradientAccumulation] != nil && request.command[0] != Programs.standard {
       notes.append(
         "gradient_accumulation_steps has no effect on \(request.command[0]), which has no such option of ours")
     }

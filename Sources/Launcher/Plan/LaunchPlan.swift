@@ -37,6 +37,8 @@ public struct LaunchPlan: Sendable, Equatable {
   public var output = JobOutput.Options()
   /// The words in front of the program that make the launcher's binary its agent; empty where there is none.
   public var agent: [String] = []
+  /// Whether rank 0 gets what comes in; no rank does otherwise.
+  public var readsInput = false
   /// Further arguments of mpirun.
   public var extraArguments: [String] = []
 

@@ -18,15 +18,28 @@ public struct Programs: Sendable {
   /// to be read.
   public static let own: [(name: String, isSingleProcess: Bool, isExample: Bool)] = [
     ("finetune", false, false), ("bench", false, false), ("selftest", false, false), ("manual-loop", true, true),
-    ("accelerated-loop", false, true), ("own-task", false, true), ("inspect", true, false),
+    ("accelerated-loop", false, true), ("own-task", false, true), ("inspect", true, false), ("predict", true, false),
   ]
+
+  /// Commands of those programs that are programs to the user: the program that has each.
+  public static let commands = ["evaluate": "predict", "report": "predict"]
+
+  /// Whether the ranks of the program `name` with these arguments read standard input, which rank 0 then gets: not where
+  /// the questions stand in the arguments, for a loop of a shell may want its input for itself.
+  public static func readsInput(_ name: String, _ arguments: [String]) -> Bool {
+    name == "predict"
+      && !arguments.contains { argument in
+        let option = argument.prefix { $0 != "=" }.replacing("_", with: "-")
+        return ["--text", "--test-file", "--task", "--task-name", "--help", "-h"].contains(option)
+      }
+  }
 
   /// What runs when no program is named.
   public static let standard = "finetune"
 
   /// Whether `name` is one of this package's tools that are one process by nature.
   public static func isSingleProcess(_ name: String) -> Bool {
-    own.contains { $0.name == name && $0.isSingleProcess }
+    own.contains { $0.name == commands[name] ?? name && $0.isSingleProcess }
   }
 
   /// The path of the program `name`: a path as it is, one of the package's programs, or an executable on the PATH.
@@ -35,11 +48,14 @@ public struct Programs: Sendable {
       try requireExecutable(name)
       return name
     }
-    if Self.own.contains(where: { $0.name == name }), isExecutableFile("\(folder)/\(name)") {
-      return "\(folder)/\(name)"
+    let program = Self.commands[name] ?? name
+    if Self.own.contains(where: { $0.name == program }), isExecutableFile("\(folder)/\(program)") {
+      return "\(folder)/\(program)"
     }
     if let path = find(name) { return path }
-    let known = Self.own.map(\.name).filter { isExecutableFile("\(folder)/\($0)") }
+    let known = (Self.own.map(\.name) + Self.commands.keys.sorted()).filter {
+      isExecutableFile("\(folder)/\(Self.commands[$0] ?? $0)")
+    }
     let hint =
       nearest(to: name, among: known).map { "did you mean \($0)?" }
       ?? "the package's programs are \(known.joined(separator: ", ")); a path needs a slash: ./\(name)"

@@ -1,5 +1,6 @@
 import Collectives
 import Datasets
+import RunReport
 import System
 import Training
 
@@ -22,13 +23,17 @@ func finetune(_ command: FinetuneCommand, _ communicator: any Communicator, _ re
   try model.load(weights, seed: job.seed, communicator)
 
   // Last, when nothing else can be wrong: a metrics file of an earlier run is emptied here.
-  let (output, metrics) = try communicator.agree { () throws(Failure) -> (OutputFolder?, MetricsFile?) in
-    guard communicator.isMain else { return (nil, nil) }
+  let (output, metrics, logs) = try communicator.agree {
+    () throws(Failure) -> (OutputFolder?, MetricsFile?, RunLogs?) in
+    guard communicator.isMain else { return (nil, nil, nil) }
     try command.checkReports()
     let output = try command.outputDir.map { (path) throws(Failure) in
       try ModelFolder.output(path, overwrites: command.overwriteOutputDir)
     }
-    return (output, try command.metrics.map(MetricsFile.init))
+    let logs = try command.loggingDir.map { (folder) throws(Failure) in
+      try RunLogs(command.logs(), folder: folder, host: communicator.host)
+    }
+    return (output, try command.metrics.map(MetricsFile.init), logs)
   }
   try reporter.facts(job.facts)
   for warning in job.folder.tokenizer.warnings {
@@ -50,7 +55,8 @@ func finetune(_ command: FinetuneCommand, _ communicator: any Communicator, _ re
       microBatches: min(job.loader.accumulationSteps, job.loader.plan.steps))
   }
   communicator.acceptStop()
-  var meter = Meter(job, reporter, metrics)
+  var meter = Meter(job, reporter, metrics, logs, keepsSteps: output != nil)
+  var lastFound: Evaluation?
   var evaluations: [EvaluationRecord] = []
   for epoch in 0..<job.epochs {
     for share in job.loader.epoch(epoch) {
@@ -69,18 +75,24 @@ func finetune(_ command: FinetuneCommand, _ communicator: any Communicator, _ re
     let found = try job.validations.map { (rows) throws(Failure) in
       try accelerator.evaluate(rows.rows, batchSize: job.evalBatchSize)
     }
+    lastFound = found.first
     evaluations.append(try meter.record(found, step: accelerator.optimizer.step, epoch: epoch))
   }
   try finishTest(job, command, accelerator, meter)
 
+  let times = try TimeReport(accelerator)
   let folder = try communicator.agree { () throws(Failure) in
     try output.map { (output) throws(Failure) in
-      try job.folder.save(model, to: output, labelNames: job.labelNames, problem: job.labels.problem)
+      var run = RunRecord(job, command, communicator, times)
+      (run.steps, run.evaluations) = (meter.steps, evaluations)
+      if let lastFound { run.take(lastFound.rows, texts: job.validations[0].texts) }
+      return try job.folder.save(
+        model, to: output, labelNames: job.labelNames, problem: job.labels.problem,
+        further: reportFiles(run, job, command))
     }
   }
   communicator.noteResult(digest: model.parameters.digest)
   if let path = command.profile { try accelerator.timeline?.write(to: path) }
-  let times = try TimeReport(accelerator)
   try summarize(
     evaluations, job, meter, times, seconds: (clock.now - begin).seconds,
     savedTo: folder.map { saved in saved == output?.path ? command.outputDir ?? saved : saved }, reporter)

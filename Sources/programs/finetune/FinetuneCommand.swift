@@ -1,6 +1,7 @@
 import ArgumentParser
 import Datasets
 import ProgramSupport
+import RunReport
 import System
 import Training
 
@@ -128,6 +129,17 @@ struct FinetuneCommand: ParsableCommand {
       "Where to write metrics as JSON lines: a new file, an earlier metrics file or /dev/null.", valueName: "file"))
   var metrics: String?
 
+  @Option(
+    name: bothSpellings("report-to"),
+    help: ArgumentHelp(
+      "Logs to write while the run goes on, with commas between them: tensorboard, csv, jsonl.", valueName: "logs"))
+  var reportTo: String?
+
+  @Option(
+    name: bothSpellings("logging-dir"),
+    help: ArgumentHelp("The folder of --report-to's logs.", valueName: "dir"))
+  var loggingDir: String?
+
   @Option(help: ArgumentHelp("Where to write a timeline of all ranks, in Chrome's trace format.", valueName: "file"))
   var profile: String?
 
@@ -150,6 +162,7 @@ struct FinetuneCommand: ParsableCommand {
       throw Failure(.usage, at: "--dropout", "\(dropout), expected at least 0 and less than 1")
     }
     try checkSource()
+    _ = try logs()
     if model == nil && initialization == .random {
       throw Failure(
         .usage, at: "--init", "random needs --model", hint: "the folder whose geometry and vocabulary to take")
@@ -191,9 +204,31 @@ struct FinetuneCommand: ParsableCommand {
     }
   }
 
+  /// The logs that `--report-to` names, each once.
+  func logs() throws(Failure) -> [RunLogs.Kind] {
+    guard let reportTo else {
+      if loggingDir != nil { throw Failure(.usage, at: "--logging-dir", "needs --report-to") }
+      return []
+    }
+    guard loggingDir != nil else {
+      throw Failure(.usage, at: "--report-to", "needs --logging-dir", hint: "the folder to write the logs to")
+    }
+    var kinds: [RunLogs.Kind] = []
+    for name in reportTo.split(separator: ",", omittingEmptySubsequences: false) {
+      guard let kind = RunLogs.Kind(rawValue: String(name)), !kinds.contains(kind) else {
+        throw Failure(
+          .usage, at: "--report-to",
+          "\"\(name)\", expected " + RunLogs.Kind.allCases.map(\.rawValue).joined(separator: ", ") + ", each once")
+      }
+      kinds.append(kind)
+    }
+    return kinds
+  }
+
   /// Refuses files for reports that would replace something else. For the rank that writes them.
   func checkReports() throws(Failure) {
     let folders = [(option: "--output-dir", path: outputDir), ("--model", model)]
+    if let loggingDir { try RunLogs.check(logs(), folder: loggingDir, notIn: folders) }
     if let metrics { try MetricsFile.check(metrics, notIn: folders) }
     if let profile { try Timeline.check(profile, notIn: folders, notAs: [("--metrics", metrics)]) }
     if let predictions = tables.predictions {

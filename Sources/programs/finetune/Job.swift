@@ -28,6 +28,8 @@ struct Job {
   var precision: ProductPrecision
   /// Names and values to print at the start.
   var facts: [(name: String, value: String)]
+  /// What the rows are called.
+  var dataName: String
   /// What needs no learning, to measure the model against.
   var baselines: [(name: String, values: [MetricValue])]
   var notes: [String]
@@ -38,6 +40,8 @@ struct Job {
     var suffix: String
     var name: String
     var rows: TokenizedDataset
+    /// The same rows as they were read, for the report.
+    var texts: SentencePairs
   }
 
   init(_ command: FinetuneCommand, _ communicator: any Communicator) throws(Failure) {
@@ -61,7 +65,7 @@ struct Job {
     validations = try source.validations.map { (rows) throws(Failure) in
       try Validation(
         suffix: rows.suffix, name: rows.name,
-        rows: folder.tokenized(rows.rows, maxLength: maxLength, name: rows.name))
+        rows: folder.tokenized(rows.rows, maxLength: maxLength, name: rows.name), texts: rows.rows)
     }
     test = try source.test.map { (rows) throws(Failure) in
       try folder.tokenized(rows, maxLength: maxLength, withLabels: false, name: "the test rows")
@@ -86,6 +90,7 @@ struct Job {
       weightDecay: command.weightDecay ?? recipe.weightDecay, sparesBiasAndNorm: command.noDecayBiasNorm)
     baselines = try Self.baselines(validations, labels, metric) + source.baselines
     notes = source.notes
+    dataName = source.dataName
     facts = []
     facts = describe(source, communicator)
   }

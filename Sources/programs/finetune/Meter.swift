@@ -1,3 +1,4 @@
+import RunReport
 import System
 import Training
 
@@ -11,8 +12,16 @@ struct Meter {
   private var trainingSeconds = 0.0
   private var rows = 0
   private var recentLosses: [Double] = []
+  /// Every step so far, for the report; on rank 0.
+  private(set) var steps: [RunRecord.Step] = []
 
-  init(_ job: Job, _ reporter: Reporter, _ metrics: MetricsFile?) {
+  private let keepsSteps: Bool
+  private let logs: RunLogs?
+
+  /// - Parameter keepsSteps: whether a report will show every step.
+  init(_ job: Job, _ reporter: Reporter, _ metrics: MetricsFile?, _ logs: RunLogs?, keepsSteps: Bool) {
+    self.keepsSteps = keepsSteps
+    self.logs = logs
     self.job = job
     self.reporter = reporter
     self.metrics = metrics
@@ -24,11 +33,15 @@ struct Meter {
 
   mutating func record(_ step: StepReport, epoch: Int, rows stepRows: Int) throws(Failure) {
     let now = clock.now
-    trainingSeconds += (now - last).seconds
+    let seconds = (now - last).seconds
+    trainingSeconds += seconds
     last = now
     rows += stepRows
     let stepsPerEpoch = job.loader.stepsPerEpoch
-    try metrics?.write(StepRecord(step, epoch: Double(step.step) / Double(stepsPerEpoch)))
+    let record = StepRecord(step, epoch: Double(step.step) / Double(stepsPerEpoch))
+    try metrics?.write(record)
+    try logs?.write(record)
+    if keepsSteps { steps.append(RunRecord.Step(record, rows: stepRows, seconds: seconds)) }
     recentLosses.append(step.loss)
     if recentLosses.count > 20 { recentLosses.removeFirst() }
     let total = job.schedule.totalSteps
@@ -54,6 +67,7 @@ struct Meter {
     let record = EvaluationRecord(
       evaluations[0], values: values, epoch: Double(step) / Double(job.loader.stepsPerEpoch), step: step)
     try metrics?.write(record)
+    try logs?.write(record)
     try reporter.line(
       "epoch \(epoch + 1)/\(job.epochs): \(scores(values.filter { !$0.name.hasPrefix("loss") })), validation loss "
         + formatted(record.loss, digits: 4))
@@ -67,6 +81,7 @@ struct Meter {
     let record = EvaluationRecord(
       evaluation, values: values, epoch: Double(step) / Double(job.loader.stepsPerEpoch), step: step, kind: "test")
     try metrics?.write(record)
+    try logs?.write(record)
     try reporter.line("test: \(scores(values)), test loss \(formatted(evaluation.loss, digits: 4))")
   }
 }

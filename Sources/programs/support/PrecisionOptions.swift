@@ -18,16 +18,19 @@ public struct PrecisionOptions: ParsableArguments {
 
   @Option(
     name: bothSpellings("float32-matmul-precision"),
-    help: "On CPUs with AMX. highest: as fp32. high: gradients within 4e-5 of a tensor's largest, and faster.")
-  public var float32MatmulPrecision = Float32Products.high
+    help:
+      "On CPUs with AMX. highest: as fp32. high: gradients within 4e-5 of a tensor's largest, and faster. (default: high; highest for predictions)"
+  )
+  public var float32MatmulPrecision: Float32Products?
 
   public init() {}
 
   /// What the launcher says with `--mixed_precision`.
   public static let variable = "LOCKSTEP_MIXED_PRECISION"
 
+  /// - Parameter standard: what fp32 means where nobody says.
   /// - Throws: `.usage` for a variable that is no precision, `.unavailable` where the CPU cannot compute in it.
-  public func precision() throws(Failure) -> ProductPrecision {
+  public func precision(standard: Float32Products = .high) throws(Failure) -> ProductPrecision {
     var mixed = mixedPrecision
     if mixed == nil, let text = processVariable(Self.variable) {
       guard let value = MixedPrecision(rawValue: text) else {
@@ -36,7 +39,7 @@ public struct PrecisionOptions: ParsableArguments {
       mixed = value
     }
     let precision: ProductPrecision =
-      switch (mixed, float32MatmulPrecision) {
+      switch (mixed, float32MatmulPrecision ?? standard) {
       case (.bf16, _): .bf16
       case (_, .highest): .highest
       case (_, .high): .high

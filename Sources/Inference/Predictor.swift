@@ -1,0 +1,94 @@
+import BERT
+import Collectives
+import Datasets
+import Kernels
+import System
+import Tokenization
+import Training
+
+/// A trained model on all ranks, asked batch by batch.
+public final class Predictor {
+  public let folder: ModelFolder
+  public let labels: ModelLabels
+  private let model: Model
+  private let evaluator: Evaluator
+  private let communicator: any Communicator
+  /// Rows of a batch on each rank.
+  private let batchSize: Int
+  /// The most tokens of a row.
+  public let maxLength: Int
+
+  /// Loads the model on all ranks.
+  ///
+  /// - Parameters:
+  ///   - maxLength: cuts rows earlier than the model must.
+  /// - Throws: on all ranks the same: `.missingInput` or `.badData` for a folder without a trained classifier.
+  public init(
+    _ folder: ModelFolder, precision: ProductPrecision, batchSize: Int, maxLength: Int? = nil,
+    threads: ThreadPool = ThreadPool(count: Hardware.threads), _ communicator: any Communicator
+  ) throws(Failure) {
+    self.folder = folder
+    self.communicator = communicator
+    self.batchSize = batchSize
+    labels = try ModelLabels(folder)
+    let most = min(folder.configuration.maximumPositions, folder.tokenizer.maxLength ?? .max)
+    self.maxLength = min(maxLength ?? most, most)
+    let plan = try WeightPlan(.checkpoint, from: folder, communicator)
+    let fresh = try communicator.broadcast(Array(plan.report.initialized.joined(separator: ", ").utf8), from: 0)
+    guard fresh.isEmpty else {
+      throw Failure(
+        .badData, at: folder.path, "has no trained classifier: \(String(decoding: fresh, as: UTF8.self)) are missing",
+        hint: "fine-tune it first: ./launch finetune --model \(folder.path) … --output-dir DIR, then ask DIR")
+    }
+    let limits = BatchLimits(tokens: batchSize * self.maxLength, sequences: 4 * batchSize, length: self.maxLength)
+    let need =
+      MemoryNeed.weights(folder.configuration)
+      + .singleBatch(folder.configuration, limits: limits, keepsGradients: false)
+    try need.require(for: "asking the model", communicator)
+    model = try Model(folder.configuration, communicator)
+    try model.load(plan, seed: 0, communicator)
+    evaluator = Evaluator(model, precision, threads: threads)
+  }
+
+  /// Rows that are computed at once by all ranks.
+  public var rowsOfARound: Int { 4 * batchSize * communicator.size }
+
+  /// `[rows, outputs]`: the logits of all rows, the same on every rank. Called by all ranks with the same rows.
+  public func logits(_ rows: [Encoding]) throws(Failure) -> [Float] {
+    guard !rows.isEmpty else { return [] }
+    let dataset = try TokenizedDataset(rows: rows, labels: rows.map { _ in .unknown }, padID: folder.tokenizer.padID)
+    return try evaluate(dataset, hasLabels: false).rows.logits
+  }
+
+  /// The outputs for a data set, and losses where it has labels; the same on every rank.
+  public func evaluate(_ dataset: TokenizedDataset, hasLabels: Bool = true) throws(Failure) -> Evaluation {
+    try dataset.check(against: folder.configuration, withLabels: hasLabels)
+    return try evaluator.evaluate(
+      dataset, hasLabels: hasLabels, batchSize: batchSize, parameters: model.parameters.pointer, communicator)
+  }
+}
+
+/// Tokens of rows, cut to what the model takes, with a count of those that were cut.
+public struct RowEncoder {
+  private var whole: PairEncoder
+  private var cutting: PairEncoder
+  private let maxLength: Int
+  /// Rows that were longer.
+  public private(set) var cutCount = 0
+
+  public init(_ tokenizer: BertTokenizer, maxLength: Int) {
+    whole = PairEncoder(tokenizer, maxLength: .max)
+    cutting = PairEncoder(tokenizer, maxLength: maxLength)
+    self.maxLength = maxLength
+  }
+
+  public mutating func encode(_ text: [UInt8], _ textPair: [UInt8]?) throws(Failure) -> Encoding {
+    var encoding = Encoding()
+    try whole.append(text, textPair, to: &encoding)
+    guard encoding.count > maxLength else { return encoding }
+    cutCount += 1
+    encoding.removeAll()
+    try cutting.append(text, textPair, to: &encoding)
+    return encoding
+  }
+}

@@ -1,0 +1,62 @@
+import ArgumentParser
+import Collectives
+import Inference
+import ProgramSupport
+import System
+import Training
+
+/// The options that say which rows of GLUE's, and how they are computed.
+struct ModelOptions: ParsableArguments {
+  @Option(
+    name: bothSpellings("batch-size", "eval-batch-size"), help: "Rows of a batch on each rank; short rows share one.")
+  var batchSize = 8
+
+  @Option(
+    name: bothSpellings("max-length"),
+    help: "The most tokens of a row, special ones included. (default: what the model has)")
+  var maxLength: Int?
+
+  @OptionGroup var precision: PrecisionOptions
+
+  func check() throws(Failure) {
+    try ProgramSupport.check(batchSize, "--batch-size", Limits.batchSize)
+    try ProgramSupport.check(maxLength, "--max-length", Limits.length)
+  }
+
+  /// The model in the folder `path` on all ranks, with what its files are odd about said by rank 0.
+  func predictor(_ path: String, program: String, _ communicator: any Communicator) throws(Failure) -> Predictor {
+    let (folder, precision) = try communicator.agree { () throws(Failure) in
+      let folder = try ModelFolder(path)
+      if let maxLength, maxLength > folder.configuration.maximumPositions {
+        throw Failure(
+          .usage, at: "--max-length",
+          "\(maxLength), expected at most the model's \(folder.configuration.maximumPositions) (\"max_position_embeddings\")"
+        )
+      }
+      // As exact as fp32 unless asked otherwise: what is printed are the numbers themselves.
+      return (folder, try self.precision.precision(standard: .highest))
+    }
+    try communicator.requireSame(
+      [
+        ("config.json", String(folder.configurationFingerprint, radix: 16)),
+        ("vocabulary", String(folder.tokenizer.fingerprint, radix: 16)),
+      ], hint: "copy the same files to every host")
+    for warning in folder.tokenizer.warnings where communicator.isMain { note("\(path): \(warning)", program) }
+    return try Predictor(folder, precision: precision, batchSize: batchSize, maxLength: maxLength, communicator)
+  }
+}
+
+/// Writes a line to standard error.
+func note(_ text: String, _ program: String) {
+  try? writeAll(
+    Array("\(program): note: \(text)".escapingControlCharacters.utf8) + [UInt8(ascii: "\n")], to: 2,
+    at: "standard error")
+}
+
+/// Says once how many rows were cut.
+func noteCut(_ count: Int, of rows: Int, _ predictor: Predictor, _ program: String) {
+  guard count > 0 else { return }
+  note(
+    "\(count) of \(rows) row\(rows == 1 ? "" : "s") had more than \(predictor.maxLength) tokens and \(count == 1 ? "was" : "were") cut",
+    program)
+}
