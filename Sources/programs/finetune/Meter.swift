@@ -10,9 +10,12 @@ struct Meter {
   private var last: ContinuousClock.Instant
   private var trainingSeconds = 0.0
   private var rows = 0
+  private let firstStep: Int
   private var recentLosses: [Double] = []
 
-  init(_ job: Job, _ reporter: Reporter, _ metrics: MetricsFile?) {
+  /// - Parameter firstStep: steps that an earlier part of the run has taken.
+  init(_ job: Job, _ reporter: Reporter, _ metrics: MetricsFile?, firstStep: Int = 0) {
+    self.firstStep = firstStep
     self.job = job
     self.reporter = reporter
     self.metrics = metrics
@@ -21,6 +24,9 @@ struct Meter {
 
   /// Rows a second over all ranks, evaluation left out.
   var examplesPerSecond: Double { trainingSeconds > 0 ? Double(rows) / trainingSeconds : 0 }
+
+  /// What comes next is no training that began before.
+  mutating func restartClock() { last = clock.now }
 
   mutating func record(_ step: StepReport, epoch: Int, rows stepRows: Int) throws(Failure) {
     let now = clock.now
@@ -34,7 +40,7 @@ struct Meter {
     let total = job.schedule.totalSteps
     try reporter.progress(done: step.step, of: total) {
       let loss = recentLosses.reduce(0, +) / Double(recentLosses.count)
-      let left = trainingSeconds / Double(step.step) * Double(total - step.step)
+      let left = trainingSeconds / Double(step.step - firstStep) * Double(total - step.step)
       return "epoch \(epoch + 1)/\(job.epochs)  loss \(formatted(loss, digits: 4))  "
         + "lr \(scientific(step.learningRate))  \(formatted(examplesPerSecond, digits: 1)) examples/s  "
         + "\(clockTime(left)) left"

@@ -5,8 +5,6 @@ enum RefusedOptions {
   private static let reasons: [String: String] = [
     "pad_to_max_length": "rows are packed without padding; without this option the numbers are those of padded rows",
     "use_slow_tokenizer": "there is one tokenizer, whose ids are those of the slow and the fast one",
-    "checkpointing_steps": "a run cannot be saved midway yet; --output-dir saves the trained model",
-    "resume_from_checkpoint": "a run cannot be resumed yet",
     "with_tracking": "there are no trackers; --metrics writes every step and evaluation as JSON lines",
     "report_to": "there are no trackers; --metrics writes every step and evaluation as JSON lines",
     "push_to_hub": "nothing is uploaded; --output-dir saves a folder that can be",
