@@ -94,6 +94,8 @@ let package = Package(
     .target(name: "Safetensors", dependencies: ["System"]),
     .target(name: "TorchPickle", dependencies: ["Safetensors", "System"]),
     .target(name: "WeightFiles", dependencies: ["Safetensors", "TorchPickle", "JSON", "System"]),
+    // The format and the folders of checkpoints, for what trains and for the launcher.
+    .target(name: "Checkpoints", dependencies: ["JSON", "System"]),
     // What a rank and the launcher's process beside it share.
     .target(name: "FlightRecorder", dependencies: ["CProcess", "System"]),
     .target(name: "Collectives", dependencies: ["CMPI", "CProcess", "FlightRecorder", "System"]),
@@ -101,7 +103,7 @@ let package = Package(
       name: "Training",
       dependencies: [
         "BERT", "Kernels", "CPU", "Collectives", "Datasets", "Tokenization", "Safetensors", "WeightFiles", "JSON",
-        "System",
+        "Checkpoints", "System",
       ]),
     // What a trained model says about rows.
     .target(
@@ -115,7 +117,7 @@ let package = Package(
       path: "Sources/programs/support"),
     .executableTarget(
       name: "finetune",
-      dependencies: ["RunReport", "Inference", "Training", "Corpus", "ProgramSupport", argumentParser],
+      dependencies: ["RunReport", "Inference", "Training", "Checkpoints", "Corpus", "ProgramSupport", argumentParser],
       path: "Sources/programs/finetune",
       linkerSettings: staticRuntime),
     .executableTarget(
@@ -140,7 +142,7 @@ let package = Package(
     .target(
       name: "Lockstep",
       dependencies: [
-        "Training", "BERT", "Kernels", "Collectives", "Datasets", "Tokenization", "System",
+        "Training", "BERT", "Kernels", "Checkpoints", "Collectives", "Datasets", "Tokenization", "System",
       ]),
     .executableTarget(
       name: "manual-loop", dependencies: ["Lockstep"], path: "Examples/ManualLoop", linkerSettings: staticRuntime),
@@ -154,7 +156,7 @@ let package = Package(
     .target(
       name: "Launcher", dependencies: ["System", "FlightRecorder", "CProcess", .product(name: "Yams", package: "Yams")]),
     .executableTarget(
-      name: "launch-cli", dependencies: ["Launcher", "System", argumentParser],
+      name: "launch-cli", dependencies: ["Launcher", "Checkpoints", "JSON", "System", argumentParser],
       linkerSettings: staticRuntimeWithFoundation),
 
     // Goldens, comparisons that name the worst element, processes, what a machine must have: shared by test targets.
@@ -179,6 +181,7 @@ let package = Package(
       name: "TorchPickleTests", dependencies: ["TorchPickle", "System", "TestSupport"],
       exclude: ["make_files.py", "Files"]),
     .testTarget(name: "WeightFilesTests", dependencies: ["WeightFiles", "Safetensors", "System", "TestSupport"]),
+    .testTarget(name: "CheckpointsTests", dependencies: ["Checkpoints", "System", "TestSupport"]),
     .testTarget(name: "CollectivesTests", dependencies: ["Collectives", "System", "rankcheck", "TestSupport"]),
     // What the tests of Collectives run under mpirun.
     .executableTarget(
@@ -187,7 +190,8 @@ let package = Package(
     .executableTarget(
       name: "fuzz",
       dependencies: [
-        "BERT", "Inference", "Datasets", "Tokenization", "Safetensors", "WeightFiles", "JSON", "Launcher",
+        "BERT", "Inference", "Datasets", "Tokenization", "Safetensors", "WeightFiles", "JSON", "Checkpoints",
+        "Launcher",
         "FlightRecorder", "System",
         "TestSupport",
       ], path: "Tests/Fuzz"),
@@ -197,9 +201,9 @@ let package = Package(
     .testTarget(
       name: "InferenceTests",
       dependencies: ["RunReport", "Inference", "Training", "Datasets", "JSON", "System", "TestSupport"]),
-    .testTarget(name: "TrainingTests", dependencies: ["Training", "Kernels", "TestSupport"]),
+    .testTarget(name: "TrainingTests", dependencies: ["Training", "Checkpoints", "Kernels", "TestSupport"]),
     // The real programs, as a user starts them.
-    .testTarget(name: "FinetuneTests", dependencies: ["TestSupport", "Safetensors", "System"]),
+    .testTarget(name: "FinetuneTests", dependencies: ["TestSupport", "Checkpoints", "Safetensors", "System"]),
     .testTarget(name: "LauncherTests", dependencies: ["Launcher", "System", "TestSupport"]),
   ],
   swiftLanguageModes: [.v6]

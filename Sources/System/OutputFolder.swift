@@ -21,11 +21,16 @@ public final class OutputFolder {
   private let isBeside: Bool
   private let wasMade: Bool
   private let mayReplace: Check
+  /// A name in the folder that stays when all else is replaced; nil for none.
+  private let kept: String?
   /// The staging folder's name where it has to be in the output folder.
   private static let insideName = ".lockstep"
 
   /// Prepares to replace the folder `path`; nothing in it changes yet.
-  public init(_ path: String, mayReplace: @escaping Check) throws(Failure) {
+  ///
+  /// - Parameter kept: a name in the folder that stays, with all that is in it.
+  public init(_ path: String, keeping kept: String? = nil, mayReplace: @escaping Check) throws(Failure) {
+    self.kept = kept
     let target = try resolvedFolder(path)
     try refuseFolderInUse(target, named: path)
     let beside = "\(parent(of: target))/.\(lastComponent(of: target)).lockstep"
@@ -33,7 +38,7 @@ public final class OutputFolder {
     try StagingFolder.refuseOthers(in: beside, output: path)
     if exists(inside) {
       // A dead run that could not write beside the folder has left it.
-      try FileByFile.recover(StagingFolder(inside, output: path), in: target)
+      try FileByFile.recover(StagingFolder(inside, output: path), in: target, keeping: kept)
     }
     self.path = target
     self.mayReplace = mayReplace
@@ -47,7 +52,7 @@ public final class OutputFolder {
       staging = try StagingFolder(inside, output: path)
       isBeside = false
     }
-    try FileByFile.recover(staging, in: target)
+    try FileByFile.recover(staging, in: target, keeping: kept)
     if isDirectory(target) { try mayReplace(target, names) }
   }
 
@@ -113,11 +118,12 @@ public final class OutputFolder {
     let isExchanged = isBeside && inheritOwner(new) && lockstep_exchange_names(new, path) == 0
     if isExchanged {
       try syncDirectory(parent(of: path))
+      try FileByFile.keep(kept, staging, in: path)
     } else {
       // From here on the next run needs what a signal leaves.
       for cleanup in cleanups { SignalCleanup.forget(cleanup) }
       cleanups = []
-      try FileByFile.exchange(staging, with: path)
+      try FileByFile.exchange(staging, with: path, keeping: kept)
     }
     guard staging.folder.removeContents(but: StagingFolder.ownerName) else {
       throw Failure(

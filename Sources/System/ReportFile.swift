@@ -50,8 +50,9 @@ public enum ReportFile {
     }
   }
 
-  /// Opens the file, which `check` has let pass, empties it and keeps other runs away from it.
-  public static func open(_ path: String, option: String) throws(Failure) -> Int32 {
+  /// Opens the file, which `check` has let pass, cuts it to its first `kept` bytes, behind which it is written, and keeps
+  /// other runs away from it.
+  public static func open(_ path: String, option: String, keepingBytes kept: Int = 0) throws(Failure) -> Int32 {
     let flags = O_WRONLY | O_CREAT | O_NONBLOCK | O_NOCTTY | O_CLOEXEC
     let descriptor = Glibc.open(path, flags, 0o644)
     guard descriptor >= 0 else {
@@ -67,7 +68,7 @@ public enum ReportFile {
       close(descriptor)
       throw Failure(.cannotCreate, at: path, "another run writes to it (\(option))", hint: "name another file")
     }
-    guard ftruncate(descriptor, 0) == 0 else {
+    guard ftruncate(descriptor, off_t(kept)) == 0, lseek(descriptor, off_t(kept), SEEK_SET) == kept else {
       let reason = lastSystemError()
       close(descriptor)
       throw Failure(.cannotCreate, at: path, "cannot be emptied (\(option)): \(reason)")

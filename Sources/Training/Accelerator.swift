@@ -262,6 +262,9 @@ public final class Accelerator {
     board.clear()
   }
 
+  /// Something else was written over the gradients.
+  func forgetGradients() { areWordGradientsClear = false }
+
   func beginExchange() {
     guard let exchange, !exchangeHasBegun else { return }
     exchangeHasBegun = true

@@ -169,3 +169,28 @@ public final class AdamW {
     return squares
   }
 }
+
+// MARK: State
+
+extension AdamW {
+  /// What is kept of each parameter: a mean of its gradient, or of the square.
+  public enum Moment: Sendable, CaseIterable { case first, second }
+
+  /// Copies the moments of this rank's parts to their places in `whole`, which is in the order of the layout.
+  func copyMoments(_ moment: Moment, to whole: UnsafeMutablePointer<Float>) {
+    forEachRun(moment) { range, values in (whole + range.lowerBound).update(from: values, count: range.count) }
+  }
+
+  /// Overwrites the moments of this rank's parts with those in `whole`.
+  func setMoments(_ moment: Moment, from whole: UnsafePointer<Float>) {
+    forEachRun(moment) { range, values in values.update(from: whole + range.lowerBound, count: range.count) }
+  }
+
+  /// So many steps were taken before.
+  func resume(at step: Int) { self.step = step }
+
+  private func forEachRun(_ moment: Moment, _ body: (Range<Int>, UnsafeMutablePointer<Float>) -> Void) {
+    let start = moments.pointer + (moment == .first ? 0 : secondMomentsOffset)
+    for run in runs.joined() { body(run.range, start + run.moments) }
+  }
+}

@@ -46,6 +46,15 @@ public struct EvaluationRecord: Codable, Sendable, Equatable {
     self.values = values
   }
 
+  /// An evaluation of an earlier part of the run.
+  public init(epoch: Double, step: Int, loss: Double, examples: Int, values: [MetricValue]) {
+    self.epoch = epoch
+    self.step = step
+    self.loss = loss
+    self.examples = examples
+    self.values = values
+  }
+
   /// The figure called `name`.
   public subscript(name: String) -> Double? { values.first { $0.name == name }?.value }
 
@@ -121,6 +130,56 @@ public final class MetricsFile {
     descriptor = try ReportFile.open(path, option: "--metrics")
     encoder = JSONEncoder()
     encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+  }
+
+  /// Opens the file of a run that goes on after `step`: what it says of later steps is cut off, and a line that is not
+  /// whole; what comes is appended. A file that is missing or empty begins there.
+  ///
+  /// - Parameter evaluated: whether evaluations at that step stay.
+  /// - Throws: `.badData` where the file lacks steps up to that one, for its steps would have a gap.
+  public init(_ path: String, continuingAfter step: Int, evaluated: Bool) throws(Failure) {
+    self.path = path
+    encoder = JSONEncoder()
+    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+    let isThere = (try? InputFile(path)) != nil
+    let bytes = isThere ? try readBytes(path, limitBytes: 1 << 32) : []
+    byteCount = try Self.bytesKept(of: bytes, path: path, step: step, evaluated: evaluated)
+    descriptor = try ReportFile.open(path, option: "--metrics", keepingBytes: byteCount)
+  }
+
+  /// How many bytes of a metrics file belong to steps up to `step`.
+  private static func bytesKept(
+    of bytes: [UInt8], path: String, step: Int, evaluated: Bool
+  ) throws(Failure) -> Int {
+    var start = 0
+    var next: Int?
+    var line = 1
+    while let end = bytes[start...].firstIndex(of: UInt8(ascii: "\n")) {
+      let record = try JSONDocument(Array(bytes[start..<end]), path: path, firstLine: line, status: .badData).root
+      let kind = try record.member("kind")?.string()
+      guard let found = try record.member("step")?.int() else { throw record.failure("has no \"step\"") }
+      let isStep = kind == "step"
+      guard isStep ? found <= step : found < step || found == step && evaluated && kind == "eval" else { break }
+      if isStep {
+        if let next, found != next { throw record.unexpected("step \(next)") }
+        next = found + 1
+      }
+      start = end + 1
+      line += 1
+    }
+    if let next, next != step + 1 {
+      throw Failure(
+        .badData, at: path, "ends with step \(next - 1), but the checkpoint is of step \(step)",
+        hint: "give the metrics file of the run that is resumed, or another name")
+    }
+    return start
+  }
+
+  /// Makes what is written so far durable.
+  public func flush() throws(Failure) {
+    guard fsync(descriptor) == 0 || errno == EINVAL || errno == EROFS else {
+      throw Failure(.ioError, at: path, "fsync failed: \(lastSystemError())")
+    }
   }
 
   deinit { close(descriptor) }

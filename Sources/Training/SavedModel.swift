@@ -12,6 +12,9 @@ private enum Mark {
 }
 
 extension ModelFolder {
+  /// The folder of checkpoints in an output folder; it stays when a model is saved beside it.
+  public static let checkpointsName = "checkpoints"
+
   /// Prepares to save into the folder `path`, and holds off other runs.
   ///
   /// A folder that is missing, empty or holds a saved model of this program and nothing else is replaced by `save`.
@@ -19,7 +22,8 @@ extension ModelFolder {
   /// - Parameter overwrites: replace any other folder too, with all that is in it.
   /// - Throws: `.cannotCreate` where the folder must not be replaced, another run saves there, or nothing can be written.
   public static func output(_ path: String, overwrites: Bool = false) throws(Failure) -> OutputFolder {
-    try OutputFolder(path) { (folder, names) throws(Failure) in
+    try OutputFolder(path, keeping: checkpointsName) { (folder, names) throws(Failure) in
+      let names = names.filter { $0 != checkpointsName }
       if overwrites || names.isEmpty { return }
       let mark = (try? SafetensorsFile("\(folder)/\(Mark.weights)"))?.metadata ?? [:]
       let files = mark[Mark.writer.key] == Mark.writer.value ? mark[Mark.files]?.split(separator: "/") ?? [] : []
@@ -48,15 +52,24 @@ extension ModelFolder {
     _ model: Model, to output: OutputFolder, labelNames: [String], problem: ProblemType? = nil,
     further: [(name: String, bytes: [UInt8])] = []
   ) throws(Failure) -> String {
+    let names = [Mark.weights, "config.json"] + tokenizerFiles.contents.map(\.name)
+    return try output.replace(files: names) { (folder) throws(Failure) in
+      try write(model, into: folder, labelNames: labelNames, problem: problem)
+    }
+  }
+
+  /// Writes a model with this folder's tokenizer into the folder `path`, which is there. See
+  /// ``save(_:to:labelNames:problem:)``.
+  public func write(
+    _ model: Model, into path: String, labelNames: [String], problem: ProblemType? = nil
+  ) throws(Failure) {
     let configuration = try savedConfiguration(model, labelNames, problem)
     let files = tokenizerFiles.contents + [(name: "config.json", bytes: configuration)] + further
     let names = [Mark.weights] + files.map(\.name)
-    return try output.replace(files: names) { (folder) throws(Failure) in
-      try model.writeTensors(
-        model.parameters, to: "\(folder)/\(Mark.weights)",
-        metadata: [Mark.writer.key: Mark.writer.value, Mark.files: names.joined(separator: "/")])
-      for file in files { try writeAtomically(file.bytes, to: "\(folder)/\(file.name)") }
-    }
+    try model.writeTensors(
+      model.parameters, to: "\(path)/\(Mark.weights)",
+      metadata: [Mark.writer.key: Mark.writer.value, Mark.files: names.joined(separator: "/")])
+    for file in files { try writeAtomically(file.bytes, to: "\(path)/\(file.name)") }
   }
 
   /// The name of the page about a model.

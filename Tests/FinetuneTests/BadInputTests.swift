@@ -183,7 +183,6 @@ extension BadInput {
   /// Options of run_glue_no_trainer.py that are refused by name, with the reason.
   static let refused: [BadInput] = [
     (["--pad_to_max_length"], "packed"), (["--use-slow-tokenizer"], "one tokenizer"),
-    (["--checkpointing_steps", "epoch"], "midway"), (["--resume_from_checkpoint", "x"], "resumed"),
     (["--with_tracking"], "--metrics"), (["--push_to_hub"], "uploaded"),
     (["--hub_model_id", "x"], "uploaded"), (["--hub_token", "secret"], "command line"),
     (["--trust_remote_code"], "never run"),

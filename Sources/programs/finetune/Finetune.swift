@@ -23,18 +23,13 @@ func finetune(_ command: FinetuneCommand, _ communicator: any Communicator, _ re
   try model.load(weights, seed: job.seed, communicator)
 
   // Last, when nothing else can be wrong: a metrics file of an earlier run is emptied here.
-  let (output, metrics, logs) = try communicator.agree {
-    () throws(Failure) -> (OutputFolder?, MetricsFile?, RunLogs?) in
-    guard communicator.isMain else { return (nil, nil, nil) }
-    try command.checkReports()
-    let output = try command.outputDir.map { (path) throws(Failure) in
-      try ModelFolder.output(path, overwrites: command.overwriteOutputDir)
-    }
-    let logs = try command.loggingDir.map { (folder) throws(Failure) in
-      try RunLogs(command.logs(), folder: folder, host: communicator.host)
-    }
-    return (output, try command.metrics.map(MetricsFile.init), logs)
+  let start = model.parameters.digest
+  let opened = try communicator.agree { () throws(Failure) in
+    try communicator.isMain
+      ? Outputs(job, command, start: start, ranks: communicator.size, host: communicator.host) : Outputs()
   }
+  let (output, metrics) = (opened.folder, opened.metrics)
+  let point = try opened.sharePoint(communicator)
   try reporter.facts(job.facts)
   for warning in job.folder.tokenizer.warnings {
     try reporter.line("warning: \("\(job.folder.path): \(warning)".escapingControlCharacters)")
@@ -43,7 +38,7 @@ func finetune(_ command: FinetuneCommand, _ communicator: any Communicator, _ re
   for baseline in job.baselines {
     try reporter.line("for comparison, \(baseline.name): " + scores(baseline.values))
   }
-  for note in job.notes { try reporter.line("note: \(note)") }
+  for note in job.notes + opened.notes { try reporter.line("note: \(note.escapingControlCharacters)") }
 
   let accelerator = try Accelerator(
     communicator, model: model, optimizer: job.optimizer, limits: job.loader.limits,
@@ -54,29 +49,47 @@ func finetune(_ command: FinetuneCommand, _ communicator: any Communicator, _ re
       communicator, layers: job.configuration.layers,
       microBatches: min(job.loader.accumulationSteps, job.loader.plan.steps))
   }
+  if let point { try accelerator.load(point.checkpoint, step: point.manifest.step) }
   communicator.acceptStop()
-  var meter = Meter(job, reporter, metrics, logs, keepsSteps: output != nil)
+  let checkpointing = Checkpointing(
+    job, command, store: opened.store, from: point,
+    options: job.resultOptions(command, ranks: communicator.size), digests: job.digests(start: start))
+  var meter = Meter(
+    job, reporter, metrics, opened.logs, keepsSteps: output != nil, firstStep: checkpointing.firstStep)
   var lastFound: Evaluation?
-  var evaluations: [EvaluationRecord] = []
-  for epoch in 0..<job.epochs {
-    for share in job.loader.epoch(epoch) {
+  var evaluations = checkpointing.earlier
+  for epoch in checkpointing.start.epoch..<job.epochs {
+    let skipped = epoch == checkpointing.start.epoch ? checkpointing.start.steps * job.loader.accumulationSteps : 0
+    for share in job.loader.epoch(epoch).dropFirst(skipped) {
+      if accelerator.optimizer.step == job.schedule.totalSteps { break }
       accelerator.backward(share)
       guard share.endsWindow else { continue }
       let step = try accelerator.step(learningRate: job.schedule.rate(step: accelerator.optimizer.step + 1))
       try meter.record(step, epoch: epoch, rows: share.windowRows)
       if step.isAskedToStop && step.step < job.schedule.totalSteps {
         communicator.noteResult(digest: model.parameters.digest)
+        let saved =
+          checkpointing.isOn ? try checkpointing.save(accelerator, evaluations, evaluated: false, metrics) : nil
         communicator.noteStop()
         return try reporter.line(
-          "stopped after step \(step.step) of \(job.schedule.totalSteps), as asked; nothing is saved")
+          "stopped after step \(step.step) of \(job.schedule.totalSteps), as asked; "
+            + (saved.map { "saved in \($0), --resume-from-checkpoint latest goes on from there" } ?? "nothing is saved")
+        )
       }
-      if step.step == job.schedule.totalSteps { break }
+      if checkpointing.isDue(afterStep: step.step) {
+        _ = try checkpointing.save(accelerator, evaluations, evaluated: true, metrics)
+        meter.restartClock()
+      }
     }
     let found = try job.validations.map { (rows) throws(Failure) in
       try accelerator.evaluate(rows.rows, batchSize: job.evalBatchSize)
     }
     lastFound = found.first
     evaluations.append(try meter.record(found, step: accelerator.optimizer.step, epoch: epoch))
+    if checkpointing.isDue(afterEvaluationAt: accelerator.optimizer.step) {
+      _ = try checkpointing.save(accelerator, evaluations, evaluated: true, metrics)
+      meter.restartClock()
+    }
   }
   try finishTest(job, command, accelerator, meter)
 

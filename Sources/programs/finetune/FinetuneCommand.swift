@@ -124,6 +124,8 @@ struct FinetuneCommand: ParsableCommand {
     help: "Replace the folder of --output-dir whatever is in it; all of that is removed.")
   var overwriteOutputDir = false
 
+  @OptionGroup var checkpoints: CheckpointOptions
+
   @Option(
     help: ArgumentHelp(
       "Where to write metrics as JSON lines: a new file, an earlier metrics file or /dev/null.", valueName: "file"))
@@ -168,6 +170,7 @@ struct FinetuneCommand: ParsableCommand {
         .usage, at: "--init", "random needs --model", hint: "the folder whose geometry and vocabulary to take")
     }
     try checkOutputs()
+    try checkpoints.check(outputDir: outputDir)
   }
 
   /// Refuses half a source, and two of them.

@@ -11,6 +11,7 @@ struct Meter {
   private var last: ContinuousClock.Instant
   private var trainingSeconds = 0.0
   private var rows = 0
+  private let firstStep: Int
   private var recentLosses: [Double] = []
   /// Every step so far, for the report; on rank 0.
   private(set) var steps: [RunRecord.Step] = []
@@ -18,10 +19,15 @@ struct Meter {
   private let keepsSteps: Bool
   private let logs: RunLogs?
 
-  /// - Parameter keepsSteps: whether a report will show every step.
-  init(_ job: Job, _ reporter: Reporter, _ metrics: MetricsFile?, _ logs: RunLogs?, keepsSteps: Bool) {
+  /// - Parameters:
+  ///   - keepsSteps: whether a report will show every step.
+  ///   - firstStep: steps that an earlier part of the run has taken.
+  init(
+    _ job: Job, _ reporter: Reporter, _ metrics: MetricsFile?, _ logs: RunLogs?, keepsSteps: Bool, firstStep: Int = 0
+  ) {
     self.keepsSteps = keepsSteps
     self.logs = logs
+    self.firstStep = firstStep
     self.job = job
     self.reporter = reporter
     self.metrics = metrics
@@ -30,6 +36,9 @@ struct Meter {
 
   /// Rows a second over all ranks, evaluation left out.
   var examplesPerSecond: Double { trainingSeconds > 0 ? Double(rows) / trainingSeconds : 0 }
+
+  /// What comes next is no training that began before.
+  mutating func restartClock() { last = clock.now }
 
   mutating func record(_ step: StepReport, epoch: Int, rows stepRows: Int) throws(Failure) {
     let now = clock.now
@@ -47,7 +56,7 @@ struct Meter {
     let total = job.schedule.totalSteps
     try reporter.progress(done: step.step, of: total) {
       let loss = recentLosses.reduce(0, +) / Double(recentLosses.count)
-      let left = trainingSeconds / Double(step.step) * Double(total - step.step)
+      let left = trainingSeconds / Double(step.step - firstStep) * Double(total - step.step)
       return "epoch \(epoch + 1)/\(job.epochs)  loss \(formatted(loss, digits: 4))  "
         + "lr \(scientific(step.learningRate))  \(formatted(examplesPerSecond, digits: 1)) examples/s  "
         + "\(clockTime(left)) left"

@@ -5,8 +5,6 @@ enum RefusedOptions {
   private static let reasons: [String: String] = [
     "pad_to_max_length": "rows are packed without padding; without this option the numbers are those of padded rows",
     "use_slow_tokenizer": "there is one tokenizer, whose ids are those of the slow and the fast one",
-    "checkpointing_steps": "a run cannot be saved midway yet; --output-dir saves the trained model",
-    "resume_from_checkpoint": "a run cannot be resumed yet",
     "with_tracking": "--report-to says which logs to write, and --metrics writes every step as JSON lines",
     "push_to_hub": "nothing is uploaded; --output-dir saves a folder that can be",
     "hub_model_id": "nothing is uploaded; --output-dir saves a folder that can be",

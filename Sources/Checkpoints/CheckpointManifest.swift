@@ -1,0 +1,247 @@
+import JSON
+import System
+
+/// What a checkpoint says of itself: where the training stands, what it depends on, and which files belong together.
+///
+/// It is the file `checkpoint.json`, written last, so that a folder without it is no checkpoint. Its own digest stands at
+/// its end, and the size and digest of every other file in it.
+public struct CheckpointManifest: Sendable, Equatable {
+  /// A file of the folder.
+  public struct File: Sendable, Equatable {
+    public var name: String
+    public var bytes: Int
+    /// SHA-256, as 64 hexadecimal digits.
+    public var sha256: String
+
+    public init(name: String, bytes: Int, sha256: String) {
+      self.name = name
+      self.bytes = bytes
+      self.sha256 = sha256
+    }
+  }
+
+  /// A name with its value.
+  public struct Item: Sendable, Equatable {
+    public var name: String
+    public var value: String
+
+    public init(_ name: String, _ value: String) {
+      self.name = name
+      self.value = value
+    }
+  }
+
+  /// An evaluation of the run so far. Figures that are not defined are nil.
+  public struct Evaluation: Sendable, Equatable {
+    public struct Figure: Sendable, Equatable {
+      public var name: String
+      public var value: Double?
+
+      public init(_ name: String, _ value: Double?) {
+        self.name = name
+        self.value = value
+      }
+    }
+
+    public var step: Int
+    public var epoch: Double
+    public var examples: Int
+    public var loss: Double?
+    public var figures: [Figure]
+
+    public init(step: Int, epoch: Double, examples: Int, loss: Double?, figures: [Figure]) {
+      self.step = step
+      self.epoch = epoch
+      self.examples = examples
+      self.loss = loss
+      self.figures = figures
+    }
+  }
+
+  /// Optimizer steps taken.
+  public var step: Int
+  /// Whole epochs behind it, and training rows of the next one that the steps so far have used, over all ranks.
+  public var epoch = 0
+  public var rows = 0
+  /// Micro-batches of an accumulation window that is not finished. Checkpoints are taken after a step, so it is 0.
+  public var windowPosition = 0
+  /// Whether the evaluation that falls due at this step is done.
+  public var isEvaluated = true
+  public var seed = 0
+  /// Ranks of the job that saved it; another number may resume.
+  public var ranks = 1
+  /// What decides the results, which must be the same to resume.
+  public var options: [Item] = []
+  /// Digests of what was read, which must be the same to resume.
+  public var fingerprints: [Item] = []
+  /// What made it; for people.
+  public var versions: [Item] = []
+  /// The newest evaluations, oldest first.
+  public var evaluations: [Evaluation] = []
+  /// The best value of the first figure so far, and the step of its evaluation.
+  public var best: (name: String, value: Double, step: Int)? {
+    let all = evaluations.compactMap { evaluation in
+      evaluation.figures.first.flatMap { figure in figure.value.map { (figure.name, $0, evaluation.step) } }
+    }
+    return all.max { $0.1 < $1.1 }.map { (name: $0.0, value: $0.1, step: $0.2) }
+  }
+  /// A program's own numbers and texts.
+  public var state: [Item] = []
+  public var files: [File] = []
+
+  public init(step: Int) { self.step = step }
+
+  /// The name of the file.
+  public static let fileName = "checkpoint.json"
+  static let format = "lockstep checkpoint"
+  /// Counts up when the file's meaning changes.
+  static let version = 1
+  /// The most that is read, and far more than is written.
+  static let limitBytes = 1 << 24
+  /// Evaluations that are kept.
+  static let evaluationLimit = 1000
+  private static let noDigest = String(repeating: "0", count: 64)
+
+  // MARK: Writing
+
+  /// The text of the file, with its digest.
+  public var bytes: [UInt8] {
+    var text = json.bytes
+    let digest = Array(SHA256.hexDigest(text).utf8)
+    // The digest's place is the last value.
+    let start = text.count - Array("\"\n}\n".utf8).count - digest.count
+    text.replaceSubrange(start..<start + digest.count, with: digest)
+    return text
+  }
+
+  private var json: JSONText {
+    func items(_ items: [Item]) -> JSONText { .object(items.map { ($0.name, .string($0.value)) }) }
+    func number(_ value: Double?) -> JSONText { value.flatMap { $0.isFinite ? .double($0) : nil } ?? .null }
+    return .object([
+      ("format", .string(Self.format)), ("version", .int(Self.version)), ("step", .int(step)), ("epoch", .int(epoch)),
+      ("rows", .int(rows)), ("window_position", .int(windowPosition)), ("evaluated", .bool(isEvaluated)),
+      ("seed", .int(seed)), ("ranks", .int(ranks)), ("options", items(options)), ("fingerprints", items(fingerprints)),
+      ("versions", items(versions)),
+      (
+        "evaluations",
+        .array(
+          evaluations.suffix(Self.evaluationLimit).map { evaluation in
+            .object([
+              ("step", .int(evaluation.step)), ("epoch", number(evaluation.epoch)),
+              ("examples", .int(evaluation.examples)), ("loss", number(evaluation.loss)),
+              ("figures", .object(evaluation.figures.map { ($0.name, number($0.value)) })),
+            ])
+          })
+      ),
+      (
+        "best",
+        best.map { .object([("name", .string($0.name)), ("value", .double($0.value)), ("step", .int($0.step))]) }
+          ?? .null
+      ),
+      ("state", items(state)),
+      (
+        "files",
+        .array(
+          files.map {
+            .object([("name", .string($0.name)), ("bytes", .int($0.bytes)), ("sha256", .string($0.sha256))])
+          })
+      ),
+      ("sha256", .string(Self.noDigest)),
+    ])
+  }
+
+  // MARK: Reading
+
+  /// Reads the text of a file.
+  ///
+  /// - Parameter path: for messages.
+  /// - Throws: `.badData` with the file and the field.
+  public init(_ bytes: [UInt8], path: String) throws(Failure) {
+    let root = try JSONDocument(bytes, path: path, status: .badData).root
+    func field(_ name: String, in node: JSONNode) throws(Failure) -> JSONNode {
+      guard let value = try node.rawMember(name) else {
+        throw node.failure("has no \"\(name)\"", hint: "it is no checkpoint of this program, or damaged")
+      }
+      return value
+    }
+    func count(_ name: String, in node: JSONNode) throws(Failure) -> Int {
+      try field(name, in: node).int(0...(1 << 53))
+    }
+    func number(_ name: String, in node: JSONNode) throws(Failure) -> Double? {
+      let value = try field(name, in: node)
+      return value.isNull ? nil : try value.double()
+    }
+    func items(_ name: String) throws(Failure) -> [Item] {
+      var items: [Item] = []
+      for member in try field(name, in: root).members() {
+        items.append(Item(String(decoding: member.key, as: UTF8.self), try member.value.string()))
+      }
+      return items
+    }
+    let format = try field("format", in: root)
+    guard try format.string() == Self.format else { throw format.unexpected("\"\(Self.format)\"") }
+    let version = try field("version", in: root)
+    guard try version.int() == Self.version else {
+      throw version.unexpected("\(Self.version)", hint: "another version of the program has written it")
+    }
+    let digest = try field("sha256", in: root)
+    var blank = bytes
+    let expected = try digest.string()
+    if digest.source.count == Self.noDigest.utf8.count + 2 {
+      let place = digest.source.indices.dropFirst().dropLast()
+      blank.replaceSubrange(place, with: Self.noDigest.utf8)
+    }
+    let found = SHA256.hexDigest(blank)
+    guard found == expected else {
+      throw digest.failure("the text has the SHA-256 \(found), expected \(expected)", hint: "the file is damaged")
+    }
+
+    step = try count("step", in: root)
+    epoch = try count("epoch", in: root)
+    rows = try count("rows", in: root)
+    windowPosition = try count("window_position", in: root)
+    isEvaluated = try field("evaluated", in: root).bool()
+    seed = try field("seed", in: root).int()
+    ranks = try field("ranks", in: root).int(1...(1 << 24))
+    options = try items("options")
+    fingerprints = try items("fingerprints")
+    versions = try items("versions")
+    state = try items("state")
+    for node in try field("evaluations", in: root).elements() {
+      var figures: [Evaluation.Figure] = []
+      for member in try field("figures", in: node).members() {
+        let value = member.value.isNull ? nil : try member.value.double()
+        figures.append(.init(String(decoding: member.key, as: UTF8.self), value))
+      }
+      evaluations.append(
+        Evaluation(
+          step: try count("step", in: node), epoch: try number("epoch", in: node) ?? 0,
+          examples: try count("examples", in: node), loss: try number("loss", in: node), figures: figures))
+    }
+    for node in try field("files", in: root).elements() {
+      let name = try field("name", in: node)
+      let text = try name.string()
+      guard Self.isFileName(text) else {
+        throw name.unexpected(
+          "a name of letters, digits, dots, dashes and underscores", hint: "files stay in the folder")
+      }
+      guard text != Self.fileName, !files.contains(where: { $0.name == text }) else {
+        throw name.failure("\(text) is listed twice", hint: "the file is damaged")
+      }
+      files.append(
+        File(name: text, bytes: try count("bytes", in: node), sha256: try field("sha256", in: node).string()))
+    }
+  }
+
+  /// Whether a name is one that a checkpoint may hold: it leads out of no folder.
+  static func isFileName(_ name: String) -> Bool {
+    let bytes = Array(name.utf8)
+    guard (1...128).contains(bytes.count), bytes.first != UInt8(ascii: ".") else { return false }
+    return bytes.allSatisfy { byte in
+      switch byte {
+      case 0x30...0x39, 0x41...0x5A, 0x61...0x7A, 0x2D, 0x2E, 0x5F: true
+      default: false
+      }
+    }
+  }
+}

@@ -1,0 +1,183 @@
+import System
+
+/// The checkpoints of a run, side by side in one folder: `step-000120` and so on.
+///
+/// A checkpoint appears under its name complete and durable, or not at all: it is put together in a folder beside it, each
+/// file is flushed, the manifest comes last, the folder is flushed, renamed, and then the folder above is flushed. Only
+/// after that old ones are removed. One process at a time may write: for `finetune` the output folder sees to that.
+public final class CheckpointStore {
+  public let path: String
+  /// Called before each operation on files, with a word for it; where it gives false, all stops on the spot, with nothing
+  /// tidied, as if the process were killed. For tests.
+  package var mayGoOn: ((String) -> Bool)?
+
+  /// - Parameter path: the folder; it is made when something is saved.
+  public init(_ path: String) { self.path = path }
+
+  /// A checkpoint, or what is wrong with a folder that is named like one.
+  public struct Entry: Sendable {
+    public var name: String
+    public var step: Int
+    public var checkpoint: Result<Checkpoint, Failure>
+  }
+
+  /// The name of a checkpoint's folder.
+  public static func name(step: Int) -> String {
+    let digits = "\(step)"
+    return "step-" + String(repeating: "0", count: max(0, 6 - digits.utf8.count)) + digits
+  }
+
+  /// The step of a checkpoint's folder; nil for other names.
+  public static func step(ofName name: String) -> Int? {
+    guard name.hasPrefix("step-"), let step = Int(name.dropFirst(5)), step >= 0, Self.name(step: step) == name else {
+      return nil
+    }
+    return step
+  }
+
+  /// All folders that are named like checkpoints, oldest step first. Their files' content is not looked at.
+  public var entries: [Entry] {
+    PrivateFolder.names(in: path).compactMap { name in
+      guard let step = Self.step(ofName: name) else { return nil }
+      do throws(Failure) {
+        return Entry(name: name, step: step, checkpoint: .success(try Checkpoint("\(path)/\(name)")))
+      } catch {
+        return Entry(name: name, step: step, checkpoint: .failure(error))
+      }
+    }.sorted { $0.step < $1.step }
+  }
+
+  /// The newest complete checkpoint, all of whose files were read and found good; nil where there is none.
+  ///
+  /// - Parameter skipped: told of every newer one that is damaged.
+  public func latest(skipped: (Failure) throws(Failure) -> Void) throws(Failure) -> Checkpoint? {
+    for entry in entries.reversed() {
+      do throws(Failure) {
+        let checkpoint = try entry.checkpoint.get()
+        try checkpoint.verify()
+        return checkpoint
+      } catch {
+        try skipped(error)
+      }
+    }
+    return nil
+  }
+
+  // MARK: Writing
+
+  /// Saves a checkpoint, and removes what is too many.
+  ///
+  /// - Parameters:
+  ///   - manifest: all but its files, which are found and measured here.
+  ///   - limit: complete checkpoints that stay, this one included; nil for all.
+  ///   - fill: writes the files into the folder that it gets, each durable.
+  /// - Returns: the checkpoint's folder.
+  /// - Throws: `.ioError` or `.cannotCreate`; the folder is as it was before then.
+  @discardableResult
+  public func save(
+    _ manifest: CheckpointManifest, keeping limit: Int? = nil, _ fill: (_ folder: String) throws(Failure) -> Void
+  ) throws(Failure) -> String {
+    let name = Self.name(step: manifest.step)
+    let draft = "\(path)/.\(name)\(Self.draftEnd)"
+    do throws(Failure) {
+      try proceed("make")
+      try makeStore()
+      try PrivateFolder.make(draft)
+      try proceed("fill")
+      try fill(draft)
+      var manifest = manifest
+      manifest.files = []
+      for file in PrivateFolder.names(in: draft) {
+        precondition(CheckpointManifest.isFileName(file), "a checkpoint's file is called \(file)")
+        let place = "\(draft)/\(file)"
+        try PrivateFolder.restrict(file: place)
+        manifest.files.append(
+          .init(name: file, bytes: try InputFile(place).byteCount, sha256: try SHA256.hexDigest(file: place)))
+      }
+      try proceed("manifest")
+      try writeAtomically(manifest.bytes, to: "\(draft)/\(CheckpointManifest.fileName)")
+      try PrivateFolder.restrict(file: "\(draft)/\(CheckpointManifest.fileName)")
+      try proceed("flush")
+      try syncDirectory(draft)
+      try proceed("rename")
+      try PrivateFolder.replace("\(path)/\(name)", by: draft)
+      try proceed("flush above")
+      try syncDirectory(path)
+    } catch {
+      if !isInterrupted { PrivateFolder.remove(draft) }
+      var failure = error
+      if let place = failure.place, place.hasPrefix(draft) {
+        failure.place = "\(path)/\(name)" + place.dropFirst(draft.count)
+      }
+      throw failure
+    }
+    if let limit { try prune(keeping: limit, sparing: name) }
+    return "\(path)/\(name)"
+  }
+
+  /// Removes the oldest checkpoints, so that no more than `limit` complete ones stay, and damaged ones that are older than
+  /// those.
+  ///
+  /// - Parameter spared: a name that stays in any case.
+  /// - Returns: the names of those that were removed.
+  @discardableResult
+  public func prune(keeping limit: Int, sparing spared: String? = nil) throws(Failure) -> [String] {
+    let entries = entries
+    let complete = entries.filter { entry in
+      if case .success = entry.checkpoint { entry.name != spared } else { false }
+    }
+    let kept = Set(complete.suffix(max(0, limit - (spared == nil ? 0 : 1))).map(\.name))
+    let oldest = entries.first { kept.contains($0.name) }?.step ?? .max
+    var removed: [String] = []
+    for entry in entries where entry.step < oldest && entry.name != spared {
+      try remove(entry.name)
+      removed.append(entry.name)
+    }
+    return removed
+  }
+
+  /// Removes the checkpoint called `name`: first its name, so that half a checkpoint never has it.
+  private func remove(_ name: String) throws(Failure) {
+    let grave = "\(path)/.\(name)\(Self.graveEnd)"
+    PrivateFolder.remove(grave)
+    try proceed("rename old")
+    try PrivateFolder.rename("\(path)/\(name)", to: grave)
+    try proceed("remove old")
+    guard PrivateFolder.remove(grave) else {
+      throw Failure(.ioError, at: "\(path)/\(name)", "cannot be removed: \(lastSystemError())")
+    }
+  }
+
+  /// Removes what dead runs left: checkpoints that were not finished, and old ones that were not quite removed.
+  public func removeRemains() {
+    for name in PrivateFolder.names(in: path) where name.hasPrefix(".step-") {
+      let ending = [Self.draftEnd, Self.graveEnd].first { name.hasSuffix($0) }
+      guard let ending, Self.step(ofName: String(name.dropFirst().dropLast(ending.count))) != nil else { continue }
+      PrivateFolder.remove("\(path)/\(name)")
+    }
+  }
+
+  /// Removes all checkpoints.
+  public func removeAll() throws(Failure) {
+    removeRemains()
+    for entry in entries { try remove(entry.name) }
+  }
+
+  private static let draftEnd = ".unfinished"
+  private static let graveEnd = ".removed"
+
+  private func makeStore() throws(Failure) {
+    guard !isDirectory(path) else { return }
+    try makeDirectory(parent(of: path))
+    try PrivateFolder.make(path)
+    try syncDirectory(parent(of: path))
+  }
+
+  private var isInterrupted = false
+
+  private func proceed(_ operation: String) throws(Failure) {
+    guard let mayGoOn, !mayGoOn(operation) else { return }
+    isInterrupted = true
+    throw Failure(.internalError, "stopped before \(operation), as the test asked")
+  }
+}

@@ -1,0 +1,101 @@
+import Checkpoints
+import Collectives
+import System
+import Training
+
+/// Saves a run's checkpoints, and knows where it began.
+struct Checkpointing {
+  let job: Job
+  private let interval: CheckpointInterval?
+  private let limit: Int?
+  private let options: [CheckpointManifest.Item]
+  private let digests: [CheckpointManifest.Item]
+  /// On rank 0, where the run has an output folder.
+  private let store: CheckpointStore?
+  /// Whether the run has an output folder.
+  let isOn: Bool
+  /// Steps and evaluation of the checkpoint that the run went on from; 0 at the beginning.
+  let firstStep: Int
+  private let isEvaluated: Bool
+  /// Evaluations of the run before that.
+  let earlier: [EvaluationRecord]
+
+  /// - Parameter point: where the run begins; nil at the beginning.
+  init(
+    _ job: Job, _ command: FinetuneCommand, store: CheckpointStore?, from point: ResumePoint?,
+    options: [CheckpointManifest.Item], digests: [CheckpointManifest.Item]
+  ) {
+    self.job = job
+    self.store = store
+    self.options = options
+    self.digests = digests
+    interval = command.checkpoints.interval
+    limit = command.checkpoints.limit
+    isOn = command.outputDir != nil
+    firstStep = point?.manifest.step ?? 0
+    isEvaluated = point?.manifest.isEvaluated ?? true
+    earlier = (point?.manifest.evaluations ?? []).map { evaluation in
+      EvaluationRecord(
+        epoch: evaluation.epoch, step: evaluation.step, loss: evaluation.loss ?? .nan, examples: evaluation.examples,
+        values: evaluation.figures.map { MetricValue($0.name, $0.value ?? .nan) })
+    }
+  }
+
+  /// The epoch that the run begins with, and the steps of it that are done. Where its evaluation is still to come, all are.
+  var start: (epoch: Int, steps: Int) {
+    let perEpoch = job.loader.stepsPerEpoch
+    if firstStep == job.schedule.totalSteps && isEvaluated { return (job.epochs, 0) }
+    let epoch = isEvaluated ? firstStep / perEpoch : max(0, firstStep - 1) / perEpoch
+    return (epoch, firstStep - epoch * perEpoch)
+  }
+
+  /// Whether a checkpoint is due after a step that no evaluation follows.
+  func isDue(afterStep step: Int) -> Bool {
+    guard case .steps(let steps) = interval, !endsEpoch(step) else { return false }
+    return step % steps == 0
+  }
+
+  /// Whether one is due after the evaluation at a step.
+  func isDue(afterEvaluationAt step: Int) -> Bool {
+    switch interval {
+    case nil: false
+    case .epoch: true
+    case .steps(let steps): step % steps == 0
+    }
+  }
+
+  private func endsEpoch(_ step: Int) -> Bool {
+    step == job.schedule.totalSteps || step % job.loader.stepsPerEpoch == 0
+  }
+
+  /// Saves where the run stands. Called by all ranks.
+  ///
+  /// - Parameters:
+  ///   - evaluated: whether the evaluation that follows the step is done; true where none does.
+  /// - Returns: the checkpoint's folder, on rank 0.
+  func save(
+    _ accelerator: Accelerator, _ evaluations: [EvaluationRecord], evaluated: Bool, _ metrics: MetricsFile?
+  ) throws(Failure) -> String {
+    let step = accelerator.optimizer.step
+    let perEpoch = job.loader.stepsPerEpoch
+    var manifest = CheckpointManifest(step: step)
+    manifest.epoch = step / perEpoch
+    manifest.rows = job.rowsUsed(stepsOfEpoch: step % perEpoch)
+    manifest.isEvaluated = evaluated || !endsEpoch(step)
+    manifest.seed = job.seed
+    manifest.ranks = accelerator.communicator.size
+    manifest.options = options
+    manifest.fingerprints = digests
+    manifest.versions = [.init("checkpoint", "1"), .init("BLAS", Hardware.blas)]
+    manifest.evaluations = evaluations.map { evaluation in
+      .init(
+        step: evaluation.step, epoch: evaluation.epoch, examples: evaluation.examples, loss: evaluation.loss,
+        figures: evaluation.values.map { .init($0.name, $0.value.isFinite ? $0.value : nil) })
+    }
+    return try accelerator.save(manifest, to: store, keeping: limit) { (folder) throws(Failure) in
+      try metrics?.flush()
+      try job.folder.write(
+        accelerator.model, into: folder, labelNames: job.labelNames, problem: job.labels.problem)
+    }
+  }
+}
