@@ -1,4 +1,3 @@
-import Glibc
 import Kernels
 
 /// Memory that one model needs to compute: what forward leaves for backward, and scratch. Allocated once, for the
@@ -65,9 +64,9 @@ final class Activations {
   let rowScratches: [UnsafeMutablePointer<Float>]
   var rowScratch: UnsafeMutablePointer<Float> { rowScratches[0] }
 
-  private let floats: [UnsafeMutablePointer<Float>]
+  private let arena: FloatArena
   /// Floats of all of them together.
-  let floatCount: Int
+  var floatCount: Int { arena.floatCount }
 
   /// - Parameter isMeasuring: counts only; nothing is allocated, and the memory must not be used.
   init(
@@ -76,77 +75,84 @@ final class Activations {
   ) {
     self.limits = limits
     self.keepsForBackward = keepsForBackward
+    let arena = FloatArena(isMeasuring: isMeasuring)
+    self.arena = arena
     let hiddenSize = configuration.hiddenSize
-    let tokens = limits.tokens
+    let (tokens, sequences) = (limits.tokens, limits.sequences)
     let perToken = tokens * hiddenSize
-    let paddedLength = Self.padded(limits.length)
-    let square = limits.length * paddedLength
     let widest = max(3 * hiddenSize, configuration.intermediateSize)
-    var floats: [UnsafeMutablePointer<Float>] = []
-    var floatCount = 0
-    let nowhere = allocateFloats(1)
-    floats.append(nowhere)
-    func allocate(_ count: Int) -> UnsafeMutablePointer<Float> {
-      // Ends at what is more than any machine has: sizes may come from a file.
-      floatCount = min(floatCount + count, 1 << 60)
-      if isMeasuring { return nowhere }
-      floats.append(allocateFloats(count))
-      return floats[floats.count - 1]
-    }
-    func makeLayer() -> Layer {
-      Layer(
-        queryKeyValue: allocate(3 * perToken), probabilities: allocate(configuration.heads * tokens * paddedLength),
-        context: allocate(perToken), attentionNormalized: allocate(perToken), attentionDeviation: allocate(tokens),
-        attentionOutput: allocate(perToken), slopes: allocate(tokens * configuration.intermediateSize),
-        activated: allocate(tokens * configuration.intermediateSize), outputNormalized: allocate(perToken),
-        outputDeviation: allocate(tokens))
-    }
+    func makeLayer() -> Layer { Layer(configuration, limits, in: arena) }
 
     positions = .allocate(capacity: isMeasuring ? 0 : tokens)
     tokenRows = .allocate(capacity: isMeasuring ? 0 : tokens)
-    squares = .allocate(capacity: isMeasuring ? 0 : limits.sequences)
-    embeddingNormalized = allocate(perToken)
-    embeddingDeviation = allocate(tokens)
+    squares = .allocate(capacity: isMeasuring ? 0 : sequences)
+    embeddingNormalized = arena.allocate(perToken)
+    embeddingDeviation = arena.allocate(tokens)
     if keepsForBackward {
-      hidden = (0...configuration.layers).map { _ in allocate(perToken) }
+      hidden = (0...configuration.layers).map { _ in arena.allocate(perToken) }
       layers = (0..<configuration.layers).map { _ in makeLayer() }
     } else {
       // A layer may write its output over its input: the input is last read before that.
-      hidden = Array(repeating: allocate(perToken), count: configuration.layers + 1)
+      hidden = Array(repeating: arena.allocate(perToken), count: configuration.layers + 1)
       layers = Array(repeating: makeLayer(), count: configuration.layers)
     }
-    firstTokens = allocate(limits.sequences * hiddenSize)
-    pooled = allocate(limits.sequences * hiddenSize)
-    pooledDropped = allocate(limits.sequences * hiddenSize)
-    logits = allocate(limits.sequences * configuration.labels)
+    firstTokens = arena.allocate(sequences * hiddenSize)
+    pooled = arena.allocate(sequences * hiddenSize)
+    pooledDropped = arena.allocate(sequences * hiddenSize)
+    logits = arena.allocate(sequences * configuration.labels)
 
     let backward = keepsForBackward ? 1 : 0
-    logitsGradient = allocate(limits.sequences * configuration.labels)
-    headGradient = allocate(limits.sequences * hiddenSize * backward)
-    firstTokensGradient = allocate(limits.sequences * hiddenSize * backward)
-    hiddenGradient = allocate(perToken * backward)
-    branchGradient = allocate(perToken * backward)
-    intermediateGradient = allocate(tokens * configuration.intermediateSize * backward)
-    queryKeyValueGradient = allocate(3 * perToken * backward)
-    contextGradient = allocate(perToken * backward)
+    logitsGradient = arena.allocate(sequences * configuration.labels)
+    headGradient = arena.allocate(sequences * hiddenSize * backward)
+    firstTokensGradient = arena.allocate(sequences * hiddenSize * backward)
+    hiddenGradient = arena.allocate(perToken * backward)
+    branchGradient = arena.allocate(perToken * backward)
+    intermediateGradient = arena.allocate(tokens * configuration.intermediateSize * backward)
+    queryKeyValueGradient = arena.allocate(3 * perToken * backward)
+    contextGradient = arena.allocate(perToken * backward)
     let rowBlocks = (tokens + Self.rowBlock - 1) / Self.rowBlock
-    blockSums = allocate(max(rowBlocks, limits.sequences) * widest * backward)
+    blockSums = arena.allocate(max(rowBlocks, sequences) * widest * backward)
     attention = (0..<threads).map { _ in
-      AttentionScratch(
-        transposed: allocate(configuration.headSize * paddedLength), scales: allocate(square + Dropout.padding),
-        weights: allocate(square), gradient: allocate(square * backward))
+      AttentionScratch(configuration, limits, keepsForBackward: keepsForBackward, in: arena)
     }
     rowScratches = (0..<threads).map { _ in
-      allocate(max(hiddenSize, configuration.intermediateSize) + Dropout.padding)
+      arena.allocate(max(hiddenSize, configuration.intermediateSize) + Dropout.padding)
     }
-    self.floats = floats
-    self.floatCount = floatCount
   }
 
   deinit {
-    for pointer in floats { free(pointer) }
     positions.deallocate()
     tokenRows.deallocate()
     squares.deallocate()
+  }
+}
+
+extension Activations.Layer {
+  fileprivate init(_ configuration: BertConfiguration, _ limits: BatchLimits, in arena: FloatArena) {
+    let tokens = limits.tokens
+    let perToken = tokens * configuration.hiddenSize
+    queryKeyValue = arena.allocate(3 * perToken)
+    probabilities = arena.allocate(configuration.heads * tokens * Activations.padded(limits.length))
+    context = arena.allocate(perToken)
+    attentionNormalized = arena.allocate(perToken)
+    attentionDeviation = arena.allocate(tokens)
+    attentionOutput = arena.allocate(perToken)
+    slopes = arena.allocate(tokens * configuration.intermediateSize)
+    activated = arena.allocate(tokens * configuration.intermediateSize)
+    outputNormalized = arena.allocate(perToken)
+    outputDeviation = arena.allocate(tokens)
+  }
+}
+
+extension Activations.AttentionScratch {
+  fileprivate init(
+    _ configuration: BertConfiguration, _ limits: BatchLimits, keepsForBackward: Bool, in arena: FloatArena
+  ) {
+    let paddedLength = Activations.padded(limits.length)
+    let square = limits.length * paddedLength
+    transposed = arena.allocate(configuration.headSize * paddedLength)
+    scales = arena.allocate(square + Dropout.padding)
+    weights = arena.allocate(square)
+    gradient = arena.allocate(keepsForBackward ? square : 0)
   }
 }

@@ -64,11 +64,16 @@ public struct BertConfiguration: Sendable, Equatable {
     let ownLabels = try Self.labels(file)
     self.labels = labels ?? ownLabels
     padTokenID = try Self.padTokenID(file, vocabularySize: vocabularySize)
+    try refuseImpossibleSizes(file, path: path)
+  }
+
+  /// Refuses sizes that do not go together, and, before anything is allocated, those that no machine holds: a slip of the
+  /// pen.
+  private func refuseImpossibleSizes(_ file: JSONNode, path: String) throws(Failure) {
     guard hiddenSize % heads == 0 else {
       let node = try file.member("num_attention_heads") ?? file
       throw node.failure("\"num_attention_heads\" is \(heads), which does not divide \"hidden_size\" \(hiddenSize)")
     }
-    // Refused before anything is allocated: no machine holds it, so it is a slip of the pen.
     let parameters =
       Double(vocabularySize + maximumPositions + tokenTypes) * Double(hiddenSize)
       + Double(layers) * Double(hiddenSize) * Double(4 * hiddenSize + 2 * intermediateSize)

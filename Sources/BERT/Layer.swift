@@ -61,6 +61,15 @@ extension BertClassifier {
     _ index: Int, _ input: PackedInput, _ parameters: UnsafePointer<Float>, _ gradients: UnsafeMutablePointer<Float>,
     _ mode: OutputMode, _ dropout: DropoutPlan?
   ) {
+    feedForwardBackward(index, input, parameters, gradients, mode, dropout)
+    selfAttentionBackward(index, input, parameters, gradients, mode, dropout)
+  }
+
+  /// The layer's second half: from the gradient of its output to that of the first half's.
+  private func feedForwardBackward(
+    _ index: Int, _ input: PackedInput, _ parameters: UnsafePointer<Float>, _ gradients: UnsafeMutablePointer<Float>,
+    _ mode: OutputMode, _ dropout: DropoutPlan?
+  ) {
     let slots = layout.layers[index]
     let kept = memory.layers[index]
     let hidden = configuration.hiddenSize
@@ -72,7 +81,7 @@ extension BertClassifier {
     let branch = memory.branchGradient  // [rows, H]
     let wide = memory.intermediateGradient  // [rows, I]
 
-    // Feed-forward: gradient becomes that of the sum before the norm, which is also that of the residual.
+    // The gradient becomes that of the sum before the norm, which is also that of the residual.
     normBackward(
       rows, norm(slots.outputNorm, parameters), normalized: kept.outputNormalized,
       inverseDeviation: kept.outputDeviation, gradient: gradient, branch: branch, hiddenDropout(dropout),
@@ -95,8 +104,22 @@ extension BertClassifier {
       into: gradients + slots.intermediate.weight, mode)
     inputGradient(
       lines, wide, outputs: intermediate, parameters + slots.intermediate.weight, inputs: hidden, into: gradient, .add)
+  }
 
-    // Attention.
+  /// The layer's first half: from the gradient of its output to that of the layer's input.
+  private func selfAttentionBackward(
+    _ index: Int, _ input: PackedInput, _ parameters: UnsafePointer<Float>, _ gradients: UnsafeMutablePointer<Float>,
+    _ mode: OutputMode, _ dropout: DropoutPlan?
+  ) {
+    let slots = layout.layers[index]
+    let kept = memory.layers[index]
+    let hidden = configuration.hiddenSize
+    let firstOnly = needsFirstTokensOnly(index)
+    let lines = firstOnly ? Lines.firstTokens(input.sequences) : .tokens(input.tokens)
+    let rows = lines.count
+    let gradient = firstOnly ? memory.firstTokensGradient : memory.hiddenGradient  // [rows, H]
+    let branch = memory.branchGradient  // [rows, H]
+
     normBackward(
       rows, norm(slots.attentionNorm, parameters), normalized: kept.attentionNormalized,
       inverseDeviation: kept.attentionDeviation, gradient: gradient, branch: branch, hiddenDropout(dropout),

@@ -52,54 +52,20 @@ public final class MPICommunicator: Communicator {
     self.record = record
     let machine = hostName()
     comparesCalls = processVariable("LOCKSTEP_DEBUG") == "1"
-    var isInitialized: Int32 = 0
-    MPI_Initialized(&isInitialized)
-    precondition(isInitialized == 0, "MPI is initialised already; a process has one MPICommunicator")
-
-    var provided: Int32 = 0
     var call = MPICall(name: "MPI_Init_thread", rank: nil, host: machine)
-    try call.check(MPI_Init_thread(nil, nil, Int32(MPI_THREAD_SERIALIZED), &provided), otherwise: .unavailable)
-    guard provided >= MPI_THREAD_FUNNELED else {
-      throw Failure(
-        .unavailable, "MPI on host \(machine) has thread level \(provided), expected \(MPI_THREAD_FUNNELED)")
-    }
-    linksMayBeUsedByOtherThreads = provided >= MPI_THREAD_SERIALIZED
-    call.name = "MPI_Comm_set_errhandler"
-    try call.check(MPI_Comm_set_errhandler(lockstep_comm_world(), lockstep_errors_return()))
+    linksMayBeUsedByOtherThreads = try Self.start(&call) >= MPI_THREAD_SERIALIZED
 
     // A communicator of our own: other users of MPI in the process cannot mix their messages with ours.
     var world: MPI_Comm?
     call.name = "MPI_Comm_dup"
     try call.check(MPI_Comm_dup(lockstep_comm_world(), &world))
-    var numbers: (rank: Int32, size: Int32) = (0, 0)
-    call.name = "MPI_Comm_rank"
-    try call.check(MPI_Comm_rank(world, &numbers.rank))
-    call.name = "MPI_Comm_size"
-    try call.check(MPI_Comm_size(world, &numbers.size))
-    rank = Int(numbers.rank)
-    size = Int(numbers.size)
+    (rank, size) = try Self.place(in: world, &call)
     call.rank = rank
 
-    var local: MPI_Comm?
-    call.name = "MPI_Comm_split_type"
-    try call.check(
-      MPI_Comm_split_type(world, Int32(MPI_COMM_TYPE_SHARED), numbers.rank, lockstep_info_null(), &local))
     let pretended = try PretendedHosts(ranks: size)
-    if let pretended {
-      call.name = "MPI_Comm_split"
-      var part: MPI_Comm?
-      try call.check(MPI_Comm_split(local, Int32(pretended.host(of: rank)), numbers.rank, &part))
-      call.name = "MPI_Comm_free"
-      try call.check(MPI_Comm_free(&local))
-      local = part
-    }
     host = pretended?.name(of: rank, on: machine) ?? machine
-    call.name = "MPI_Comm_rank"
-    try call.check(MPI_Comm_rank(local, &numbers.rank))
-    call.name = "MPI_Comm_size"
-    try call.check(MPI_Comm_size(local, &numbers.size))
-    localRank = Int(numbers.rank)
-    localSize = Int(numbers.size)
+    let local = try Self.ranksOfHost(in: world, rank: rank, pretended, &call)
+    (localRank, localSize) = try Self.place(in: local, &call)
     var leader = Int32(rank)
     call.name = "MPI_Bcast"
     try call.check(MPI_Bcast(&leader, 4, lockstep_byte(), 0, local))
@@ -112,6 +78,52 @@ public final class MPICommunicator: Communicator {
         hint: "the launcher must belong to this Open MPI; under Slurm use `srun --mpi=pmix`, or mpirun")
     }
     record?.join(rank: rank, size: size)
+  }
+
+  /// Initialises MPI with errors that come back; returns the thread level that it has.
+  private static func start(_ call: inout MPICall) throws(Failure) -> Int32 {
+    var isInitialized: Int32 = 0
+    MPI_Initialized(&isInitialized)
+    precondition(isInitialized == 0, "MPI is initialised already; a process has one MPICommunicator")
+    var provided: Int32 = 0
+    call.name = "MPI_Init_thread"
+    try call.check(MPI_Init_thread(nil, nil, Int32(MPI_THREAD_SERIALIZED), &provided), otherwise: .unavailable)
+    guard provided >= MPI_THREAD_FUNNELED else {
+      throw Failure(
+        .unavailable, "MPI on host \(call.host) has thread level \(provided), expected \(MPI_THREAD_FUNNELED)")
+    }
+    call.name = "MPI_Comm_set_errhandler"
+    try call.check(MPI_Comm_set_errhandler(lockstep_comm_world(), lockstep_errors_return()))
+    return provided
+  }
+
+  /// This process's rank in a communicator, and its size.
+  private static func place(
+    in communicator: MPI_Comm?, _ call: inout MPICall
+  ) throws(Failure) -> (rank: Int, size: Int) {
+    var numbers: (rank: Int32, size: Int32) = (0, 0)
+    call.name = "MPI_Comm_rank"
+    try call.check(MPI_Comm_rank(communicator, &numbers.rank))
+    call.name = "MPI_Comm_size"
+    try call.check(MPI_Comm_size(communicator, &numbers.size))
+    return (Int(numbers.rank), Int(numbers.size))
+  }
+
+  /// The ranks that share memory with this one; of those, where hosts are pretended, the ones of its host.
+  private static func ranksOfHost(
+    in world: MPI_Comm?, rank: Int, _ pretended: PretendedHosts?, _ call: inout MPICall
+  ) throws(Failure) -> MPI_Comm? {
+    var local: MPI_Comm?
+    call.name = "MPI_Comm_split_type"
+    try call.check(
+      MPI_Comm_split_type(world, Int32(MPI_COMM_TYPE_SHARED), Int32(rank), lockstep_info_null(), &local))
+    guard let pretended else { return local }
+    var part: MPI_Comm?
+    call.name = "MPI_Comm_split"
+    try call.check(MPI_Comm_split(local, Int32(pretended.host(of: rank)), Int32(rank), &part))
+    call.name = "MPI_Comm_free"
+    try call.check(MPI_Comm_free(&local))
+    return part
   }
 
   public func sum(_ buffer: UnsafeMutableBufferPointer<Float>, at site: CallSite) throws(Failure) {
