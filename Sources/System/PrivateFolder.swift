@@ -47,7 +47,7 @@ public enum PrivateFolder {
 
   /// The names in the folder `path`, sorted; none where it cannot be read.
   public static func names(in path: String) -> [String] {
-    System.names(in: path).map { String(decoding: $0, as: UTF8.self) }
+    System.names(in: path).sorted()
   }
 
   /// Whether a regular file, and no link to one, is at `path`.
