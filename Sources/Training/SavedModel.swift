@@ -52,16 +52,17 @@ extension ModelFolder {
     _ model: Model, to output: OutputFolder, labelNames: [String], problem: ProblemType? = nil,
     further: [(name: String, bytes: [UInt8])] = []
   ) throws(Failure) -> String {
-    let names = [Mark.weights, "config.json"] + tokenizerFiles.contents.map(\.name)
+    let names = [Mark.weights, "config.json"] + tokenizerFiles.contents.map(\.name) + further.map(\.name)
     return try output.replace(files: names) { (folder) throws(Failure) in
-      try write(model, into: folder, labelNames: labelNames, problem: problem)
+      try write(model, into: folder, labelNames: labelNames, problem: problem, further: further)
     }
   }
 
   /// Writes a model with this folder's tokenizer into the folder `path`, which is there. See
-  /// ``save(_:to:labelNames:problem:)``.
+  /// ``save(_:to:labelNames:problem:further:)``.
   public func write(
-    _ model: Model, into path: String, labelNames: [String], problem: ProblemType? = nil
+    _ model: Model, into path: String, labelNames: [String], problem: ProblemType? = nil,
+    further: [(name: String, bytes: [UInt8])] = []
   ) throws(Failure) {
     let configuration = try savedConfiguration(model, labelNames, problem)
     let files = tokenizerFiles.contents + [(name: "config.json", bytes: configuration)] + further
