@@ -31,7 +31,7 @@ struct RunCommand: MachineCommand {
   var command: [String] = []
 
   /// Commands that nobody means as a PROGRAM; `env` may well be one.
-  private static let commandsOnly = ["test", "check", "config", "pack", "estimate-memory", "completions"]
+  private static let commandsOnly = ["test", "check", "config", "pack", "estimate-memory", "completions", "ckpt"]
 
   func run(on machine: Machine) throws {
     if let first = command.first, first.utf8.first == UInt8(ascii: "-") {
