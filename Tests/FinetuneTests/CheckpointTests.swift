@@ -56,7 +56,7 @@ extension Programs {
           == Set([step, 5, 10, 15, 20].filter { $0 >= step }).sorted().map(CheckpointStore.name))
     }
 
-    @Test("on another number of ranks a resumed run follows the same curve within 1e-5", arguments: [(1, 3), (2, 1)])
+    @Test("on another number of ranks a resumed run follows the same curve within 1e-5", arguments: [(1, 4), (2, 1)])
     func otherRanks(first: Int, then: Int) throws {
       try cut("part", ranks: first, at: 9)
       let outcome = try run("part", ranks: then, ["--resume-from-checkpoint", "latest"])
