@@ -52,7 +52,7 @@ extension BertClassifier {
     let firstOnly = needsFirstTokensOnly(layer)
     let site = DropoutSite.attention(layer: layer).number
     let heads = configuration.heads
-    multiplier.threads.forEachItem(of: input.sequences * heads) { thread, item in
+    gemm.threads.forEachItem(of: input.sequences * heads) { thread, item in
       let (sequence, head) = item.quotientAndRemainder(dividingBy: heads)
       let start = Int(input.starts[sequence])
       let length = input.length(sequence)

@@ -26,14 +26,14 @@ public enum ModelPass: Sendable { case forward, backward }
 /// backward on packed tokens, after Devlin et al., arXiv 1810.04805, and transformers' `modeling_bert.py`.
 ///
 /// It owns activations, never weights or gradients: those are flat buffers in the order of `layout`. One instance serves
-/// one caller, and computes on the threads of its multiplier, with the same bits for any number of them.
+/// one caller, and computes on the threads of its gemm, with the same bits for any number of them.
 public final class BertClassifier {
   public let configuration: BertConfiguration
   public let layout: ParameterLayout
   let memory: Activations
   /// In place of pooler and classifier; nil for those.
   let head: (any TaskHead)?
-  public let multiplier: Multiplier
+  public let gemm: GEMM
   /// Called when forward or backward has finished a part, to see where the time goes.
   public var partFinished: ((ModelPart, ModelPass) -> Void)?
   /// The batch of the last forward, which backward continues.
@@ -43,10 +43,10 @@ public final class BertClassifier {
   ///   - limits: no batch may exceed them.
   ///   - head: in place of pooler and classifier; `configuration.headParameters` are its parameters.
   ///   - keepsForBackward: false saves the memory that only backward needs.
-  ///   - multiplier: computes the products of the linear layers; may serve several models of one thread.
+  ///   - gemm: computes the products of the linear layers; may serve several models of one thread.
   public init(
     _ configuration: BertConfiguration, head: (any TaskHead)? = nil, limits: BatchLimits, keepsForBackward: Bool = true,
-    multiplier: Multiplier = Multiplier(.high)
+    gemm: GEMM = GEMM(.high)
   ) {
     precondition((head == nil) == (configuration.headParameters == nil), "a head and its parameters belong together")
     self.head = head
@@ -54,10 +54,10 @@ public final class BertClassifier {
       limits.length <= configuration.maximumPositions,
       "sequences of \(limits.length) tokens, the model has \(configuration.maximumPositions) positions")
     self.configuration = configuration
-    self.multiplier = multiplier
+    self.gemm = gemm
     layout = ParameterLayout(configuration)
     memory = Activations(
-      configuration, limits: limits, keepsForBackward: keepsForBackward, threads: multiplier.threads.count)
+      configuration, limits: limits, keepsForBackward: keepsForBackward, threads: gemm.threads.count)
   }
 
   /// The largest batch.
@@ -220,7 +220,7 @@ public final class BertClassifier {
       where slot.kind != .weight && !(wordTableIsClear && slot.offset == layout.wordTable.offset)
         && (slot.belongsToHead || !encoderIsFrozen)
       {
-        multiplier.threads.forEachPart(of: slot.count, grain: 1 << 16) { _, part in
+        gemm.threads.forEachPart(of: slot.count, grain: 1 << 16) { _, part in
           (gradients + slot.offset + part.lowerBound).update(repeating: 0, count: part.count)
         }
       }

@@ -13,7 +13,7 @@ extension BertClassifier {
     let norm = norm(parameters)
     let address = tokenAddress(.embeddings)
     let dropout = hiddenDropout(dropout)
-    multiplier.threads.forEachBlock(of: input.tokens, blockCount: Activations.rowBlock) { thread, block in
+    gemm.threads.forEachBlock(of: input.tokens, blockCount: Activations.rowBlock) { thread, block in
       let first = block.lowerBound
       let normalized = memory.embeddingNormalized + first * columns
       let output = memory.hidden[0] + first * columns
@@ -42,7 +42,7 @@ extension BertClassifier {
     let gradient = memory.hiddenGradient  // [tokens, H]
     let address = tokenAddress(.embeddings)
     if let dropout = hiddenDropout(dropout) {
-      multiplier.threads.forEachBlock(of: input.tokens, blockCount: Activations.rowBlock) { thread, block in
+      gemm.threads.forEachBlock(of: input.tokens, blockCount: Activations.rowBlock) { thread, block in
         applyDropout(
           dropout, rows: block.count, columns: columns, x: gradient + block.lowerBound * columns,
           scratch: memory.rowScratches[thread], address: { address(block.lowerBound + $0) })
@@ -54,7 +54,7 @@ extension BertClassifier {
       gain: gradients + layout.embeddings.norm.gain, shift: gradients + layout.embeddings.norm.shift, bias: nil, address
     )
     // Tokens of one id meet in one row, so threads share out the columns.
-    multiplier.threads.forEachPart(of: columns, grain: 64) { _, part in
+    gemm.threads.forEachPart(of: columns, grain: 64) { _, part in
       func add(_ ids: UnsafePointer<Int32>, skippedID: Int32? = nil, to table: Int) {
         embedBackward(
           tokens: input.tokens, width: columns, part, ids: ids, skippedID: skippedID, gradient: gradient,

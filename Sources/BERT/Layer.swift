@@ -18,7 +18,7 @@ extension BertClassifier {
     let hidden = configuration.hiddenSize
     let intermediate = configuration.intermediateSize
     let firstOnly = needsFirstTokensOnly(index)
-    let lines = firstOnly ? Lines.firstTokens(input.sequences) : .tokens(input.tokens)
+    let lines = firstOnly ? ProductRows.firstTokens(input.sequences) : .tokens(input.tokens)
     let rows = lines.count
     let x = firstOnly ? gatherFirstTokens(input, memory.hidden[index]) : memory.hidden[index]  // [rows, H]
 
@@ -39,7 +39,7 @@ extension BertClassifier {
     project(
       lines, kept.attentionOutput, parameters + slots.intermediate.weight, inputs: hidden, outputs: intermediate,
       into: kept.slopes)
-    multiplier.threads.forEachBlock(of: rows, blockCount: Activations.rowBlock) { _, part in
+    gemm.threads.forEachBlock(of: rows, blockCount: Activations.rowBlock) { _, part in
       let offset = part.lowerBound * intermediate
       biasActivation(
         configuration.activation, rows: part.count, columns: intermediate, x: kept.slopes + offset,
@@ -75,7 +75,7 @@ extension BertClassifier {
     let hidden = configuration.hiddenSize
     let intermediate = configuration.intermediateSize
     let firstOnly = needsFirstTokensOnly(index)
-    let lines = firstOnly ? Lines.firstTokens(input.sequences) : .tokens(input.tokens)
+    let lines = firstOnly ? ProductRows.firstTokens(input.sequences) : .tokens(input.tokens)
     let rows = lines.count
     let gradient = firstOnly ? memory.firstTokensGradient : memory.hiddenGradient  // [rows, H]
     let branch = memory.branchGradient  // [rows, H]
@@ -115,7 +115,7 @@ extension BertClassifier {
     let kept = memory.layers[index]
     let hidden = configuration.hiddenSize
     let firstOnly = needsFirstTokensOnly(index)
-    let lines = firstOnly ? Lines.firstTokens(input.sequences) : .tokens(input.tokens)
+    let lines = firstOnly ? ProductRows.firstTokens(input.sequences) : .tokens(input.tokens)
     let rows = lines.count
     let gradient = firstOnly ? memory.firstTokensGradient : memory.hiddenGradient  // [rows, H]
     let branch = memory.branchGradient  // [rows, H]
@@ -147,7 +147,7 @@ extension BertClassifier {
     residual: UnsafePointer<Float>, _ dropout: Dropout?, inverseDeviation: UnsafeMutablePointer<Float>,
     into output: UnsafeMutablePointer<Float>, _ address: (Int) -> RandomAddress
   ) {
-    multiplier.threads.forEachBlock(of: rows, blockCount: Activations.rowBlock) { thread, part in
+    gemm.threads.forEachBlock(of: rows, blockCount: Activations.rowBlock) { thread, part in
       let offset = part.lowerBound * norm.columns
       norm.forward(
         rows: part.count, x: x + offset, bias: bias, residual: residual + offset, dropout: dropout,

@@ -1,7 +1,7 @@
 import Kernels
 
-/// How many lines a product has, and of what: all tokens of a batch, or its first tokens only.
-enum Lines {
+/// How many rows a product has, and of what: all tokens of a batch, or its first tokens only.
+enum ProductRows {
   case tokens(Int)
   case firstTokens(Int)
 
@@ -12,7 +12,7 @@ enum Lines {
   }
 
   /// By kind, never by count: a row's result may not depend on what else is in the batch.
-  var kind: Multiplier.Lines {
+  var kind: GEMM.RowKind {
     switch self {
     case .tokens: .many
     case .firstTokens: .few
@@ -25,20 +25,20 @@ extension BertClassifier {
 
   /// output [lines, outputs] = x [lines, inputs] · Wᵀ, overwritten; the bias is left to the kernel that follows.
   func project(
-    _ lines: Lines, _ x: UnsafePointer<Float>, _ weight: UnsafePointer<Float>, inputs: Int, outputs: Int,
+    _ lines: ProductRows, _ x: UnsafePointer<Float>, _ weight: UnsafePointer<Float>, inputs: Int, outputs: Int,
     into output: UnsafeMutablePointer<Float>
   ) {
-    multiplier.product(
+    gemm.product(
       .forward, of: lines.kind, rows: lines.count, columns: outputs, depth: inputs, MatrixOperand(x, rowStride: inputs),
       MatrixOperand(weight, rowStride: inputs).transposed, into: output, outputStride: outputs)
   }
 
   /// dW [outputs, inputs] = dyᵀ · x, overwritten or added to.
   func weightGradient(
-    _ lines: Lines, _ gradient: UnsafePointer<Float>, outputs: Int, _ x: UnsafePointer<Float>, inputs: Int,
+    _ lines: ProductRows, _ gradient: UnsafePointer<Float>, outputs: Int, _ x: UnsafePointer<Float>, inputs: Int,
     into output: UnsafeMutablePointer<Float>, _ mode: OutputMode
   ) {
-    multiplier.product(
+    gemm.product(
       .weightGradient, of: lines.kind, rows: outputs, columns: inputs, depth: lines.count,
       MatrixOperand(gradient, rowStride: outputs).transposed,
       MatrixOperand(x, rowStride: inputs), into: output, outputStride: inputs, mode)
@@ -46,10 +46,10 @@ extension BertClassifier {
 
   /// dx [lines, inputs] = dy · W, overwritten or added to.
   func inputGradient(
-    _ lines: Lines, _ gradient: UnsafePointer<Float>, outputs: Int, _ weight: UnsafePointer<Float>, inputs: Int,
+    _ lines: ProductRows, _ gradient: UnsafePointer<Float>, outputs: Int, _ weight: UnsafePointer<Float>, inputs: Int,
     into output: UnsafeMutablePointer<Float>, _ mode: OutputMode
   ) {
-    multiplier.product(
+    gemm.product(
       .inputGradient, of: lines.kind, rows: lines.count, columns: inputs, depth: outputs,
       MatrixOperand(gradient, rowStride: outputs),
       MatrixOperand(weight, rowStride: inputs), into: output, outputStride: inputs, mode)

@@ -7,7 +7,7 @@ extension BertClassifier {
   func forEachRowBlock(
     _ rows: Int, sums width: Int, _ body: (Int, Range<Int>, UnsafeMutablePointer<Float>) -> Void
   ) {
-    multiplier.threads.forEachBlock(of: rows, blockCount: Activations.rowBlock) { thread, block in
+    gemm.threads.forEachBlock(of: rows, blockCount: Activations.rowBlock) { thread, block in
       body(thread, block, memory.blockSums + block.lowerBound / Activations.rowBlock * width)
     }
   }
@@ -20,7 +20,7 @@ extension BertClassifier {
     _ count: Int, width: Int, columns: Int,
     _ targets: (UnsafeMutablePointer<Float>?, UnsafeMutablePointer<Float>?, UnsafeMutablePointer<Float>?)
   ) {
-    multiplier.threads.forEachPart(of: columns, grain: 256) { _, part in
+    gemm.threads.forEachPart(of: columns, grain: 256) { _, part in
       func add(_ vector: Int, to target: UnsafeMutablePointer<Float>?) {
         guard let target else { return }
         columnSums(

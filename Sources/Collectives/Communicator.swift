@@ -40,10 +40,10 @@ public protocol Communicator: AnyObject, Sendable {
   /// Memory of which every rank on this host gets a part of `count` floats (counts may differ), 0 at first, visible to
   /// the others; nil on every rank where it can't be had. Called by all ranks.
   func makeHostMemory(count: Int, at site: CallSite) throws(Failure) -> HostMemory?
-  /// Whether a link may be used by another thread than the communicator's.
+  /// Whether a channel may be used by another thread than the communicator's.
   var linksMayBeUsedByOtherThreads: Bool { get }
-  /// A channel for messages between ranks; those of two links do not mix. Called by all ranks.
-  func makeLink() throws(Failure) -> any Link
+  /// A channel for messages between ranks; those of two channels do not mix. Called by all ranks.
+  func makeLink() throws(Failure) -> any PointToPointChannel
   /// Ends all ranks at once. `.success` is no verdict of an abort: it becomes `.internalError`.
   func abort(_ status: ExitStatus) -> Never
 }

@@ -6,7 +6,7 @@ import System
 
 /// The ranks that an MPI launcher started, one process each.
 ///
-/// Made once per process; used and finalized by the thread that made it; its links may be used by another thread, one
+/// Made once per process; used and finalized by the thread that made it; its channels may be used by another thread, one
 /// call at a time (`MPI_THREAD_SERIALIZED`). Errors come back as
 /// `Failure` (`MPI_ERRORS_RETURN`), but Open MPI reports few: a lost rank ends the job through the launcher, and
 /// mismatched calls are not noticed.
@@ -17,7 +17,7 @@ public final class MPICommunicator: Communicator {
   public let localRank: Int
   public let localSize: Int
   public let hostLeader: Int
-  /// Whether another thread may use a link.
+  /// Whether another thread may use a channel.
   public let linksMayBeUsedByOtherThreads: Bool
   public let agreement = Agreement()
   public let record: FlightRecorder?
@@ -27,7 +27,7 @@ public final class MPICommunicator: Communicator {
     var world: MPI_Comm?
     /// The ranks that share memory with this one.
     var local: MPI_Comm?
-    /// Channels of links, freed when MPI ends.
+    /// Channels of channels, freed when MPI ends.
     var channels: [MPI_Comm?] = []
   }
   private let handles: Mutex<Handles>
@@ -62,7 +62,7 @@ public final class MPICommunicator: Communicator {
     (rank, size) = try Self.place(in: world, &call)
     call.rank = rank
 
-    let pretended = try PretendedHosts(ranks: size)
+    let pretended = try SimulatedHosts(ranks: size)
     host = pretended?.name(of: rank, on: machine) ?? machine
     let local = try Self.ranksOfHost(in: world, rank: rank, pretended, &call)
     (localRank, localSize) = try Self.place(in: local, &call)
@@ -111,7 +111,7 @@ public final class MPICommunicator: Communicator {
 
   /// The ranks that share memory with this one; of those, where hosts are pretended, the ones of its host.
   private static func ranksOfHost(
-    in world: MPI_Comm?, rank: Int, _ pretended: PretendedHosts?, _ call: inout MPICall
+    in world: MPI_Comm?, rank: Int, _ pretended: SimulatedHosts?, _ call: inout MPICall
   ) throws(Failure) -> MPI_Comm? {
     var local: MPI_Comm?
     call.name = "MPI_Comm_split_type"
@@ -208,7 +208,7 @@ public final class MPICommunicator: Communicator {
     return HostMemory(parts.compactMap { $0?.floats }, owners: parts.compactMap { $0?.mapping })
   }
 
-  public func makeLink() throws(Failure) -> any Link {
+  public func makeLink() throws(Failure) -> any PointToPointChannel {
     var channel: MPI_Comm?
     try MPICall(name: "MPI_Comm_dup", rank: rank, host: host).check(
       inHandles("MPI_Comm_dup") { handles in
@@ -216,10 +216,10 @@ public final class MPICommunicator: Communicator {
         if status == MPI_SUCCESS { handles.channels.append(channel) }
         return status
       })
-    return MPILink(self, channel)
+    return MPIChannel(self, channel)
   }
 
-  /// Makes a call of MPI for a link, on whatever thread uses that.
+  /// Makes a call of MPI for a channel, on whatever thread uses that.
   func inLink(_ name: String, _ body: () -> Int32) throws(Failure) {
     let status = handles.withLock { handles in
       precondition(handles.world != nil, "rank \(rank) calls \(name) after MPI_Finalize")

@@ -39,7 +39,7 @@ public final class SoloCommunicator: Communicator {
     HostMemory(FloatBlock(count, number: blocks.add(1, ordering: .relaxed).newValue))
   }
 
-  public func makeLink() -> any Link { preconditionFailure("a link between the ranks of 1") }
+  public func makeLink() -> any PointToPointChannel { preconditionFailure("a channel between the ranks of 1") }
 
   public func abort(_ status: ExitStatus) -> Never { endProcess(status) }
 }

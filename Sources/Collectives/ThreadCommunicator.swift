@@ -12,22 +12,22 @@ public final class ThreadCommunicator: Communicator {
   public let rank: Int
   public let agreement = Agreement()
   public let record: FlightRecorder?
-  public var size: Int { meeting.size }
+  public var size: Int { rendezvous.size }
   public let host: String
   public var localRank: Int { rank - neighbours.lowerBound }
   public var localSize: Int { neighbours.count }
   public var hostLeader: Int { neighbours.lowerBound }
-  private let meeting: Meeting
+  private let rendezvous: ThreadRendezvous
   /// The ranks on this rank's host.
   private let neighbours: Range<Int>
-  private let links = Atomic<Int>(0)
+  private let channels = Atomic<Int>(0)
 
-  private init(rank: Int, meeting: Meeting, hosts: PretendedHosts?, record: FlightRecorder?) {
+  private init(rank: Int, rendezvous: ThreadRendezvous, hosts: SimulatedHosts?, record: FlightRecorder?) {
     self.rank = rank
-    self.meeting = meeting
+    self.rendezvous = rendezvous
     self.record = record
-    neighbours = hosts?.ranks(beside: rank) ?? 0..<meeting.size
-    host = hosts?.name(of: rank, on: meeting.host) ?? meeting.host
+    neighbours = hosts?.ranks(beside: rank) ?? 0..<rendezvous.size
+    host = hosts?.name(of: rank, on: rendezvous.host) ?? rendezvous.host
   }
 
   /// Runs `body` as `ranks` ranks, each a thread with a stack of `stackBytes`; the results in rank order.
@@ -43,29 +43,29 @@ public final class ThreadCommunicator: Communicator {
     _ body: @escaping @Sendable (ThreadCommunicator) throws(Failure) -> Result
   ) throws(Failure) -> [Result] {
     precondition(ranks > 0, "\(ranks) ranks")
-    let meeting = Meeting(size: ranks, host: hostName())
-    let hosts = try PretendedHosts(hosts, ranks: ranks)
+    let rendezvous = ThreadRendezvous(size: ranks, host: hostName())
+    let hosts = try SimulatedHosts(hosts, ranks: ranks)
     let results = SharedResults<Result>(count: ranks)
     var threads: [Thread] = []
     for rank in 0..<ranks {
       let thread = Thread(stackBytes: stackBytes) {
         let communicator = ThreadCommunicator(
-          rank: rank, meeting: meeting, hosts: hosts, record: rank == 0 ? record : nil)
+          rank: rank, rendezvous: rendezvous, hosts: hosts, record: rank == 0 ? record : nil)
         do throws(Failure) {
           results.set(try body(communicator), at: rank)
-          meeting.finish(rank, failure: nil)
+          rendezvous.finish(rank, failure: nil)
         } catch {
-          meeting.finish(rank, failure: error, isAgreed: error == communicator.agreement.failure)
+          rendezvous.finish(rank, failure: error, isAgreed: error == communicator.agreement.failure)
         }
       }
       guard let thread else {
-        meeting.finish(rank, failure: Failure(.unavailable, "a thread cannot be started: \(lastSystemError())"))
+        rendezvous.finish(rank, failure: Failure(.unavailable, "a thread cannot be started: \(lastSystemError())"))
         break
       }
       threads.append(thread)
     }
     for thread in threads { thread.join() }
-    if let failure = meeting.firstFailure { throw failure }
+    if let failure = rendezvous.firstFailure { throw failure }
     return results.all()
   }
 
@@ -82,7 +82,7 @@ public final class ThreadCommunicator: Communicator {
   ) throws(Failure) {
     let call = Call(kind, count: buffer.count)
     let slice = (rank * buffer.count / size)..<((rank + 1) * buffer.count / size)
-    try meeting.collective(call, rank: rank, buffer: UnsafeMutableRawBufferPointer(buffer)) { buffers in
+    try rendezvous.collective(call, rank: rank, buffer: UnsafeMutableRawBufferPointer(buffer)) { buffers in
       addSlice(slice, of: buffers.map { $0.bindMemory(to: Value.self) })
     }
   }
@@ -92,7 +92,7 @@ public final class ThreadCommunicator: Communicator {
   ) throws(Failure) {
     precondition(0..<size ~= root, "broadcast from rank \(root) of \(size)")
     let call = Call(.broadcast, count: buffer.count, root: root)
-    try meeting.collective(call, rank: rank, buffer: buffer) { buffers in
+    try rendezvous.collective(call, rank: rank, buffer: buffer) { buffers in
       if rank != root { buffer.copyMemory(from: UnsafeRawBufferPointer(buffers[root])) }
     }
   }
@@ -105,7 +105,7 @@ public final class ThreadCommunicator: Communicator {
     // Each rank puts its bytes into its own part, then takes the others' parts from there.
     let own = rank * bytes.count..<(rank + 1) * bytes.count
     UnsafeMutableRawBufferPointer(rebasing: result[own]).copyMemory(from: bytes)
-    try meeting.collective(call, rank: rank, buffer: result) { buffers in
+    try rendezvous.collective(call, rank: rank, buffer: result) { buffers in
       for other in 0..<size where other != rank {
         let part = other * bytes.count..<(other + 1) * bytes.count
         UnsafeMutableRawBufferPointer(rebasing: result[part])
@@ -116,24 +116,24 @@ public final class ThreadCommunicator: Communicator {
 
   public func barrier(at site: CallSite) throws(Failure) {
     let nothing = UnsafeMutableRawBufferPointer(start: nil, count: 0)
-    try meeting.collective(Call(.barrier), rank: rank, buffer: nothing) { _ in }
+    try rendezvous.collective(Call(.barrier), rank: rank, buffer: nothing) { _ in }
   }
 
   public func makeHostMemory(count: Int, at site: CallSite) throws(Failure) -> HostMemory? {
-    let part = meeting.showBlock(count, of: rank)
+    let part = rendezvous.showBlock(count, of: rank)
     // Each may hide its own when all have taken all, which is when the collective is through.
-    defer { meeting.hideBlock(of: rank) }
+    defer { rendezvous.hideBlock(of: rank) }
     var blocks: [FloatBlock] = []
-    try meeting.collective(Call(.hostMemory), rank: rank, buffer: UnsafeMutableRawBufferPointer(part.floats)) { _ in
-      blocks = neighbours.compactMap(meeting.block)
+    try rendezvous.collective(Call(.hostMemory), rank: rank, buffer: UnsafeMutableRawBufferPointer(part.floats)) { _ in
+      blocks = neighbours.compactMap(rendezvous.block)
     }
     precondition(blocks.count == neighbours.count, "\(blocks.count) blocks of \(neighbours.count) ranks")
     return HostMemory(blocks.map(\.floats), owners: blocks)
   }
 
-  public func makeLink() -> any Link {
-    let number = links.add(1, ordering: .relaxed).newValue
-    return ThreadLink(meeting, rank: rank, number: number)
+  public func makeLink() -> any PointToPointChannel {
+    let number = channels.add(1, ordering: .relaxed).newValue
+    return ThreadChannel(rendezvous, rank: rank, number: number)
   }
 
   public func abort(_ status: ExitStatus) -> Never { endProcess(status) }

@@ -1,7 +1,7 @@
 import System
 
 /// What happens to the rows of the last round that do not fill a batch on every rank.
-public enum Remainder: String, Sendable, CaseIterable {
+public enum TailPolicy: String, Sendable, CaseIterable {
   /// They are dealt as evenly as can be: no row twice, none left out.
   case exact
   /// The round is filled with rows from the epoch's beginning: Accelerate's `even_batches`.
@@ -19,7 +19,7 @@ public enum Remainder: String, Sendable, CaseIterable {
 public struct ShardPlan: Sendable, Equatable {
   public let datasetSize: Int
   public let ranks: Int
-  public let remainder: Remainder
+  public let remainder: TailPolicy
   /// Rows of a full batch of one rank.
   public let rankBatchSize: Int
   /// Rows of a full round over all ranks.
@@ -36,7 +36,7 @@ public struct ShardPlan: Sendable, Equatable {
   ///
   /// Throws `.usage` where a number is not positive or too large, the batch cannot be split, or (exact) ranks would never get a row.
   public init(
-    datasetSize: Int, batchSize: Int, ranks: Int, splitBatches: Bool = false, uneven remainder: Remainder = .exact
+    datasetSize: Int, batchSize: Int, ranks: Int, splitBatches: Bool = false, uneven remainder: TailPolicy = .exact
   ) throws(Failure) {
     func check(_ value: Int, _ name: String, atMost most: Int) throws(Failure) {
       guard value >= 1 else { throw Failure(.usage, "\(name) is \(value), expected at least 1") }

@@ -1,19 +1,17 @@
 // Sums. A float sum keeps 16 partial sums, so that it runs in SIMD and errs less than one running sum.
 
-typealias Lanes = SIMD16<Float>
-
 extension UnsafePointer<Float> {
   /// Sixteen neighbours from `index` on, whatever their alignment.
   @inline(__always)
-  func lanes(at index: Int) -> Lanes {
-    UnsafeRawPointer(self + index).loadUnaligned(as: Lanes.self)
+  func lanes(at index: Int) -> SIMD16<Float> {
+    UnsafeRawPointer(self + index).loadUnaligned(as: SIMD16<Float>.self)
   }
 }
 
 /// Σ term(i) over 0 ..< count, where `term` gives sixteen terms at once, or one for the rest.
 @inline(__always)
-func sum(count: Int, lanes: (Int) -> Lanes, single: (Int) -> Float) -> Float {
-  var partial = Lanes()
+func sum(count: Int, lanes: (Int) -> SIMD16<Float>, single: (Int) -> Float) -> Float {
+  var partial = SIMD16<Float>()
   var i = 0
   while i + 16 <= count {
     partial += lanes(i)

@@ -51,22 +51,24 @@ private func narrowBlock(
   depth: Int, scale: Float, _ a: UnsafePointer<Float>, _ aRowStride: Int, _ aDepthStride: Int,
   _ b: UnsafePointer<Float>, _ bStride: Int, _ output: UnsafeMutablePointer<Float>, _ outputStride: Int
 ) {
-  var (s0, s1, s2, s3, s4, s5) = (Lanes(), Lanes(), Lanes(), Lanes(), Lanes(), Lanes())
+  var (s0, s1, s2, s3, s4, s5) = (
+    SIMD16<Float>(), SIMD16<Float>(), SIMD16<Float>(), SIMD16<Float>(), SIMD16<Float>(), SIMD16<Float>()
+  )
   var (aDepth, bDepth) = (a, b)
   for _ in 0..<depth {
     let columns = bDepth.lanes(at: 0)
-    s0 = s0.addingProduct(Lanes(repeating: aDepth[0]), columns)
-    s1 = s1.addingProduct(Lanes(repeating: aDepth[aRowStride]), columns)
-    s2 = s2.addingProduct(Lanes(repeating: aDepth[2 * aRowStride]), columns)
-    s3 = s3.addingProduct(Lanes(repeating: aDepth[3 * aRowStride]), columns)
-    s4 = s4.addingProduct(Lanes(repeating: aDepth[4 * aRowStride]), columns)
-    s5 = s5.addingProduct(Lanes(repeating: aDepth[5 * aRowStride]), columns)
+    s0 = s0.addingProduct(SIMD16<Float>(repeating: aDepth[0]), columns)
+    s1 = s1.addingProduct(SIMD16<Float>(repeating: aDepth[aRowStride]), columns)
+    s2 = s2.addingProduct(SIMD16<Float>(repeating: aDepth[2 * aRowStride]), columns)
+    s3 = s3.addingProduct(SIMD16<Float>(repeating: aDepth[3 * aRowStride]), columns)
+    s4 = s4.addingProduct(SIMD16<Float>(repeating: aDepth[4 * aRowStride]), columns)
+    s5 = s5.addingProduct(SIMD16<Float>(repeating: aDepth[5 * aRowStride]), columns)
     aDepth += aDepthStride
     bDepth += bStride
   }
   @inline(__always)
-  func store(_ row: Int, _ sums: Lanes) {
-    UnsafeMutableRawPointer(output + row * outputStride).storeBytes(of: sums * scale, as: Lanes.self)
+  func store(_ row: Int, _ sums: SIMD16<Float>) {
+    UnsafeMutableRawPointer(output + row * outputStride).storeBytes(of: sums * scale, as: SIMD16<Float>.self)
   }
   store(0, s0)
   store(1, s1)
@@ -83,41 +85,41 @@ private func wideBlock(
   _ b: UnsafePointer<Float>, _ bStride: Int, _ output: UnsafeMutablePointer<Float>, _ outputStride: Int
 ) {
   // One variable for each sum: an array would not stay in registers.
-  var (s00, s01) = (Lanes(), Lanes())
-  var (s10, s11) = (Lanes(), Lanes())
-  var (s20, s21) = (Lanes(), Lanes())
-  var (s30, s31) = (Lanes(), Lanes())
-  var (s40, s41) = (Lanes(), Lanes())
-  var (s50, s51) = (Lanes(), Lanes())
-  var (s60, s61) = (Lanes(), Lanes())
-  var (s70, s71) = (Lanes(), Lanes())
+  var (s00, s01) = (SIMD16<Float>(), SIMD16<Float>())
+  var (s10, s11) = (SIMD16<Float>(), SIMD16<Float>())
+  var (s20, s21) = (SIMD16<Float>(), SIMD16<Float>())
+  var (s30, s31) = (SIMD16<Float>(), SIMD16<Float>())
+  var (s40, s41) = (SIMD16<Float>(), SIMD16<Float>())
+  var (s50, s51) = (SIMD16<Float>(), SIMD16<Float>())
+  var (s60, s61) = (SIMD16<Float>(), SIMD16<Float>())
+  var (s70, s71) = (SIMD16<Float>(), SIMD16<Float>())
   var (aDepth, bDepth) = (a, b)
   for _ in 0..<depth {
     let (b0, b1) = (bDepth.lanes(at: 0), bDepth.lanes(at: 16))
-    let a0 = Lanes(repeating: aDepth[0])
+    let a0 = SIMD16<Float>(repeating: aDepth[0])
     (s00, s01) = (s00.addingProduct(a0, b0), s01.addingProduct(a0, b1))
-    let a1 = Lanes(repeating: aDepth[aRowStride])
+    let a1 = SIMD16<Float>(repeating: aDepth[aRowStride])
     (s10, s11) = (s10.addingProduct(a1, b0), s11.addingProduct(a1, b1))
-    let a2 = Lanes(repeating: aDepth[2 * aRowStride])
+    let a2 = SIMD16<Float>(repeating: aDepth[2 * aRowStride])
     (s20, s21) = (s20.addingProduct(a2, b0), s21.addingProduct(a2, b1))
-    let a3 = Lanes(repeating: aDepth[3 * aRowStride])
+    let a3 = SIMD16<Float>(repeating: aDepth[3 * aRowStride])
     (s30, s31) = (s30.addingProduct(a3, b0), s31.addingProduct(a3, b1))
-    let a4 = Lanes(repeating: aDepth[4 * aRowStride])
+    let a4 = SIMD16<Float>(repeating: aDepth[4 * aRowStride])
     (s40, s41) = (s40.addingProduct(a4, b0), s41.addingProduct(a4, b1))
-    let a5 = Lanes(repeating: aDepth[5 * aRowStride])
+    let a5 = SIMD16<Float>(repeating: aDepth[5 * aRowStride])
     (s50, s51) = (s50.addingProduct(a5, b0), s51.addingProduct(a5, b1))
-    let a6 = Lanes(repeating: aDepth[6 * aRowStride])
+    let a6 = SIMD16<Float>(repeating: aDepth[6 * aRowStride])
     (s60, s61) = (s60.addingProduct(a6, b0), s61.addingProduct(a6, b1))
-    let a7 = Lanes(repeating: aDepth[7 * aRowStride])
+    let a7 = SIMD16<Float>(repeating: aDepth[7 * aRowStride])
     (s70, s71) = (s70.addingProduct(a7, b0), s71.addingProduct(a7, b1))
     aDepth += aDepthStride
     bDepth += bStride
   }
   @inline(__always)
-  func store(_ row: Int, _ left: Lanes, _ right: Lanes) {
+  func store(_ row: Int, _ left: SIMD16<Float>, _ right: SIMD16<Float>) {
     let place = UnsafeMutableRawPointer(output + row * outputStride)
-    place.storeBytes(of: left * scale, as: Lanes.self)
-    place.storeBytes(of: right * scale, toByteOffset: 64, as: Lanes.self)
+    place.storeBytes(of: left * scale, as: SIMD16<Float>.self)
+    place.storeBytes(of: right * scale, toByteOffset: 64, as: SIMD16<Float>.self)
   }
   store(0, s00, s01)
   store(1, s10, s11)

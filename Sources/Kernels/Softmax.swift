@@ -37,7 +37,7 @@ public func softmaxBackward(
 
 @inline(__always)
 private func rowMaximum(_ x: UnsafePointer<Float>, count: Int) -> Float {
-  var partial = Lanes(repeating: -.infinity)
+  var partial = SIMD16<Float>(repeating: -.infinity)
   var i = 0
   while i + 16 <= count {
     let next = x.lanes(at: i)

@@ -6,7 +6,7 @@ public final class AdamW: Preparable {
   /// The rate of the next step; a schedule sets it.
   public var learningRate: Double
   let model: BertForSequenceClassification
-  let options: Training.AdamW.Options
+  let options: AdamWOptimizer.Options
 
   /// - Parameters:
   ///   - model: whose weights it changes. A model has one optimizer; a later one takes its place until the first forward.
@@ -19,7 +19,7 @@ public final class AdamW: Preparable {
   ) {
     self.model = model
     self.learningRate = learningRate
-    options = Training.AdamW.Options(
+    options = AdamWOptimizer.Options(
       weightDecay: weightDecay, beta1: betas.0, beta2: betas.1, epsilon: epsilon, sparesBiasAndNorm: sparesBiasAndNorm)
     model.attach(self)
   }

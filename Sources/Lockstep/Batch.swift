@@ -13,11 +13,11 @@ public final class Batch {
   /// Nil where its loader is not prepared.
   let placement: Placement?
   /// Rows of the accumulation window over all ranks.
-  var windowRows = 0
+  var rowsInStep = 0
   /// Of them this rank's.
   var ownWindowRows = 0
   /// Whether the optimizer steps after this batch (Accelerate's `sync_gradients`).
-  public internal(set) var endsWindow = true
+  public internal(set) var isLastInStep = true
   /// Rows of this step over all ranks.
   public internal(set) var globalCount = 0
   /// Rows before those that only fill up the last round.

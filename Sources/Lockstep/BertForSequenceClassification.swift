@@ -21,7 +21,7 @@ public final class BertForSequenceClassification: Preparable {
   /// The weights and what computes with them.
   private(set) var session: Session?
   /// Of the optimizer that was made for it, which keeps the model.
-  private(set) var optimizer: (options: Training.AdamW.Options, id: ObjectIdentifier)?
+  private(set) var optimizer: (options: AdamWOptimizer.Options, id: ObjectIdentifier)?
   var window = GradientWindow()
 
   /// - Parameters:

@@ -182,9 +182,9 @@ public final class DataLoader: Sequence, Preparable {
     let windowSteps = placement?.accelerator.gradientAccumulationSteps ?? 1
     let first = skipped + (step - skipped) / windowSteps * windowSteps
     let window = first..<Swift.min(first + windowSteps, plan.steps)
-    batch.windowRows = window.reduce(0) { $0 + plan.rowCount(step: $1) }
+    batch.rowsInStep = window.reduce(0) { $0 + plan.rowCount(step: $1) }
     batch.ownWindowRows = window.reduce(0) { $0 + plan.rowCount(step: $1, rank: rank) }
-    batch.endsWindow = step == window.upperBound - 1
+    batch.isLastInStep = step == window.upperBound - 1
     batch.globalCount = plan.rowCount(step: step)
     batch.ownCount =
       plan.slots(step: step, rank: rank).clamped(

@@ -29,7 +29,7 @@ public typealias GLUETask = Datasets.GLUETask
 /// `train`, `validation` or `test`.
 public typealias Split = Datasets.Split
 /// What happens to the rows of the last round that do not fill a batch on every rank.
-public typealias TailPolicy = Datasets.Remainder
+public typealias TailPolicy = Datasets.TailPolicy
 
 /// What stands on the encoder: an explicit forward and backward over slots.
 public typealias TaskHead = BERT.TaskHead
@@ -47,6 +47,6 @@ public typealias BertConfiguration = BERT.BertConfiguration
 /// What one optimizer step did.
 public typealias StepReport = Training.StepReport
 
-typealias Engine = Training.Accelerator
+typealias Engine = TrainingEngine
 typealias PackedBatch = Datasets.Batch
 typealias Weights = Training.Model

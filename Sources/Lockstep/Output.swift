@@ -144,15 +144,15 @@ public struct Loss {
     }
     try model.window.beginBackward(of: forward, isPrepared: session.accelerator != nil)
     let isPrepared = session.accelerator != nil
-    let rows = !isPrepared ? batch.count : session.isLocal ? batch.ownWindowRows : batch.windowRows
-    let endsWindow = isPrepared && batch.endsWindow && !session.holdsSync
+    let rows = !isPrepared ? batch.count : session.isLocal ? batch.ownWindowRows : batch.rowsInStep
+    let isLastInStep = isPrepared && batch.isLastInStep && !session.holdsSync
     if batch.count == 0 {
-      engine.backwardOfNothing(windowRows: max(1, rows))
+      engine.backwardOfNothing(rowsInStep: max(1, rows))
     } else {
       fillGradient(engine, rows: rows)
-      engine.backward(batch.content, lossSum: factor * sum, windowRows: rows, endsWindow: endsWindow)
+      engine.backward(batch.content, lossSum: factor * sum, rowsInStep: rows, isLastInStep: isLastInStep)
     }
-    model.window.endBackward(isLast: !isPrepared || batch.endsWindow, isSent: endsWindow)
+    model.window.endBackward(isLast: !isPrepared || batch.isLastInStep, isSent: isLastInStep)
   }
 
   /// Overwrites the engine's gradient of the logits by that of the sum of the rows' losses over `rows`.

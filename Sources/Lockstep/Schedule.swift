@@ -26,7 +26,7 @@ public class LearningRateSchedule {
 public final class LinearSchedule: LearningRateSchedule {
   /// - Parameter totalSteps: optimizer steps of the whole training.
   public init(_ optimizer: AdamW, warmupSteps: Int, totalSteps: Int) {
-    let linear = Training.LinearSchedule(
+    let linear = LinearRate(
       peakRate: optimizer.learningRate, warmupSteps: warmupSteps, totalSteps: totalSteps)
     super.init(optimizer) { linear.rate(step: $0) }
   }

@@ -29,7 +29,7 @@ enum BucketSize {
   ///
   /// - Parameter scratch: of `layout.count` floats that are 0; they are 0 again afterwards.
   static func floats(
-    _ layout: ParameterLayout, _ groups: RankGroups, _ link: any Link, wire: WirePrecision,
+    _ layout: ParameterLayout, _ groups: HostTopology, _ link: any PointToPointChannel, wire: WirePrecision,
     scratch: UnsafeMutablePointer<Float>, _ communicator: any Communicator
   ) throws(Failure) -> Int {
     let fixed = try communicator.agree { () throws(Failure) -> Int in
@@ -42,7 +42,7 @@ enum BucketSize {
     let asked = try communicator.allGather(fixed)[0]
     func floats(_ bytes: Int) -> Int { bytes / wire.byteCount / 16 * 16 }
     if asked > 0 { return floats(asked) }
-    guard isMeasured(layout.count / groups.lanes, wire) else { return floats(usualBytes) }
+    guard isMeasured(layout.count / groups.peerGroups, wire) else { return floats(usualBytes) }
     var best = (seconds: Double.infinity, bytes: usualBytes)
     var total = 0.0
     for bytes in measuredBytes where total < mostSeconds {
@@ -55,17 +55,18 @@ enum BucketSize {
 
   /// Seconds of the slowest rank for the sample in buckets of so many floats.
   private static func measure(
-    _ bucket: Int, _ groups: RankGroups, _ link: any Link, wire: WirePrecision, _ scratch: UnsafeMutablePointer<Float>,
+    _ bucket: Int, _ groups: HostTopology, _ link: any PointToPointChannel, wire: WirePrecision,
+    _ scratch: UnsafeMutablePointer<Float>,
     _ communicator: any Communicator
   ) throws(Failure) -> Double {
     let count = sampleBytes / wire.byteCount
-    let residual = FloatBuffer(count: groups.hasLane && wire.rounds ? count : 0)
+    let residual = FloatBuffer(count: groups.isInPeerGroup && wire.rounds ? count : 0)
     try communicator.barrier()
     var clock = LapClock()
-    // Also the ranks without a lane: the launcher compares what ranks have called.
+    // Also the ranks without a peer group: the launcher compares what ranks have called.
     try communicator.waitingForExchange(count: count) { () throws(Failure) in
-      guard groups.hasLane else { return }
-      let sum = LaneSum(link, groups, wire: wire, mostFloats: bucket)
+      guard groups.isInPeerGroup else { return }
+      let sum = InterHostAllReduce(link, groups, wire: wire, mostFloats: bucket)
       try sum(scratch, residual: wire.rounds ? residual.pointer : nil, count: count, bucket: bucket)
     }
     return try communicator.allGather(clock.lap()).max() ?? 0

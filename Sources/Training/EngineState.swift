@@ -12,12 +12,12 @@ public enum StateFile {
   public static let optimizer = "optimizer.safetensors"
 }
 
-extension AdamW.Moment {
+extension AdamWOptimizer.Moment {
   /// What stands in front of a weight's name.
   fileprivate var prefix: String { self == .first ? "exp_avg." : "exp_avg_sq." }
 }
 
-extension Accelerator {
+extension TrainingEngine {
   /// Saves weights, moments and the step as a checkpoint. Called by all ranks, between steps.
   ///
   /// Each rank holds the moments of its slice of the weights, in its own memory. They are put together in the gradients of
@@ -37,7 +37,7 @@ extension Accelerator {
     _ manifest: CheckpointManifest, to store: CheckpointStore?, keeping limit: Int? = nil,
     _ write: (_ folder: String) throws(Failure) -> Void
   ) throws(Failure) -> String {
-    precondition(windowRows == 0, "a checkpoint within an accumulation window")
+    precondition(rowsInStep == 0, "a checkpoint within an accumulation window")
     var manifest = manifest
     manifest.step = optimizer.step
     var saved: Result<String, Failure> = .success("")
@@ -74,14 +74,14 @@ extension Accelerator {
   ///
   /// - Parameter checkpoint: read on rank 0, which gives it to the others; nil on those.
   public func load(_ checkpoint: Checkpoint?, step: Int) throws(Failure) {
-    precondition(windowRows == 0, "a checkpoint within an accumulation window")
+    precondition(rowsInStep == 0, "a checkpoint within an accumulation window")
     try communicator.agree { () throws(Failure) in
       guard let checkpoint, communicator.isMain else { return }
       try read(model.layout.slots, from: checkpoint.file(StateFile.weights), prefix: "", into: model.parameters)
     }
     try model.broadcast(communicator)
     let whole = assembly
-    for moment in AdamW.Moment.allCases {
+    for moment in AdamWOptimizer.Moment.allCases {
       try communicator.agree { () throws(Failure) in
         guard let checkpoint, communicator.isMain else { return }
         try read(trainedSlots, from: checkpoint.file(StateFile.optimizer), prefix: moment.prefix, into: whole)
@@ -101,7 +101,9 @@ extension Accelerator {
   }
 
   private var momentTensors: [SafetensorsWriter.Tensor] {
-    AdamW.Moment.allCases.flatMap { moment in trainedSlots.map { .init(moment.prefix + $0.name, shape: $0.shape) } }
+    AdamWOptimizer.Moment.allCases.flatMap { moment in
+      trainedSlots.map { .init(moment.prefix + $0.name, shape: $0.shape) }
+    }
   }
 
   /// Memory for all moments of one kind, which the ranks of a host see: the gradients of its first rank.
@@ -111,10 +113,10 @@ extension Accelerator {
 
   /// Calls `body` with all moments of one kind after the other, put together: on rank 0 the memory is whole. Called by all
   /// ranks.
-  private func forEachMoment(_ body: (AdamW.Moment, FloatBuffer) -> Void) throws(Failure) {
+  private func forEachMoment(_ body: (AdamWOptimizer.Moment, FloatBuffer) -> Void) throws(Failure) {
     let whole = assembly
     forgetGradients()
-    for moment in AdamW.Moment.allCases {
+    for moment in AdamWOptimizer.Moment.allCases {
       if groups.own == 0 { optimizer.copyMoments(moment, to: whole.pointer) }
       try communicator.barrier()
       body(moment, whole)

@@ -9,7 +9,7 @@ import System
 public final class Evaluator {
   private let configuration: BertConfiguration
   private let head: (any TaskHead)?
-  private let multiplier: Multiplier
+  private let gemm: GEMM
   private var network: BertClassifier?
   private var batch = Batch()
   private var model: Model?
@@ -22,7 +22,7 @@ public final class Evaluator {
   ) {
     self.head = head
     self.configuration = configuration
-    multiplier = Multiplier(precision, isForEvaluation: true, threads: threads)
+    gemm = GEMM(precision, isForEvaluation: true, threads: threads)
   }
 
   /// An evaluator of a model's weights, whoever trains them.
@@ -94,7 +94,7 @@ public final class Evaluator {
   private func network(_ limits: BatchLimits) -> BertClassifier {
     if let known = network, known.limits.holds(limits) { return known }
     let made = BertClassifier(
-      configuration, head: head, limits: limits, keepsForBackward: false, multiplier: multiplier)
+      configuration, head: head, limits: limits, keepsForBackward: false, gemm: gemm)
     network = made
     return made
   }

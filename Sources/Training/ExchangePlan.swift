@@ -3,7 +3,7 @@ import Collectives
 
 /// How a rank's part of the sum over hosts is cut into buckets.
 ///
-/// Rank l of each host speaks with the l-th ranks of the others: they are a lane, and as many lanes as the smallest host
+/// Rank l of each host speaks with the l-th ranks of the others: they are a peer group, and as many peerGroups as the smallest host
 /// has ranks share every bucket, so that all are busy as soon as backward has finished the first. Ranks beyond that have
 /// no part.
 package struct ExchangePlan {
@@ -21,27 +21,27 @@ package struct ExchangePlan {
   /// Numbers of a row of the word table.
   let columns: Int
   /// Whether this rank has a part in the sums.
-  package let hasLane: Bool
+  package let isInPeerGroup: Bool
 
   /// - Parameters:
   ///   - bucketFloats: the most that a rank sums at once.
   ///   - trained: the parameters that have gradients, which reach to the end; nil for all.
-  package init(_ layout: ParameterLayout, _ groups: RankGroups, bucketFloats: Int, trained: Range<Int>? = nil) {
+  package init(_ layout: ParameterLayout, _ groups: HostTopology, bucketFloats: Int, trained: Range<Int>? = nil) {
     let first = trained?.lowerBound ?? 0
     let table = layout.wordTable
     columns = table.shape[1]
-    let lanes = groups.lanes
-    hasLane = groups.hasLane
-    guard hasLane else { return }
+    let peerGroups = groups.peerGroups
+    isInPeerGroup = groups.isInPeerGroup
+    guard isInPeerGroup else { return }
     if first == 0 {
-      words = table.shape[0] * groups.place / lanes..<table.shape[0] * (groups.place + 1) / lanes
+      words = table.shape[0] * groups.place / peerGroups..<table.shape[0] * (groups.place + 1) / peerGroups
     }
     var end = layout.count
     for offset in layout.finalOffsets where offset >= first {
       let section = max(offset, table.range.upperBound)..<end
-      let pieces = max(1, (section.count + bucketFloats * lanes - 1) / (bucketFloats * lanes))
+      let pieces = max(1, (section.count + bucketFloats * peerGroups - 1) / (bucketFloats * peerGroups))
       for piece in 0..<pieces {
-        let part = cut(cut(section, piece, of: pieces), groups.place, of: lanes)
+        let part = cut(cut(section, piece, of: pieces), groups.place, of: peerGroups)
         if !part.isEmpty { buckets.append(Bucket(range: part, finalOffset: offset)) }
       }
       end = section.lowerBound
@@ -50,7 +50,7 @@ package struct ExchangePlan {
 
   /// The parameters that this rank updates: its part of each bucket, and of the word table.
   package var parts: [Range<Int>] {
-    hasLane ? buckets.map(\.range) + [words.lowerBound * columns..<words.upperBound * columns] : []
+    isInPeerGroup ? buckets.map(\.range) + [words.lowerBound * columns..<words.upperBound * columns] : []
   }
 
   /// The most floats that this rank sums at once.

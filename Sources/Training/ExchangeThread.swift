@@ -43,8 +43,8 @@ final class ExchangeThread {
     self.communicator = communicator
     let state = State()
     self.state = state
-    // A rank without a lane has nothing to move.
-    guard overlaps, exchange.hasLane else {
+    // A rank without a peer group has nothing to move.
+    guard overlaps, exchange.isInPeerGroup else {
       thread = nil
       return
     }
@@ -75,7 +75,7 @@ final class ExchangeThread {
   }
 
   /// Begins a step; see `GradientExchange.begin`.
-  func begin(step: Int, head: Board.Head) {
+  func begin(step: Int, head: StepMailbox.Header) {
     guard thread != nil else { return exchange.begin(step: step, head: head) }
     // It said that the step before was finished a moment before it was through with it.
     while state.steps.load(ordering: .acquiring) != begunSteps && !state.hasFailed.load(ordering: .acquiring) {

@@ -6,29 +6,29 @@ import System
 
 /// The sum of a step's gradients over hosts, bucket by bucket as backward finishes them, and AdamW on each sum.
 ///
-/// The ranks of a group see one memory. A rank that has a lane adds up its group's gradients of its part of a bucket, sums
-/// them with its lane, and updates the group's weights; see `ExchangePlan` and `LaneSum`. Of the word table only rows
+/// The ranks of a group see one memory. A rank that has a peer group adds up its group's gradients of its part of a bucket, sums
+/// them with its peer group, and updates the group's weights; see `ExchangePlan` and `InterHostAllReduce`. Of the word table only rows
 /// travel that a token of this step touches on any rank: which they are, and every rank's loss, the groups tell one
 /// another when the last forward of a step is through.
 ///
 /// `pump` moves it on. One thread calls that, mostly one of its own; what the computing thread and it tell one another is
-/// in the boards and in atomics, and all else belongs to the pumping thread from `begin` until `isFinished`.
+/// in the mailboxes and in atomics, and all else belongs to the pumping thread from `begin` until `isFinished`.
 final class GradientExchange: @unchecked Sendable {
-  private let groups: RankGroups
-  private let link: any Link
+  private let groups: HostTopology
+  private let channel: any PointToPointChannel
   private let plan: ExchangePlan
   private let parts: [Range<Int>]
-  private let optimizer: AdamW
+  private let optimizer: AdamWOptimizer
   private let parameters: FloatBuffer
   /// What keeps the memory that the pointers point to.
   private let owners: [AnyObject]
   /// Of every rank of the group; the sums overwrite this rank's own.
   private let gradients: [UnsafeMutablePointer<Float>]
   private let own: UnsafeMutablePointer<Float>
-  private let boards: [Board]
+  private let mailboxes: [StepMailbox]
   private let count: Int
   private let bucketFloats: Int
-  private let sum: LaneSum
+  private let sum: InterHostAllReduce
   /// Of each part, one after the other; nil where nothing is rounded.
   private let residuals: FloatBuffer?
   private let residualOffsets: [Int]
@@ -49,9 +49,9 @@ final class GradientExchange: @unchecked Sendable {
   // MARK: What the pumping thread owns
 
   private var step = 0
-  private let heads: HeadExchange
+  private let heads: StepHeaderExchange
   private var nextBucket = 0
-  private var words: TouchedRows
+  private var words: SparseGradientRows
   private var arePacked = false
   private var nextWordPiece = 0
   private var finishedWordPieces = 0
@@ -72,21 +72,22 @@ final class GradientExchange: @unchecked Sendable {
 
   /// - Parameters:
   ///   - gradients: of every rank of the group, by place.
-  ///   - boards: the same.
-  ///   - owners: keep what `gradients` and `boards` point to.
+  ///   - mailboxes: the same.
+  ///   - owners: keep what `gradients` and `mailboxes` point to.
   ///   - leavesUpdate: sums only, and updates nothing.
   init(
-    _ groups: RankGroups, _ link: any Link, _ layout: ParameterLayout, plan: ExchangePlan, bucketFloats: Int,
-    wire: WirePrecision, optimizer: AdamW, parameters: FloatBuffer,
-    gradients: [UnsafeMutablePointer<Float>], boards: [Board], owners: [AnyObject], leavesUpdate: Bool
+    _ groups: HostTopology, _ channel: any PointToPointChannel, _ layout: ParameterLayout, plan: ExchangePlan,
+    bucketFloats: Int,
+    wire: WirePrecision, optimizer: AdamWOptimizer, parameters: FloatBuffer,
+    gradients: [UnsafeMutablePointer<Float>], mailboxes: [StepMailbox], owners: [AnyObject], leavesUpdate: Bool
   ) {
     self.groups = groups
-    self.link = link
+    self.channel = channel
     self.plan = plan
     self.optimizer = optimizer
     self.parameters = parameters
     self.gradients = gradients
-    self.boards = boards
+    self.mailboxes = mailboxes
     self.owners = owners
     self.bucketFloats = bucketFloats
     self.leavesUpdate = leavesUpdate
@@ -98,24 +99,24 @@ final class GradientExchange: @unchecked Sendable {
       defer { offset += part.count }
       return offset
     }
-    residuals = wire.rounds && groups.hasLane ? FloatBuffer(count: offset) : nil
+    residuals = wire.rounds && groups.isInPeerGroup ? FloatBuffer(count: offset) : nil
     squares = Array(repeating: 0, count: parts.count)
-    words = TouchedRows(plan.words, columns: plan.columns, rounds: wire.rounds)
-    sum = LaneSum(
-      link, groups, wire: wire, mostFloats: plan.mostFloats(bucketFloats),
-      slots: groups.hasLane ? LaneSum.usualSlots : 0)
-    heads = HeadExchange(groups, link, boards, layout)
-    boards[groups.place].reset()
+    words = SparseGradientRows(plan.words, columns: plan.columns, rounds: wire.rounds)
+    sum = InterHostAllReduce(
+      channel, groups, wire: wire, mostFloats: plan.mostFloats(bucketFloats),
+      slots: groups.isInPeerGroup ? InterHostAllReduce.usualSlots : 0)
+    heads = StepHeaderExchange(groups, channel, mailboxes, layout)
+    mailboxes[groups.place].reset()
   }
 
   /// Whether this rank has a part in the sums.
-  var hasLane: Bool { groups.hasLane }
+  var isInPeerGroup: Bool { groups.isInPeerGroup }
 
   // MARK: The computing thread
 
-  /// Begins a step, when its last forward is through and the rank's board tells the touched rows; the step before is
+  /// Begins a step, when its last forward is through and the rank's mailbox tells the touched rows; the step before is
   /// finished.
-  func begin(step: Int, head: Board.Head) {
+  func begin(step: Int, head: StepMailbox.Header) {
     self.step = step
     nextBucket = 0
     arePacked = false
@@ -128,17 +129,17 @@ final class GradientExchange: @unchecked Sendable {
     lastPump = LapClock.now()
     bytesBefore = sum.sentBytes
     heads.begin()
-    boards[groups.place].head = head
-    boards[groups.place].headStep = step
+    mailboxes[groups.place].head = head
+    mailboxes[groups.place].headStep = step
   }
 
   /// All gradients of this rank from `offset` on are final.
-  func advance(to offset: Int) { boards[groups.place].finalMark = mark(offset) }
+  func advance(to offset: Int) { mailboxes[groups.place].finalMark = mark(offset) }
 
   /// Every rank's loss and wish to stop, by rank; nil while they are not all there.
-  func heard(ranks: Int) -> [Board.Head]? {
-    guard boards[0].heardStep == step else { return nil }
-    return (0..<ranks).map { boards[0].heard[$0] }
+  func heard(ranks: Int) -> [StepMailbox.Header]? {
+    guard mailboxes[0].heardStep == step else { return nil }
+    return (0..<ranks).map { mailboxes[0].heard[$0] }
   }
 
   /// From now on the weights change.
@@ -156,7 +157,7 @@ final class GradientExchange: @unchecked Sendable {
   var moveCount: Int { moves.load(ordering: .relaxed) }
 
   /// The rows whose sums this rank's gradients hold, when it is finished.
-  var touched: WordRows { heads.touched }
+  var touched: TouchedEmbeddingRows { heads.touched }
 
   /// Σ g² over this rank's parts, when it is finished.
   var sumOfSquares: Double { squares.reduce(0, +) }
@@ -172,9 +173,9 @@ final class GradientExchange: @unchecked Sendable {
       transferSpan = transferSpan.lowerBound...now
     }
     lastPump = now
-    guard hasLane else {
+    guard isInPeerGroup else {
       // It hears of others that have failed.
-      try link.poll()
+      try channel.poll()
       finishedStep.store(step, ordering: .releasing)
       summedStep.store(step, ordering: .releasing)
       return true
@@ -222,7 +223,7 @@ final class GradientExchange: @unchecked Sendable {
   /// Whether the gradients from `offset` on are final on all ranks of the group.
   private func isFinal(_ offset: Int) -> Bool {
     let needed = mark(offset)
-    return boards.allSatisfy { $0.finalMark >= needed }
+    return mailboxes.allSatisfy { $0.finalMark >= needed }
   }
 
   private func beginBucket(_ index: Int) throws(Failure) {
@@ -283,8 +284,9 @@ final class GradientExchange: @unchecked Sendable {
 ///
 /// - Parameters:
 ///   - parameters: of the model.
-///   - lanes: ranks of the smallest host, which share the sums.
-public func mostExchangeBytes(parameters: Int, lanes: Int, wire: WirePrecision) -> Int {
-  let buckets = lanes * LaneSum.usualSlots * 2 * BucketSize.mostBytes(summing: parameters / lanes, wire)
+///   - peerGroups: ranks of the smallest host, which share the sums.
+public func mostExchangeBytes(parameters: Int, peerGroups: Int, wire: WirePrecision) -> Int {
+  let buckets =
+    peerGroups * InterHostAllReduce.usualSlots * 2 * BucketSize.mostBytes(summing: parameters / peerGroups, wire)
   return buckets + (wire.rounds ? parameters * MemoryLayout<Float>.stride : 0)
 }

@@ -3,13 +3,13 @@ import Collectives
 import Synchronization
 import System
 
-/// Memory that the ranks of a host see: one copy of the weights, every rank's gradients and every rank's board.
+/// Memory that the ranks of a host see: one copy of the weights, every rank's gradients and every rank's mailbox.
 struct HostStore {
   let weights: UnsafeMutableBufferPointer<Float>
   /// By local rank.
   let gradients: [UnsafeMutableBufferPointer<Float>]
   /// By local rank.
-  let boards: [Board]
+  let mailboxes: [StepMailbox]
   /// Keeps all of it.
   let memory: HostMemory
 
@@ -22,7 +22,7 @@ struct HostStore {
     guard try communicator.allGather(isWanted ? 1 : 0).allSatisfy({ $0 == 1 }) else { return nil }
     // Each at the start of a cache line.
     let count = (layout.count + 15) / 16 * 16
-    let boardCount = Board.byteCount(layout, ranks: communicator.size) / MemoryLayout<Float>.stride
+    let boardCount = StepMailbox.byteCount(layout, ranks: communicator.size) / MemoryLayout<Float>.stride
     let memory = try communicator.makeHostMemory(
       count: (communicator.localRank == 0 ? 2 : 1) * count + boardCount)
     guard try communicator.allGather(memory == nil ? 0 : 1).allSatisfy({ $0 == 1 }), let memory else { return nil }
@@ -33,11 +33,11 @@ struct HostStore {
       let start = rank == 0 ? count : 0
       return UnsafeMutableBufferPointer(rebasing: parts[rank][start..<start + layout.count])
     }
-    boards = parts.map { part in
+    mailboxes = parts.map { part in
       guard let end = part.baseAddress.map({ $0 + part.count - boardCount }) else {
         preconditionFailure("host memory without an address")
       }
-      return Board(at: end, layout)
+      return StepMailbox(at: end, layout)
     }
   }
 }
@@ -45,7 +45,7 @@ struct HostStore {
 /// What a rank tells the others on its host in a step, and what its host has heard from the others.
 ///
 /// Each field has one writer. A step is told last, so that whoever sees it sees the rest.
-struct Board {
+struct StepMailbox {
   private let base: UnsafeMutableRawPointer
   private let wordCount: Int
 
@@ -60,13 +60,13 @@ struct Board {
   }
 
   static func byteCount(_ layout: ParameterLayout, ranks: Int) -> Int {
-    touchedOffset + wordCount(layout) * 8 + ranks * MemoryLayout<Head>.stride
+    touchedOffset + wordCount(layout) * 8 + ranks * MemoryLayout<Header>.stride
   }
 
   static func wordCount(_ layout: ParameterLayout) -> Int { (layout.wordTable.shape[0] + 63) / 64 }
 
   /// What a rank says of a step when its last forward is through.
-  struct Head: BitwiseCopyable {
+  struct Header: BitwiseCopyable {
     var lossSum: Double
     /// 1 where the rank was asked to stop.
     var stop: Double
@@ -88,15 +88,15 @@ struct Board {
     nonmutating set { counter(1).pointee.store(newValue, ordering: .releasing) }
   }
 
-  /// The step whose `heard` is there; on the board of a host's first rank.
+  /// The step whose `heard` is there; on the mailbox of a host's first rank.
   var heardStep: Int {
     get { counter(2).pointee.load(ordering: .acquiring) }
     nonmutating set { counter(2).pointee.store(newValue, ordering: .releasing) }
   }
 
-  var head: Head {
-    get { base.load(fromByteOffset: Self.fieldsOffset, as: Head.self) }
-    nonmutating set { base.storeBytes(of: newValue, toByteOffset: Self.fieldsOffset, as: Head.self) }
+  var head: Header {
+    get { base.load(fromByteOffset: Self.fieldsOffset, as: Header.self) }
+    nonmutating set { base.storeBytes(of: newValue, toByteOffset: Self.fieldsOffset, as: Header.self) }
   }
 
   /// A bit for each row of the word table that this rank's tokens touch.
@@ -106,8 +106,8 @@ struct Board {
   }
 
   /// Every rank's head, by rank.
-  var heard: UnsafeMutablePointer<Head> {
-    (base + Self.touchedOffset + 8 * wordCount).assumingMemoryBound(to: Head.self)
+  var heard: UnsafeMutablePointer<Header> {
+    (base + Self.touchedOffset + 8 * wordCount).assumingMemoryBound(to: Header.self)
   }
 
   /// Forgets all steps.
@@ -118,28 +118,28 @@ struct Board {
   }
 }
 
-/// This rank's board, in memory of its host or of its own.
-final class OwnBoard {
-  let board: Board
+/// This rank's mailbox, in memory of its host or of its own.
+final class OwnMailbox {
+  let mailbox: StepMailbox
   private let owner: AnyObject
 
   init(_ layout: ParameterLayout, ranks: Int, in store: HostStore?, _ communicator: any Communicator) {
     if let store {
-      board = store.boards[communicator.localRank]
+      mailbox = store.mailboxes[communicator.localRank]
       owner = store.memory
     } else {
-      let own = FloatBuffer(count: Board.byteCount(layout, ranks: ranks) / MemoryLayout<Float>.stride)
-      board = Board(at: UnsafeMutableRawPointer(own.pointer), layout)
+      let own = FloatBuffer(count: StepMailbox.byteCount(layout, ranks: ranks) / MemoryLayout<Float>.stride)
+      mailbox = StepMailbox(at: UnsafeMutableRawPointer(own.pointer), layout)
       owner = own
     }
   }
 
   /// No row of the word table is touched yet.
-  func clear() { board.touched.update(repeating: 0) }
+  func clear() { mailbox.touched.update(repeating: 0) }
 
   /// Marks the rows of a batch's tokens.
   func touch(_ input: PackedInput) {
-    let bits = board.touched
+    let bits = mailbox.touched
     for token in 0..<input.tokens {
       let row = Int(input.tokenIDs[token])
       bits[row / 64] |= 1 << UInt64(row % 64)

@@ -16,7 +16,7 @@ public struct MetricValue: Sendable, Equatable {
 
 /// What is computed from a model's outputs and the labels of all rows.
 ///
-/// Rows come to it in the data set's order, each once, and all of them on every rank: `Accelerator.evaluate` gathers what
+/// Rows come to it in the data set's order, each once, and all of them on every rank: `TrainingEngine.evaluate` gathers what
 /// the ranks computed before a metric sees it. So a metric that needs all predictions, as a rank correlation does, is exact
 /// on any number of ranks, and the same there.
 public protocol Metric: Sendable {

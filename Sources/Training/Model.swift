@@ -51,7 +51,7 @@ public final class Model {
   /// Gives every rank the weights of rank 0.
   public func broadcast(_ communicator: any Communicator) throws(Failure) {
     guard isShared else { return try communicator.broadcast(parameters.buffer, from: 0) }
-    let groups = try RankGroups(hostsOf: communicator)
+    let groups = try HostTopology(hostsOf: communicator)
     guard groups.count > 1 else { return try communicator.barrier() }
     try communicator.broadcast(
       UnsafeMutableRawBufferPointer(parameters.buffer), over: groups, communicator.makeLink())

@@ -16,15 +16,14 @@ public struct SingleBatchResult {
 
 extension Model {
   /// Computes all rows of `dataset` as one batch, dropout off.
-  public func evaluateOnce(
-    _ dataset: TokenizedDataset, keepsGradients: Bool, multiplier: Multiplier = Multiplier(.high)
+  public func forwardBackward(asOneBatch dataset: TokenizedDataset, keepsGradients: Bool, gemm: GEMM = GEMM(.high)
   ) throws(Failure) -> SingleBatchResult {
     try dataset.check(against: configuration)
     let limits = BatchLimits(
       tokens: dataset.inputIDs.count, sequences: dataset.count, length: dataset.longestRow)
     try MemoryNeed.singleBatch(configuration, limits: limits, keepsGradients: keepsGradients).require(for: "the batch")
     let network = BertClassifier(
-      configuration, head: head, limits: limits, keepsForBackward: keepsGradients, multiplier: multiplier)
+      configuration, head: head, limits: limits, keepsForBackward: keepsGradients, gemm: gemm)
     var batch = Batch()
     batch.fill(from: dataset, rows: Array(0..<dataset.count))
     var result = SingleBatchResult(logits: [], loss: 0, gradients: nil, gradientNorm: 0)

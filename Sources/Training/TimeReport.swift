@@ -15,7 +15,7 @@ public struct TimeReport: Sendable {
   let isLarge: Bool
 
   /// Called by all ranks: everybody's times.
-  public init(_ accelerator: Accelerator) throws(Failure) {
+  public init(_ accelerator: TrainingEngine) throws(Failure) {
     let communicator = accelerator.communicator
     let own = StepPart.allCases.map { accelerator.totalSeconds[$0] } + [accelerator.evaluationSeconds]
     let all = try communicator.allGather(own)

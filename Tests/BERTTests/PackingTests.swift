@@ -112,10 +112,10 @@ struct PackingTests {
   func reuse() throws {
     let model = try OddModel(labels: 3)
     let large = BatchLimits(tokens: 400, sequences: 30, length: 19)
-    let multiplier = Multiplier(.highest)
-    let used = BertClassifier(model.configuration, limits: large, multiplier: multiplier)
+    let gemm = GEMM(.highest)
+    let used = BertClassifier(model.configuration, limits: large, gemm: gemm)
     let light = BertClassifier(
-      model.configuration, limits: large, keepsForBackward: false, multiplier: multiplier)
+      model.configuration, limits: large, keepsForBackward: false, gemm: gemm)
     let fresh = model.pass()
     for _ in 0..<2 {
       let pass = Pass(used, weights: model.weights, model.rows, model.targets)

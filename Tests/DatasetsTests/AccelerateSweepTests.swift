@@ -13,7 +13,7 @@ import Testing
       for batchSize in 1...15 {
         for split in batchSize % ranks == 0 ? [false, true] : [false] {
           for (remainder, even, drop) in [(.pad, true, false), (.ragged, false, false), (.drop, true, true)]
-            as [(Remainder, Bool, Bool)]
+            as [(TailPolicy, Bool, Bool)]
           {
             let order = shuffledOrder(count: rows, seed: rows, epoch: batchSize)
             let plan = try ShardPlan(

@@ -39,7 +39,7 @@ import Testing
     for size in Self.sizes {
       let order = shuffledOrder(count: size.rows, seed: 5, epoch: 0)
       for (remainder, even, drop) in [(.pad, true, false), (.ragged, false, false), (.drop, true, true)]
-        as [(Remainder, Bool, Bool)]
+        as [(TailPolicy, Bool, Bool)]
       {
         let plan = try ShardPlan(
           datasetSize: size.rows, batchSize: size.batch, ranks: size.ranks, splitBatches: size.split, uneven: remainder)
@@ -83,14 +83,14 @@ import Testing
   }
 
   @Test(arguments: [
-    (10, 0, 2, false, Remainder.exact, "batch size is 0"), (10, -1, 2, false, .pad, "batch size is -1"),
+    (10, 0, 2, false, TailPolicy.exact, "batch size is 0"), (10, -1, 2, false, .pad, "batch size is -1"),
     (10, 2, 0, false, .exact, "processes is 0"), (-1, 2, 2, false, .pad, "-1"),
     (10, 5, 2, true, .pad, "cannot be split"),
     (2, 4, 3, false, .exact, "3 processes for 2 rows"), (10, .max, 2, false, .pad, "expected at most 1048576"),
     (10, (1 << 21) + 2, 2, true, .ragged, "expected at most 2097152"),
     (10, 8, .max, false, .drop, "expected at most 65536"),
   ])
-  func refusals(rows: Int, batch: Int, ranks: Int, split: Bool, remainder: Remainder, message: String) {
+  func refusals(rows: Int, batch: Int, ranks: Int, split: Bool, remainder: TailPolicy, message: String) {
     let failure = failure { () throws(Failure) in
       try ShardPlan(datasetSize: rows, batchSize: batch, ranks: ranks, splitBatches: split, uneven: remainder)
     }

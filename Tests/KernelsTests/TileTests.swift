@@ -2,7 +2,7 @@ import Glibc
 import Kernels
 import Testing
 
-private let units = TileMultiplier.Unit.available
+private let units = InstructionSet.available
 
 private struct Shape: Sendable, CustomTestStringConvertible {
   var rows: Int
@@ -24,7 +24,7 @@ private struct Matrix {
   }
 }
 
-extension TileMultiplier {
+extension TileGEMM {
   fileprivate func multiply(
     parts: Int, _ shape: Shape, _ a: Matrix, _ b: Matrix, into output: inout [Float], stride: Int,
     _ mode: OutputMode = .overwrite
@@ -53,8 +53,8 @@ struct TileTests {
   ]
 
   @Test("products of every shape and layout are those in double precision", arguments: units, shapes)
-  private func products(unit: TileMultiplier.Unit, shape: Shape) throws {
-    let multiplier = TileMultiplier(unit)
+  private func products(unit: InstructionSet, shape: Shape) throws {
+    let gemm = TileGEMM(unit)
     let (rows, columns, depth) = (shape.rows, shape.columns, shape.depth)
     var random = SystemRandomNumberGenerator()
     func numbers(_ count: Int) -> [Float] {
@@ -72,7 +72,7 @@ struct TileTests {
       for (parts, bound) in Self.bounds where unit.parts.contains(parts) {
         for mode in [OutputMode.overwrite, .add] {
           var output = before
-          multiplier.multiply(
+          gemm.multiply(
             parts: parts, shape, Matrix(numbers: a, stride: aStride, isTransposed: aTransposed),
             Matrix(numbers: b, stride: bStride, isTransposed: bTransposed), into: &output, stride: outputStride, mode)
           var worst = 0.0
@@ -104,14 +104,14 @@ struct TileTests {
   }
 
   @Test("what is not a finite number stays so", arguments: units, [Float.nan, .infinity, -.infinity])
-  func notFinite(unit: TileMultiplier.Unit, value: Float) {
-    let multiplier = TileMultiplier(unit)
+  func notFinite(unit: InstructionSet, value: Float) {
+    let gemm = TileGEMM(unit)
     for parts in unit.parts {
       var a = [Float](repeating: 1, count: 32 * 32)
       a[5 * 32 + 9] = value
       let b = [Float](repeating: 1, count: 32 * 32)
       var output = [Float](repeating: 0, count: 32 * 32)
-      multiplier.multiply(
+      gemm.multiply(
         parts: parts, Shape(rows: 32, columns: 32, depth: 32), Matrix(numbers: a, stride: 32),
         Matrix(numbers: b, stride: 32), into: &output, stride: 32)
       for row in 0..<32 {
@@ -130,7 +130,7 @@ struct TileTests {
     for parts in 0...3 {
       let results = units.filter { $0.parts.contains(parts) }.map { unit in
         var output = [Float](repeating: 0, count: rows * columns)
-        TileMultiplier(unit).multiply(
+        TileGEMM(unit).multiply(
           parts: parts, Shape(rows: rows, columns: columns, depth: depth), Matrix(numbers: a, stride: depth),
           Matrix(numbers: b, stride: columns), into: &output, stride: columns)
         return output
@@ -142,16 +142,16 @@ struct TileTests {
   }
 
   /// The product of two numbers.
-  private func product(_ unit: TileMultiplier.Unit, parts: Int, _ x: Float, _ y: Float) -> Float {
+  private func product(_ unit: InstructionSet, parts: Int, _ x: Float, _ y: Float) -> Float {
     var output: [Float] = [0]
-    TileMultiplier(unit).multiply(
+    TileGEMM(unit).multiply(
       parts: parts, Shape(rows: 1, columns: 1, depth: 1), Matrix(numbers: [x], stride: 1),
       Matrix(numbers: [y], stride: 1), into: &output, stride: 1)
     return output[0]
   }
 
   @Test("two parts keep 16 bits, three all 24: a product of two numbers shows it", arguments: units)
-  func partsKeepBits(unit: TileMultiplier.Unit) {
+  func partsKeepBits(unit: InstructionSet) {
     // 1 + 2⁻¹⁵ needs two parts, the other number three.
     let long: Float = 1 + 0x1p-10 + 0x1p-20 + 0x1p-23
     let expected: [[Float]] = [
@@ -164,7 +164,7 @@ struct TileTests {
   }
 
   @Test("one part is the nearest bf16 number, of two as near the even one", arguments: units)
-  func nearest(unit: TileMultiplier.Unit) {
+  func nearest(unit: InstructionSet) {
     // Spacing at 1 is 2⁻⁷.
     let cases: [(Float, Float)] = [
       (1 + 0x1p-8, 1), (1 + 3 * 0x1p-8, 1 + 0x1p-6), (1 + 0x1p-8 + 0x1p-20, 1 + 0x1p-7), (1 + 0x1p-7, 1 + 0x1p-7),

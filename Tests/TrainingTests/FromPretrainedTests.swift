@@ -75,7 +75,7 @@ struct FromPretrainedTests {
       let pair = SentencePair(first: Array(text.utf8), second: nil, label: .category(0))
       let dataset = try TokenizedDataset([pair], tokenizer: source.tokenizer)
       #expect(dataset.inputIDs == row.ids)
-      let logits = try model.evaluateOnce(dataset, keepsGradients: false).logits
+      let logits = try model.forwardBackward(asOneBatch: dataset, keepsGradients: false).logits
       #expect(worstDifference("logits", logits, row.logits, within: 1e-5) == nil)
     }
   }
@@ -115,7 +115,7 @@ struct FromPretrainedTests {
     let row = try Golden.json(path: "\(folder.path)/row.json", as: Row.self)
     let pair = SentencePair(first: Array("the otter watches a kettle".utf8), second: nil, label: label[0])
     let dataset = try TokenizedDataset([pair], tokenizer: source.tokenizer)
-    let result = try model.evaluateOnce(dataset, keepsGradients: false)
+    let result = try model.forwardBackward(asOneBatch: dataset, keepsGradients: false)
     // transformers computes the loss, too, by the problem type.
     #expect(worstDifference("logits and loss", result.logits + [Float(result.loss)], row.logits, within: 1e-5) == nil)
   }

@@ -90,8 +90,8 @@ struct HostsTests {
     let (hosts, count, steps) = (3, 531, 400)
     let value: @Sendable (Int, Int) -> Float = { host, index in 1 / Float(3 + 7 * host + index) }
     let means = try ThreadCommunicator.run(ranks: hosts, hosts: [1, 1, 1]) { (communicator) throws(Failure) in
-      let sum = LaneSum(
-        communicator.makeLink(), try RankGroups(hostsOf: communicator), wire: wire, mostFloats: 100)
+      let sum = InterHostAllReduce(
+        communicator.makeLink(), try HostTopology(hostsOf: communicator), wire: wire, mostFloats: 100)
       let values = FloatBuffer(count: count)
       let residual = FloatBuffer(count: count)
       var totals = [Double](repeating: 0, count: count)
@@ -121,8 +121,8 @@ struct HostsTests {
   ) throws -> [[Float]] {
     let spread = Array(repeating: 1, count: hosts)
     return try ThreadCommunicator.run(ranks: hosts, hosts: spread) { (communicator) throws(Failure) in
-      let sum = LaneSum(
-        communicator.makeLink(), try RankGroups(hostsOf: communicator), wire: wire, mostFloats: bucket, slots: 3)
+      let sum = InterHostAllReduce(
+        communicator.makeLink(), try HostTopology(hostsOf: communicator), wire: wire, mostFloats: bucket, slots: 3)
       let values = FloatBuffer(count: count)
       let residual = FloatBuffer(count: count)
       for index in 0..<count { values.pointer[index] = value(communicator.rank, index) }
@@ -135,15 +135,16 @@ struct HostsTests {
 
   // MARK: Plan and rows
 
-  @Test("the buckets of all lanes and the word table are every parameter, once", arguments: [16, 100, 1000, 1 << 20])
+  @Test(
+    "the buckets of all peerGroups and the word table are every parameter, once", arguments: [16, 100, 1000, 1 << 20])
   func plan(bucketFloats: Int) throws {
     let layout = ParameterLayout(try ModelFolder("\(Golden.folder)/tiny-bert").configuration)
     for hosts in Self.spreads {
       let ranks = hosts.reduce(0, +)
       let plans = try ThreadCommunicator.run(ranks: ranks, hosts: hosts) { (communicator) throws(Failure) in
-        let groups = try RankGroups(hostsOf: communicator)
+        let groups = try HostTopology(hostsOf: communicator)
         let plan = ExchangePlan(layout, groups, bucketFloats: bucketFloats)
-        return (groups, plan.buckets.map { ($0.range, $0.finalOffset) }, plan.hasLane ? plan.parts : [])
+        return (groups, plan.buckets.map { ($0.range, $0.finalOffset) }, plan.isInPeerGroup ? plan.parts : [])
       }
       let first = plans[0].0.ranks[0]
       var covered = [Int](repeating: 0, count: layout.count)
@@ -154,7 +155,7 @@ struct HostsTests {
       #expect(covered.allSatisfy { $0 == 1 }, "\(hosts)")
       for (groups, buckets, parts) in plans {
         // Same cut on every host.
-        guard groups.hasLane else {
+        guard groups.isInPeerGroup else {
           #expect(parts.isEmpty && buckets.isEmpty)
           continue
         }
@@ -175,7 +176,7 @@ struct HostsTests {
     }
     let residuals = FloatBuffer(count: (rows - 11) * columns)
     for index in 0..<residuals.count { residuals.pointer[index] = Float(index) }
-    var touched = TouchedRows(11..<rows, columns: columns, rounds: true)
+    var touched = SparseGradientRows(11..<rows, columns: columns, rounds: true)
     touched.pack(bits, sources.map(\.pointer), residuals: residuals.pointer)
     #expect(touched.count == 4 * columns)
     let expected = [12, 63, 64, 69].flatMap { row in (0..<columns).map { Float(1001 * (row * columns + $0)) } }

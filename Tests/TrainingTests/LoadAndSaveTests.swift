@@ -31,7 +31,7 @@ struct LoadAndSaveTests {
       "\(Golden.folder)/\(name)", labels: (try #require(golden.logits.first)).count)
     #expect(report.initialized == [] && report.unused == [])
     let labels = golden.labels.map { folder.configuration.labels == 1 ? Label.score(Float($0)) : .category(Int($0)) }
-    let result = try model.evaluateOnce(firstRows(folder, labels: labels), keepsGradients: true)
+    let result = try model.forwardBackward(asOneBatch: firstRows(folder, labels: labels), keepsGradients: true)
     #expect(worstDifference("logits", result.logits, golden.logits.flatMap(\.self), within: 1e-5) == nil)
     #expect(abs(result.loss - golden.loss) <= 1e-5 * max(1, abs(golden.loss)))
     #expect(relativeError(result.gradientNorm, golden.grad_norm) < 1e-4)

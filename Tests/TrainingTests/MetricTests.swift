@@ -135,9 +135,9 @@ import Training
       var rates: [Double]
     }
     let goldens = try Golden.json("tasks/schedules.json", as: [Schedule].self)
-    #expect(Set(goldens.map(\.kind)) == Set(LearningRateSchedule.Kind.allCases.map(\.rawValue)))
+    #expect(Set(goldens.map(\.kind)) == Set(RateSchedule.Kind.allCases.map(\.rawValue)))
     for golden in goldens {
-      let schedule = try LearningRateSchedule(
+      let schedule = try RateSchedule(
         try #require(.init(rawValue: golden.kind)), peakRate: golden.peak, warmupSteps: golden.warmup,
         totalSteps: golden.total)
       for (index, rate) in golden.rates.enumerated() {
@@ -151,9 +151,9 @@ import Training
 
   @Test("a warm-up that a schedule does not have, and a rate that it cannot lower, are refused")
   func badSchedules() {
-    func refusal(_ kind: LearningRateSchedule.Kind, _ rate: Double, _ warmup: Int) -> String? {
+    func refusal(_ kind: RateSchedule.Kind, _ rate: Double, _ warmup: Int) -> String? {
       failure { () throws(Failure) in
-        try LearningRateSchedule(kind, peakRate: rate, warmupSteps: warmup, totalSteps: 10)
+        try RateSchedule(kind, peakRate: rate, warmupSteps: warmup, totalSteps: 10)
       }?.message
     }
     #expect(refusal(.constant, 1e-3, 1)?.contains("constant has none") == true)

@@ -34,18 +34,18 @@ struct PartsTests {
 
   @Test("the schedule rises from 0 in the warm-up and falls to 0")
   func schedule() {
-    let schedule = LinearSchedule(peakRate: 8, warmupSteps: 4, totalSteps: 12)
+    let schedule = LinearRate(peakRate: 8, warmupSteps: 4, totalSteps: 12)
     #expect((1...13).map { schedule.rate(step: $0) } == [0, 2, 4, 6, 8, 7, 6, 5, 4, 3, 2, 1, 0])
-    #expect((1...3).map { LinearSchedule(peakRate: 6, warmupSteps: 0, totalSteps: 2).rate(step: $0) } == [6, 3, 0])
-    #expect((1...3).map { LinearSchedule(peakRate: 6, warmupSteps: 2, totalSteps: 2).rate(step: $0) } == [0, 3, 0])
-    #expect(LinearSchedule(peakRate: 6, warmupSteps: 0, totalSteps: 2).rate(step: 9) == 0)
+    #expect((1...3).map { LinearRate(peakRate: 6, warmupSteps: 0, totalSteps: 2).rate(step: $0) } == [6, 3, 0])
+    #expect((1...3).map { LinearRate(peakRate: 6, warmupSteps: 2, totalSteps: 2).rate(step: $0) } == [0, 3, 0])
+    #expect(LinearRate(peakRate: 6, warmupSteps: 0, totalSteps: 2).rate(step: 9) == 0)
   }
 
   @Test("runs of touched rows cover any range, and what lies behind the table")
   func wordRows() throws {
     let layout = ParameterLayout(try ModelFolder("\(Golden.folder)/tiny-bert").configuration)
     let (count, columns) = (layout.wordTable.shape[0], layout.wordTable.shape[1])
-    var rows = WordRows(layout)
+    var rows = TouchedEmbeddingRows(layout)
     for row in [0, 1, 63, 64, count - 1] {
       rows.formUnion((0..<rows.bits.count).map { $0 == row / 64 ? 1 << (row % 64) : 0 })
     }
@@ -76,11 +76,13 @@ struct PartsTests {
     for model in models { model.initialize(seed: 1) }
     let layout = models[0].layout
     let columns = layout.wordTable.shape[1]
-    let options = AdamW.Options(weightDecay: 0.1)
+    let options = AdamWOptimizer.Options(weightDecay: 0.1)
     let pool = ThreadPool(count: threads)
-    let (dense, sparse) = (AdamW(layout, options, threads: pool), AdamW(layout, options, threads: pool))
+    let (dense, sparse) = (
+      AdamWOptimizer(layout, options, threads: pool), AdamWOptimizer(layout, options, threads: pool)
+    )
     for step in 1...4 {
-      var touched = WordRows(layout)
+      var touched = TouchedEmbeddingRows(layout)
       touched.formUnion(touched.bits.map { _ in numbers.next() & numbers.next() })
       let sources = (0..<2).map { _ in numbers.floats(layout.count) }.map { source in
         source.enumerated().map { index, value in
@@ -112,7 +114,7 @@ struct PartsTests {
     let model = Model(folder.configuration)
     model.parameters.buffer.update(repeating: 1)
     let gradients = FloatBuffer(count: model.layout.count)
-    let adam = AdamW(model.layout, .init(weightDecay: 0.5, sparesBiasAndNorm: spares))
+    let adam = AdamWOptimizer(model.layout, .init(weightDecay: 0.5, sparesBiasAndNorm: spares))
     let squares = adam.apply(
       parameters: model.parameters.pointer, gradients: [UnsafePointer(gradients.pointer)], learningRate: 0.5)
     #expect(squares == 0)
@@ -129,11 +131,11 @@ struct PartsTests {
     for bad in 0..<3 {
       let problem = failure { () throws(Failure) in
         try ThreadCommunicator.run(ranks: 3) { (communicator) throws(Failure) in
-          let (model, accelerator, loader) = try self.setUp(communicator)
+          let (model, engine, loader) = try self.setUp(communicator)
           if communicator.rank == bad { model.parameters.pointer[model.layout.count - 1] = .nan }
-          for share in loader.epoch(0) {
-            accelerator.backward(share)
-            _ = try accelerator.step(learningRate: 1)
+          for microBatch in loader.epoch(0) {
+            engine.backward(microBatch)
+            _ = try engine.step(learningRate: 1)
           }
         }
       }
@@ -145,11 +147,11 @@ struct PartsTests {
 
   @Test("a gradient that overflows names a tensor and the step")
   func overflow() throws {
-    let (model, accelerator, loader) = try setUp(SoloCommunicator())
+    let (model, engine, loader) = try setUp(SoloCommunicator())
     let slot = try #require(model.layout.slots.first { $0.name == "classifier.weight" })
     for index in slot.range { model.parameters.pointer[index] *= 1e30 }
-    accelerator.backward(try #require(loader.epoch(0).first { _ in true }))
-    let problem = failure { () throws(Failure) in try accelerator.step(learningRate: 1) }
+    engine.backward(try #require(loader.epoch(0).first { _ in true }))
+    let problem = failure { () throws(Failure) in try engine.step(learningRate: 1) }
     #expect(problem?.status == .badData, "\(String(describing: problem))")
     #expect(problem?.message.contains("the gradient of bert.") == true && problem?.message.contains("step 1") == true)
   }
@@ -163,10 +165,10 @@ struct PartsTests {
     whole.initialize(seed: 1)
     let count = model.layout.count
     let gradients = FloatBuffer(count: count)
-    let options = AdamW.Options(weightDecay: 0.5, sparesBiasAndNorm: true)
+    let options = AdamWOptimizer.Options(weightDecay: 0.5, sparesBiasAndNorm: true)
     let ends = (0...ranks).map { count * $0 / ranks }
-    let parts = (0..<ranks).map { AdamW(model.layout, options, parts: [ends[$0]..<ends[$0 + 1]]) }
-    let all = AdamW(model.layout, options)
+    let parts = (0..<ranks).map { AdamWOptimizer(model.layout, options, parts: [ends[$0]..<ends[$0 + 1]]) }
+    let all = AdamWOptimizer(model.layout, options)
     var numbers = Numbers(4)
     for _ in 0..<3 {
       for (index, value) in numbers.floats(count).enumerated() { gradients.pointer[index] = value }
@@ -178,17 +180,17 @@ struct PartsTests {
     #expect(Array(model.parameters.buffer) == Array(whole.parameters.buffer))
   }
 
-  private func setUp(_ communicator: any Communicator) throws(Failure) -> (Model, Accelerator, DataLoader) {
+  private func setUp(_ communicator: any Communicator) throws(Failure) -> (Model, TrainingEngine, MicroBatchLoader) {
     let folder = try ModelFolder("\(Golden.folder)/tiny-bert")
     let model = Model(folder.configuration)
     _ = try model.loadWeights(folder: folder.path, seed: 1)
     let rows = try TokenizedDataset(
       loadSplit(.mrpc, folder: "\(Golden.folder)/mrpc", split: .train), tokenizer: folder.tokenizer, maxLength: 40)
     let plan = try ShardPlan(datasetSize: rows.count, batchSize: 4, ranks: communicator.size)
-    let accelerator = try Accelerator(
+    let engine = try TrainingEngine(
       communicator, model: model, optimizer: .init(weightDecay: 0),
       limits: BatchLimits(tokens: rows.mostTokens(inRows: 4), sequences: 4, length: rows.longestRow), seed: 1)
-    return (model, accelerator, try DataLoader(rows, plan: plan, rank: communicator.rank))
+    return (model, engine, try MicroBatchLoader(rows, plan: plan, rank: communicator.rank))
   }
 
   /// Counts rows whose logits have a margin: a metric that the library does not have.
@@ -207,17 +209,17 @@ struct PartsTests {
     arguments: [1, 3])
   func unlabelledRows(ranks: Int) throws {
     let found = try ThreadCommunicator.run(ranks: ranks) { (communicator) throws(Failure) in
-      let (model, accelerator, _) = try setUp(communicator)
+      let (model, engine, _) = try setUp(communicator)
       let pairs = try loadSplit(.mrpc, folder: "\(Golden.folder)/mrpc", split: .validation)
       let bare = pairs.map { SentencePair(first: $0.first, second: $0.second, label: .unknown) }
       let tokenizer = try ModelFolder("\(Golden.folder)/tiny-bert").tokenizer
       func dataset(_ pairs: some Collection<SentencePair>) throws(Failure) -> TokenizedDataset {
         try TokenizedDataset(pairs, tokenizer: tokenizer, maxLength: 40)
       }
-      let evaluation = try accelerator.evaluate(dataset(pairs), batchSize: 5)
-      let predicted = try accelerator.predict(dataset(bare), batchSize: 5)
-      let refusal = failure { () throws(Failure) in try accelerator.evaluate(dataset(bare), batchSize: 5) }
-      let alone = try model.evaluateOnce(dataset(pairs), keepsGradients: false)
+      let evaluation = try engine.evaluate(dataset(pairs), batchSize: 5)
+      let predicted = try engine.predict(dataset(bare), batchSize: 5)
+      let refusal = failure { () throws(Failure) in try engine.evaluate(dataset(bare), batchSize: 5) }
+      let alone = try model.forwardBackward(asOneBatch: dataset(pairs), keepsGradients: false)
       return (evaluation.rows.logits, predicted.logits, refusal, alone.logits, try evaluation.compute(Margin()))
     }
     for (evaluated, predicted, refusal, alone, values) in found {
@@ -236,21 +238,21 @@ struct PartsTests {
       loadSplit(.mrpc, folder: "\(Golden.folder)/mrpc", split: .train), tokenizer: folder.tokenizer, maxLength: 40)
     let plan = try ShardPlan(datasetSize: rows.count, batchSize: 12, ranks: ranks, splitBatches: true)
     let loaders = try (0..<ranks).map {
-      try DataLoader(rows, plan: plan, rank: $0, order: .shuffled(seed: 3), accumulationSteps: accumulationSteps)
+      try MicroBatchLoader(rows, plan: plan, rank: $0, order: .shuffled(seed: 3), accumulationSteps: accumulationSteps)
     }
     let epochs = loaders.map { Array($0.epoch(1)) }
     #expect(epochs.flatMap { $0.flatMap(\.rows) }.sorted() == Array(0..<62))
     #expect(epochs[0].flatMap(\.rows) != Array(loaders[0].epoch(2)).flatMap(\.rows))
-    #expect(epochs[0].count { $0.endsWindow } == loaders[0].stepsPerEpoch && epochs[0].last?.endsWindow == true)
-    var windowRows = 0
+    #expect(epochs[0].count { $0.isLastInStep } == loaders[0].stepsPerEpoch && epochs[0].last?.isLastInStep == true)
+    var rowsInStep = 0
     for step in 0..<plan.steps {
-      windowRows += epochs.reduce(0) { $0 + $1[step].rows.count }
-      guard epochs[0][step].endsWindow else { continue }
-      #expect(epochs.allSatisfy { $0[step].windowRows == windowRows })
-      windowRows = 0
+      rowsInStep += epochs.reduce(0) { $0 + $1[step].rows.count }
+      guard epochs[0][step].isLastInStep else { continue }
+      #expect(epochs.allSatisfy { $0[step].rowsInStep == rowsInStep })
+      rowsInStep = 0
     }
     #expect(
-      failure { () throws(Failure) in try DataLoader(rows, plan: plan, rank: 0, accumulationSteps: 0) }?.status
+      failure { () throws(Failure) in try MicroBatchLoader(rows, plan: plan, rank: 0, accumulationSteps: 0) }?.status
         == .usage)
   }
 
@@ -260,7 +262,7 @@ struct PartsTests {
     let pair = SentencePair(first: Array("the otter".utf8), second: nil, label: .unknown)
     let rows = try TokenizedDataset([pair], tokenizer: folder.tokenizer)
     let problem = failure { () throws(Failure) in
-      try Model(folder.configuration).evaluateOnce(rows, keepsGradients: false).loss
+      try Model(folder.configuration).forwardBackward(asOneBatch: rows, keepsGradients: false).loss
     }
     #expect(problem?.status == .badData && problem?.message.contains("row 1 has no label") == true)
   }
@@ -276,9 +278,9 @@ struct PartsTests {
     let folder = try TemporaryFolder()
     let path = try folder.write("of an earlier run\n", "metrics")
     let file = try MetricsFile(path)
-    let (_, accelerator, loader) = try setUp(SoloCommunicator())
-    accelerator.backward(try #require(loader.epoch(0).first { _ in true }))
-    var report = try accelerator.step(learningRate: 3e-5)
+    let (_, engine, loader) = try setUp(SoloCommunicator())
+    engine.backward(try #require(loader.epoch(0).first { _ in true }))
+    var report = try engine.step(learningRate: 3e-5)
     report.loss = 0.1 + 0.2
     report.gradientNorm = 1e-300
     try file.write(StepRecord(report, epoch: 0.5))

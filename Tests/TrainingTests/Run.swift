@@ -17,9 +17,9 @@ struct Run: Sendable {
   var warmupSteps = 0
   var accumulationSteps = 1
   var maxGradientNorm: Double?
-  var optimizer = AdamW.Options(weightDecay: 0.01)
+  var optimizer = AdamWOptimizer.Options(weightDecay: 0.01)
   var dropout = 0.0
-  var order = DataLoader.Order.file
+  var order = MicroBatchLoader.Order.file
   var precision = ProductPrecision.high
   /// One copy of the weights for all ranks, each updating its slice; else a copy each.
   var sharesMemory = true
@@ -46,7 +46,7 @@ struct Run: Sendable {
     warmupSteps = golden.warmupSteps
     accumulationSteps = golden.gradient_accumulation_steps
     maxGradientNorm = golden.maxGradientNorm
-    optimizer = AdamW.Options(weightDecay: golden.weightDecay, sparesBiasAndNorm: golden.sparesBiasAndNorm)
+    optimizer = AdamWOptimizer.Options(weightDecay: golden.weightDecay, sparesBiasAndNorm: golden.sparesBiasAndNorm)
   }
 
   /// Runs on one rank alone, or on several as threads; every rank's result.
@@ -75,26 +75,26 @@ struct Run: Sendable {
     let train = try dataset(.train)
     let plan = try ShardPlan(
       datasetSize: train.count, batchSize: globalBatchSize, ranks: communicator.size, splitBatches: true)
-    let loader = try DataLoader(
+    let loader = try MicroBatchLoader(
       train, plan: plan, rank: communicator.rank, order: order, accumulationSteps: accumulationSteps)
-    let schedule = LinearSchedule(peakRate: peakRate, warmupSteps: warmupSteps, totalSteps: steps)
-    let accelerator = try Accelerator(
+    let schedule = LinearRate(peakRate: peakRate, warmupSteps: warmupSteps, totalSteps: steps)
+    let engine = try TrainingEngine(
       communicator, model: model, optimizer: optimizer, limits: loader.limits, precision: precision, seed: 42,
       maxGradientNorm: maxGradientNorm, wire: wire)
     var result = Result()
     var epoch = 0
     while result.steps.count < steps {
-      for share in loader.epoch(epoch) {
-        accelerator.backward(share)
-        guard share.endsWindow else { continue }
-        result.steps.append(try accelerator.step(learningRate: schedule.rate(step: accelerator.optimizer.step + 1)))
+      for microBatch in loader.epoch(epoch) {
+        engine.backward(microBatch)
+        guard microBatch.isLastInStep else { continue }
+        result.steps.append(try engine.step(learningRate: schedule.rate(step: engine.optimizer.step + 1)))
         if result.steps.count == steps { break }
       }
       epoch += 1
     }
     let validation = try dataset(.validation, first: evaluatedRows)
-    result.counts = try accelerator.evaluate(validation, batchSize: evaluationBatchSize)
-    result.logits = try model.evaluateOnce(validation, keepsGradients: false).logits
+    result.counts = try engine.evaluate(validation, batchSize: evaluationBatchSize)
+    result.logits = try model.forwardBackward(asOneBatch: validation, keepsGradients: false).logits
     result.weights = model.parameters.digest
     return result
   }

@@ -37,7 +37,7 @@ struct AllreduceCommand: Measurement {
     sizes.append(maxMegabytes * 1_000_000)
 
     let count = maxMegabytes * 250_000
-    let groups = try RankGroups(hostsOf: communicator)
+    let groups = try HostTopology(hostsOf: communicator)
     let memory = groups.count == 1 ? try communicator.makeHostMemory(count: count) : nil
     let own = memory == nil ? FloatBuffer(count: count) : nil
     guard let buffer = memory?.parts[communicator.localRank].baseAddress ?? own?.pointer else {
@@ -81,13 +81,13 @@ struct AllreduceCommand: Measurement {
 
   /// The sum over hosts as training does it, one rank a host.
   private struct Exchange {
-    let sum: LaneSum
+    let sum: InterHostAllReduce
     let bucket: Int
     let residual: FloatBuffer?
 
-    init(_ link: any Link, _ groups: RankGroups, _ wire: WirePrecision, _ count: Int, bucketBytes: Int) {
+    init(_ link: any PointToPointChannel, _ groups: HostTopology, _ wire: WirePrecision, _ count: Int, bucketBytes: Int) {
       bucket = max(16, bucketBytes / wire.byteCount)
-      sum = LaneSum(link, groups, wire: wire, mostFloats: bucket)
+      sum = InterHostAllReduce(link, groups, wire: wire, mostFloats: bucket)
       residual = wire.rounds ? FloatBuffer(count: count) : nil
     }
 

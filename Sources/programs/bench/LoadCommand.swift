@@ -71,17 +71,19 @@ struct LoadCommand: Measurement {
     let plan = try ShardPlan(
       datasetSize: rows.count, batchSize: max(1, recipe.ranks * recipe.batchSize / communicator.size),
       ranks: communicator.size)
-    let loader = try DataLoader(rows, plan: plan, rank: communicator.rank, order: .shuffled(seed: Int(recipe.seed)))
+    let loader = try MicroBatchLoader(
+      rows, plan: plan, rank: communicator.rank, order: .shuffled(seed: Int(recipe.seed)))
     let model = try Model(folder.configuration, communicator)
     try model.load(WeightPlan(.random, from: folder, communicator), seed: Int(recipe.seed), communicator)
-    let accelerator = try Accelerator(
-      communicator, model: model, optimizer: AdamW.Options(weightDecay: recipe.weightDecay), limits: loader.limits,
+    let engine = try TrainingEngine(
+      communicator, model: model, optimizer: AdamWOptimizer.Options(weightDecay: recipe.weightDecay),
+      limits: loader.limits,
       seed: recipe.seed)
     let modelSeconds = clock.lap()
     var loss = Double.nan
-    for share in loader.epoch(0) {
-      accelerator.backward(share)
-      loss = try accelerator.step(learningRate: recipe.learningRate).loss
+    for microBatch in loader.epoch(0) {
+      engine.backward(microBatch)
+      loss = try engine.step(learningRate: recipe.learningRate).loss
       break
     }
     let stepSeconds = clock.lap()

@@ -13,7 +13,7 @@ enum ProductMethod: Sendable {
   /// Every way that this CPU has.
   static var available: [ProductMethod] {
     [.blas]
-      + (TileMultiplier.Unit.ofThisCPU.map { unit in [0, 3, 2, 1].filter(unit.parts.contains) } ?? []).map {
+      + (InstructionSet.ofThisCPU.map { unit in [0, 3, 2, 1].filter(unit.parts.contains) } ?? []).map {
         .tiles(parts: $0)
       }
   }
@@ -21,7 +21,7 @@ enum ProductMethod: Sendable {
   var name: String {
     switch self {
     case .blas: "fp32 BLAS"
-    case .training(let precision): Multiplier(precision).name
+    case .training(let precision): GEMM(precision).name
     case .tiles(parts: 0): "fp32"
     case .tiles(parts: 1): "bf16"
     case .tiles(let parts): "fp32 as \(parts) parts in bf16"
@@ -41,7 +41,7 @@ enum ProductMethod: Sendable {
 /// One product of a layer and how its factors lie.
 struct LayerProduct: Sendable {
   var name: String
-  var purpose: Multiplier.Purpose
+  var purpose: GEMM.Purpose
   var rows: Int
   var columns: Int
   var depth: Int
@@ -112,12 +112,12 @@ final class ProductBench {
 
   /// - Throws: `.internalError` where a product is wrong.
   func measure(_ method: ProductMethod, repetitions: Int) throws(Failure) -> ProductResult {
-    let tiles = TileMultiplier.Unit.ofThisCPU.map(TileMultiplier.init)
+    let tiles = InstructionSet.ofThisCPU.map(TileGEMM.init)
     let threads = ThreadPool(count: Hardware.threads)
-    let multiplier: Multiplier? =
+    let gemm: GEMM? =
       switch method {
-      case .training(let precision): Multiplier(precision, threads: threads)
-      case .blas: Multiplier(.highest, threads: threads, leavesToBLAS: true)
+      case .training(let precision): GEMM(precision, threads: threads)
+      case .blas: GEMM(.highest, threads: threads, leavesToBLAS: true)
       case .tiles: nil
       }
     func multiply(_ product: LayerProduct) {
@@ -125,8 +125,8 @@ final class ProductBench {
       let right = MatrixOperand(b, rowStride: product.isRightTransposed ? product.depth : product.columns)
       let leftOperand = product.isLeftTransposed ? left.transposed : left
       let rightOperand = product.isRightTransposed ? right.transposed : right
-      if let multiplier {
-        multiplier.product(
+      if let gemm {
+        gemm.product(
           product.purpose, of: .many, rows: product.rows, columns: product.columns, depth: product.depth, leftOperand,
           rightOperand,
           into: c, outputStride: product.columns)

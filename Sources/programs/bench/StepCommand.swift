@@ -49,22 +49,22 @@ struct StepCommand: Measurement {
   func run(_ communicator: any Communicator) throws(Failure) {
     let inputs = try communicator.agree { () throws(Failure) in try Inputs(self) }
     let plan = try ShardPlan(datasetSize: inputs.train.count, batchSize: batchSize, ranks: communicator.size)
-    let loader = try DataLoader(inputs.train, plan: plan, rank: communicator.rank, order: .shuffled(seed: seed))
+    let loader = try MicroBatchLoader(inputs.train, plan: plan, rank: communicator.rank, order: .shuffled(seed: seed))
     let model = try Model(inputs.folder.configuration, communicator)
     try model.load(WeightPlan(.random, from: inputs.folder, communicator), seed: seed, communicator)
     try communicator.agree { () throws(Failure) in
       if let profile, communicator.isMain { try Timeline.check(profile, notIn: [("--model", self.model)]) }
     }
     let verified = try Verification(model, inputs.sample, precision: inputs.precision, communicator)
-    let accelerator = try Accelerator(
-      communicator, model: model, optimizer: AdamW.Options(weightDecay: 0.01), limits: loader.limits,
+    let engine = try TrainingEngine(
+      communicator, model: model, optimizer: AdamWOptimizer.Options(weightDecay: 0.01), limits: loader.limits,
       precision: inputs.precision, seed: UInt64(bitPattern: Int64(seed)), wire: wire.ddpCommHook)
 
-    let timed = try takeSteps(accelerator, loader, profile: profile != nil)
+    let timed = try takeSteps(engine, loader, profile: profile != nil)
     try Verification.check(firstLoss: timed.losses[0], model, communicator)
-    if let profile { try accelerator.timeline?.write(to: profile) }
+    if let profile { try engine.timeline?.write(to: profile) }
     let memory = try MemoryResult(communicator)
-    let evaluated = try inputs.validation.map { (rows) throws(Failure) in try evaluate(rows, accelerator) }
+    let evaluated = try inputs.validation.map { (rows) throws(Failure) in try evaluate(rows, engine) }
 
     let perRank = timed.tokens.reduce(0, +) / Double(steps * communicator.size)
     let figures = try MachineFigures(
@@ -85,7 +85,7 @@ struct StepCommand: Measurement {
         transfer: TransferResult(timed.transfers, parts: timed.parts, wire: wire.ddpCommHook),
         memory: memory, verified: verified, evaluation: evaluated, steps: steps, batch_size: batchSize,
         parameters: roofline.parameters, precision: inputs.precision == .bf16 ? "bf16" : "fp32",
-        products: Multiplier(inputs.precision).name, shares_memory: model.isShared, first_loss: timed.losses[0],
+        products: GEMM(inputs.precision).name, shares_memory: model.isShared, first_loss: timed.losses[0],
         last_loss: timed.losses[timed.losses.count - 1], machine: machine))
   }
 
@@ -105,33 +105,33 @@ struct StepCommand: Measurement {
   }
 
   private func takeSteps(
-    _ accelerator: Accelerator, _ loader: DataLoader, profile: Bool
+    _ engine: TrainingEngine, _ loader: MicroBatchLoader, profile: Bool
   ) throws(Failure) -> Timed {
-    let (communicator, dataset) = (accelerator.communicator, loader.dataset)
-    let roofline = Roofline(accelerator.model.configuration)
+    let (communicator, dataset) = (engine.communicator, loader.dataset)
+    let roofline = Roofline(engine.model.configuration)
     var timed = Timed()
     var clock = LapClock()
     for epoch in 0... {
-      for share in loader.epoch(epoch) {
-        if accelerator.optimizer.step == warmup {
+      for microBatch in loader.epoch(epoch) {
+        if engine.optimizer.step == warmup {
           if profile {
-            accelerator.timeline = try Timeline(communicator, layers: accelerator.model.configuration.layers)
+            engine.timeline = try Timeline(communicator, layers: engine.model.configuration.layers)
           }
           try communicator.barrier()
           clock = LapClock()
         }
         if timed.wall.count == steps { return try gathered(timed, communicator) }
-        accelerator.backward(share)
-        let report = try accelerator.step(learningRate: 3e-5)
+        engine.backward(microBatch)
+        let report = try engine.step(learningRate: 3e-5)
         timed.losses.append(report.loss)
         guard report.step > warmup else { continue }
         timed.wall.append(clock.lap())
-        timed.examples += share.windowRows
-        timed.tokens.append(Double(share.rows.reduce(0) { $0 + dataset.tokens($1).count }))
-        timed.operations.append(roofline.operations(share.rows, of: dataset))
-        timed.transfers.seconds.append(accelerator.transferSeconds)
-        timed.transfers.megabytes.append(Double(accelerator.transferBytes) * 1e-6)
-        for part in StepPart.allCases { timed.parts[part.rawValue].append(accelerator.stepSeconds[part]) }
+        timed.examples += microBatch.rowsInStep
+        timed.tokens.append(Double(microBatch.rows.reduce(0) { $0 + dataset.tokens($1).count }))
+        timed.operations.append(roofline.operations(microBatch.rows, of: dataset))
+        timed.transfers.seconds.append(engine.transferSeconds)
+        timed.transfers.megabytes.append(Double(engine.transferBytes) * 1e-6)
+        for part in StepPart.allCases { timed.parts[part.rawValue].append(engine.stepSeconds[part]) }
       }
     }
     return timed
@@ -150,12 +150,12 @@ struct StepCommand: Measurement {
     return timed
   }
 
-  private func evaluate(_ rows: TokenizedDataset, _ accelerator: Accelerator) throws(Failure) -> EvaluationResult {
+  private func evaluate(_ rows: TokenizedDataset, _ engine: TrainingEngine) throws(Failure) -> EvaluationResult {
     // Once to have the memory, once for the time.
-    _ = try accelerator.evaluate(rows, batchSize: batchSize)
-    try accelerator.communicator.barrier()
+    _ = try engine.evaluate(rows, batchSize: batchSize)
+    try engine.communicator.barrier()
     var clock = LapClock()
-    let counts = try accelerator.evaluate(rows, batchSize: batchSize)
+    let counts = try engine.evaluate(rows, batchSize: batchSize)
     let seconds = clock.lap()
     guard counts.examples == rows.count, counts.lossSum.isFinite else {
       throw Failure(.internalError, "evaluated \(counts.examples) rows of \(rows.count), loss \(counts.loss)")

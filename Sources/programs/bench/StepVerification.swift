@@ -14,9 +14,9 @@ extension Verification {
   ) throws(Failure) {
     let differences = try communicator.agree { () throws(Failure) -> [Double] in
       guard communicator.isMain else { return [0, 0] }
-      let expected = try model.evaluateOnce(
-        rows, keepsGradients: true, multiplier: Multiplier(.highest, leavesToBLAS: true))
-      let result = try model.evaluateOnce(rows, keepsGradients: true, multiplier: Multiplier(precision))
+      let expected = try model.forwardBackward(
+        asOneBatch: rows, keepsGradients: true, gemm: GEMM(.highest, leavesToBLAS: true))
+      let result = try model.forwardBackward(asOneBatch: rows, keepsGradients: true, gemm: GEMM(precision))
       guard let gradients = result.gradients, let others = expected.gradients else { return [.nan, .nan] }
       var squares = 0.0
       for index in 0..<gradients.count {

@@ -74,16 +74,16 @@ struct Checkpointing {
   ///   - evaluated: whether the evaluation that follows the step is done; true where none does.
   /// - Returns: the checkpoint's folder, on rank 0.
   func save(
-    _ accelerator: Accelerator, _ evaluations: [EvaluationRecord], evaluated: Bool, _ metrics: MetricsFile?
+    _ engine: TrainingEngine, _ evaluations: [EvaluationRecord], evaluated: Bool, _ metrics: MetricsFile?
   ) throws(Failure) -> String {
-    let step = accelerator.optimizer.step
+    let step = engine.optimizer.step
     let perEpoch = job.loader.stepsPerEpoch
     var manifest = CheckpointManifest(step: step)
     manifest.epoch = step / perEpoch
     manifest.rows = job.rowsUsed(stepsOfEpoch: step % perEpoch)
     manifest.isEvaluated = evaluated || !endsEpoch(step)
     manifest.seed = job.seed
-    manifest.ranks = accelerator.communicator.size
+    manifest.ranks = engine.communicator.size
     manifest.options = options
     manifest.fingerprints = digests
     manifest.versions = [.init("checkpoint", "1"), .init("BLAS", Hardware.blas)]
@@ -92,10 +92,10 @@ struct Checkpointing {
         step: evaluation.step, epoch: evaluation.epoch, examples: evaluation.examples, loss: evaluation.loss,
         figures: evaluation.values.map { .init($0.name, $0.value.isFinite ? $0.value : nil) })
     }
-    return try accelerator.save(manifest, to: store, keeping: limit) { (folder) throws(Failure) in
+    return try engine.save(manifest, to: store, keeping: limit) { (folder) throws(Failure) in
       try metrics?.flush()
       try job.folder.write(
-        accelerator.model, into: folder, labelNames: job.labelNames, problem: job.labels.problem)
+        engine.model, into: folder, labelNames: job.labelNames, problem: job.labels.problem)
     }
   }
 }

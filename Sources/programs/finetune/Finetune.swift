@@ -40,16 +40,16 @@ func finetune(_ command: FinetuneCommand, _ communicator: any Communicator, _ re
   }
   for note in job.notes + opened.notes { try reporter.line("note: \(note.escapingControlCharacters)") }
 
-  let accelerator = try Accelerator(
+  let engine = try TrainingEngine(
     communicator, model: model, optimizer: job.optimizer, limits: job.loader.limits,
     precision: job.precision, seed: UInt64(bitPattern: Int64(job.seed)),
     maxGradientNorm: command.maxGradNorm ?? job.recipe.maxGradNorm, wire: command.wire.ddpCommHook)
   if command.profile != nil {
-    accelerator.timeline = try Timeline(
+    engine.timeline = try Timeline(
       communicator, layers: job.configuration.layers,
       microBatches: min(job.loader.accumulationSteps, job.loader.plan.steps))
   }
-  if let point { try accelerator.load(point.checkpoint, step: point.manifest.step) }
+  if let point { try engine.load(point.checkpoint, step: point.manifest.step) }
   communicator.acceptStop()
   let checkpointing = Checkpointing(
     job, command, store: opened.store, from: point,
@@ -60,16 +60,16 @@ func finetune(_ command: FinetuneCommand, _ communicator: any Communicator, _ re
   var evaluations = checkpointing.earlier
   for epoch in checkpointing.start.epoch..<job.epochs {
     let skipped = epoch == checkpointing.start.epoch ? checkpointing.start.steps * job.loader.accumulationSteps : 0
-    for share in job.loader.epoch(epoch).dropFirst(skipped) {
-      if accelerator.optimizer.step == job.schedule.totalSteps { break }
-      accelerator.backward(share)
-      guard share.endsWindow else { continue }
-      let step = try accelerator.step(learningRate: job.schedule.rate(step: accelerator.optimizer.step + 1))
-      try meter.record(step, epoch: epoch, rows: share.windowRows)
+    for microBatch in job.loader.epoch(epoch).dropFirst(skipped) {
+      if engine.optimizer.step == job.schedule.totalSteps { break }
+      engine.backward(microBatch)
+      guard microBatch.isLastInStep else { continue }
+      let step = try engine.step(learningRate: job.schedule.rate(step: engine.optimizer.step + 1))
+      try meter.record(step, epoch: epoch, rows: microBatch.rowsInStep)
       if step.isAskedToStop && step.step < job.schedule.totalSteps {
         communicator.noteResult(digest: model.parameters.digest)
         let saved =
-          checkpointing.isOn ? try checkpointing.save(accelerator, evaluations, evaluated: false, metrics) : nil
+          checkpointing.isOn ? try checkpointing.save(engine, evaluations, evaluated: false, metrics) : nil
         communicator.noteStop()
         return try reporter.line(
           "stopped after step \(step.step) of \(job.schedule.totalSteps), as asked; "
@@ -77,23 +77,23 @@ func finetune(_ command: FinetuneCommand, _ communicator: any Communicator, _ re
         )
       }
       if checkpointing.isDue(afterStep: step.step) {
-        _ = try checkpointing.save(accelerator, evaluations, evaluated: true, metrics)
+        _ = try checkpointing.save(engine, evaluations, evaluated: true, metrics)
         meter.restartClock()
       }
     }
     let found = try job.validations.map { (rows) throws(Failure) in
-      try accelerator.evaluate(rows.rows, batchSize: job.evalBatchSize)
+      try engine.evaluate(rows.rows, batchSize: job.evalBatchSize)
     }
     lastFound = found.first
-    evaluations.append(try meter.record(found, step: accelerator.optimizer.step, epoch: epoch))
-    if checkpointing.isDue(afterEvaluationAt: accelerator.optimizer.step) {
-      _ = try checkpointing.save(accelerator, evaluations, evaluated: true, metrics)
+    evaluations.append(try meter.record(found, step: engine.optimizer.step, epoch: epoch))
+    if checkpointing.isDue(afterEvaluationAt: engine.optimizer.step) {
+      _ = try checkpointing.save(engine, evaluations, evaluated: true, metrics)
       meter.restartClock()
     }
   }
-  try finishTest(job, command, accelerator, meter)
+  try finishTest(job, command, engine, meter)
 
-  let times = try TimeReport(accelerator)
+  let times = try TimeReport(engine)
   let folder = try communicator.agree { () throws(Failure) in
     try output.map { (output) throws(Failure) in
       var run = RunRecord(job, command, communicator, times)
@@ -105,11 +105,11 @@ func finetune(_ command: FinetuneCommand, _ communicator: any Communicator, _ re
     }
   }
   communicator.noteResult(digest: model.parameters.digest)
-  if let path = command.profile { try accelerator.timeline?.write(to: path) }
+  if let path = command.profile { try engine.timeline?.write(to: path) }
   try summarize(
     evaluations, job, meter, times, seconds: (clock.now - begin).seconds,
     savedTo: folder.map { saved in saved == output?.path ? command.outputDir ?? saved : saved }, reporter)
-  if let path = command.profile, let timeline = accelerator.timeline {
+  if let path = command.profile, let timeline = engine.timeline {
     let missing = timeline.stepsLeftOut
     try reporter.line(
       "timeline in \(path)" + (missing > 0 ? ", without the last \(grouped(missing)) steps: no room" : ""))
@@ -118,19 +118,19 @@ func finetune(_ command: FinetuneCommand, _ communicator: any Communicator, _ re
 
 /// Evaluates the test rows, and writes what the model predicts for them.
 private func finishTest(
-  _ job: Job, _ command: FinetuneCommand, _ accelerator: Accelerator, _ meter: Meter
+  _ job: Job, _ command: FinetuneCommand, _ engine: TrainingEngine, _ meter: Meter
 ) throws(Failure) {
   guard let test = job.test else { return }
   let rows: EvaluatedRows
   if test.labels.contains(.unknown) {
-    rows = try accelerator.predict(test, batchSize: job.evalBatchSize)
+    rows = try engine.predict(test, batchSize: job.evalBatchSize)
   } else {
-    let evaluation = try accelerator.evaluate(test, batchSize: job.evalBatchSize)
-    try meter.record(test: evaluation, step: accelerator.optimizer.step)
+    let evaluation = try engine.evaluate(test, batchSize: job.evalBatchSize)
+    try meter.record(test: evaluation, step: engine.optimizer.step)
     rows = evaluation.rows
   }
-  try accelerator.communicator.agree { () throws(Failure) in
-    guard let path = command.tables.predictions, accelerator.communicator.isMain else { return }
+  try engine.communicator.agree { () throws(Failure) in
+    guard let path = command.tables.predictions, engine.communicator.isMain else { return }
     let names: TaskLabels =
       switch job.labels {
       case .classes: .classes(job.labelNames)

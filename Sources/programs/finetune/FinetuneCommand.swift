@@ -68,9 +68,9 @@ struct FinetuneCommand: ParsableCommand {
   @Option(
     name: bothSpellings("lr-scheduler-type"),
     help:
-      "What the rate does after the warm-up: \(LearningRateSchedule.Kind.allCases.map(\.rawValue).joined(separator: ", "))."
+      "What the rate does after the warm-up: \(RateSchedule.Kind.allCases.map(\.rawValue).joined(separator: ", "))."
   )
-  var schedule = LearningRateSchedule.Kind.linear
+  var schedule = RateSchedule.Kind.linear
 
   @Option(
     name: bothSpellings("max-steps", "max-train-steps"), help: "Optimizer steps in all; overrides --epochs.")
@@ -107,7 +107,7 @@ struct FinetuneCommand: ParsableCommand {
     help:
       "What becomes of rows that do not fill the last batches: exact deals them out, pad repeats others, drop leaves them out."
   )
-  var uneven = Remainder.exact
+  var uneven = TailPolicy.exact
 
   @Flag(name: bothSpellings("no-decay-bias-norm"), help: "Leave biases and LayerNorm out of weight decay.")
   var noDecayBiasNorm = false

@@ -14,9 +14,9 @@ struct Job {
   /// Rows that are evaluated at the end, or whose predictions are written; may lack labels.
   var test: TokenizedDataset?
   var metric: TaskMetric
-  var loader: DataLoader
-  var schedule: LearningRateSchedule
-  var optimizer: AdamW.Options
+  var loader: MicroBatchLoader
+  var schedule: RateSchedule
+  var optimizer: AdamWOptimizer.Options
   var epochs: Int
   var evalBatchSize: Int
   var seed: Int
@@ -79,14 +79,14 @@ struct Job {
         .usage, at: "--uneven",
         "drop leaves nothing: \(train.count) rows do not fill one batch of \(plan.globalBatchSize)")
     }
-    loader = try DataLoader(
+    loader = try MicroBatchLoader(
       train, plan: plan, rank: communicator.rank, order: command.noShuffle ? .file : .shuffled(seed: seed),
       accumulationSteps: command.gradientAccumulationSteps ?? 1)
     let byEpochs = (command.epochs ?? recipe.epochs) * loader.stepsPerEpoch
     let totalSteps = command.maxSteps ?? byEpochs
     epochs = (totalSteps + loader.stepsPerEpoch - 1) / loader.stepsPerEpoch
     schedule = try Self.schedule(command, recipe, totalSteps: totalSteps)
-    optimizer = AdamW.Options(
+    optimizer = AdamWOptimizer.Options(
       weightDecay: command.weightDecay ?? recipe.weightDecay, sparesBiasAndNorm: command.noDecayBiasNorm)
     baselines = try Self.baselines(validations, labels, metric) + source.baselines
     notes = source.notes
@@ -119,11 +119,11 @@ struct Job {
 
   private static func schedule(
     _ command: FinetuneCommand, _ recipe: Recipe, totalSteps: Int
-  ) throws(Failure) -> LearningRateSchedule {
+  ) throws(Failure) -> RateSchedule {
     let rate = command.learningRate ?? recipe.learningRate
     let standard = command.schedule == .constant ? 0 : min(recipe.warmupSteps, totalSteps)
     do throws(Failure) {
-      return try LearningRateSchedule(
+      return try RateSchedule(
         command.schedule, peakRate: rate, warmupSteps: command.warmupSteps ?? standard, totalSteps: totalSteps)
     } catch {
       let isRate = command.schedule == .polynomial && error.message.contains("learning rate")
@@ -184,7 +184,7 @@ struct Job {
         "steps",
         "\(grouped(schedule.totalSteps)) in \(epochs) epoch\(epochs == 1 ? "" : "s"), learning rate \(schedule.peakRate) after \(schedule.warmupSteps) warm-up steps, then \(schedule.kind.description)"
       ),
-      ("precision", Multiplier(precision).name),
+      ("precision", GEMM(precision).name),
       (
         "ranks",
         "\(communicator.size), \(communicator.localSize) on this host (\(communicator.host)), \(Hardware.threads) thread\(Hardware.threads == 1 ? "" : "s") each"

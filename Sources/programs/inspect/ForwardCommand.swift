@@ -58,8 +58,8 @@ struct ForwardCommand: Inspection {
     let model = Model(folder.configuration)
     try model.load(weights, seed: 0)
     for line in weights.report.lines { printError("inspect: warning: \(line)") }
-    let result = try model.evaluateOnce(
-      dataset, keepsGradients: gradients != nil, multiplier: Multiplier(precision.precision()))
+    let result = try model.forwardBackward(
+      asOneBatch: dataset, keepsGradients: gradients != nil, gemm: GEMM(precision.precision()))
 
     var output = JSONOutput()
     output.raw("{\"rows\":")

@@ -16,7 +16,7 @@ struct ShardOptions: ParsableArguments {
   var splitBatches = false
 
   @Option(help: "What becomes of the rows that do not fill the last round: exact, pad or drop.")
-  var uneven: Remainder?
+  var uneven: TailPolicy?
 
   @Option(
     name: bothSpellings("even-batches"),
@@ -45,7 +45,7 @@ struct ShardOptions: ParsableArguments {
   }
 
   /// The policy that the options name.
-  var remainder: Remainder {
+  var remainder: TailPolicy {
     if dropLast { return .drop }
     if let evenBatches { return evenBatches ? .pad : .ragged }
     return uneven ?? .exact

@@ -52,7 +52,7 @@ extension Check {
       (communicator) throws(Failure) in
       let size = communicator.size
       for (count, batchSize) in sizes(size) {
-        for (remainder, even, drop) in [(Remainder.pad, true, false), (.drop, true, true), (.ragged, false, false)] {
+        for (remainder, even, drop) in [(TailPolicy.pad, true, false), (.drop, true, true), (.ragged, false, false)] {
           for splits in [false, true] {
             let batch = splits ? batchSize * size : batchSize
             let plan = try ShardPlan(
@@ -99,7 +99,7 @@ extension Check {
 
   /// The rows of each round, over all ranks in their order.
   private static func gatheredRows(
-    _ communicator: any Communicator, _ count: Int, _ batchSize: Int, _ remainder: Remainder, splitBatches: Bool
+    _ communicator: any Communicator, _ count: Int, _ batchSize: Int, _ remainder: TailPolicy, splitBatches: Bool
   ) throws(Failure) -> [[Int]] {
     let plan = try ShardPlan(
       datasetSize: count, batchSize: batchSize, ranks: communicator.size, splitBatches: splitBatches, uneven: remainder)

@@ -103,15 +103,15 @@ struct MemoryCommand: RankCommand {
     let pairs = (0..<batchSize).map { SentencePair(first: words, second: nil, label: .category($0 % 2)) }
     let data = try folder.tokenized(pairs, maxLength: estimate.limits.length)
     let plan = try ShardPlan(datasetSize: data.count, batchSize: batchSize, ranks: 1)
-    let loader = try DataLoader(data, plan: plan, rank: 0)
+    let loader = try MicroBatchLoader(data, plan: plan, rank: 0)
     let model = Model(estimate.configuration)
     model.initialize(seed: 1)
-    let accelerator = try Accelerator(
-      communicator, model: model, optimizer: AdamW.Options(weightDecay: 0.01), limits: loader.limits, seed: 1)
+    let engine = try TrainingEngine(
+      communicator, model: model, optimizer: AdamWOptimizer.Options(weightDecay: 0.01), limits: loader.limits, seed: 1)
     for epoch in 0..<2 {
-      for share in loader.epoch(epoch) {
-        accelerator.backward(share)
-        try accelerator.step(learningRate: 1e-5)
+      for microBatch in loader.epoch(epoch) {
+        engine.backward(microBatch)
+        try engine.step(learningRate: 1e-5)
       }
     }
     return peakBytes() - before

@@ -26,8 +26,8 @@ extension Check {
     Check(name: "gradient accumulation: steps at the window's end and the epoch's") { (communicator) throws(Failure) in
       let data = try TrainingRun.dataset(rows: 5 * communicator.size)
       let plan = try ShardPlan(datasetSize: data.count, batchSize: 1, ranks: communicator.size)
-      let loader = try DataLoader(data, plan: plan, rank: communicator.rank, accumulationSteps: 2)
-      return difference("sync", loader.epoch(0).map(\.endsWindow), [false, true, false, true, true])
+      let loader = try MicroBatchLoader(data, plan: plan, rank: communicator.rank, accumulationSteps: 2)
+      return difference("sync", loader.epoch(0).map(\.isLastInStep), [false, true, false, true, true])
     },
     Check(name: "gradient accumulation: windows of small batches equal large batches") {
       (communicator) throws(Failure) in
@@ -36,7 +36,7 @@ extension Check {
       return large.difference(from: small)
     },
     Check(name: "learning rate: the same steps whatever the ranks, down to 0") { (communicator) throws(Failure) in
-      let schedule = LinearSchedule(peakRate: 2e-5, warmupSteps: 100, totalSteps: 690)
+      let schedule = LinearRate(peakRate: 2e-5, warmupSteps: 100, totalSteps: 690)
       let rates = [1, 2, 26, 101, 691].map { schedule.rate(step: $0) }
       let all = try communicator.allGather(rates)
       if Set(all).count != 1 { return "another rank has other rates" }
@@ -101,21 +101,21 @@ struct TrainingRun {
     let plan = try ShardPlan(
       datasetSize: data.count, batchSize: splitsBatches ? globalBatchSize(communicator) : batchSize,
       ranks: communicator.size, splitBatches: splitsBatches)
-    let loader = try DataLoader(
+    let loader = try MicroBatchLoader(
       data, plan: plan, rank: communicator.rank, order: isShuffled ? .shuffled(seed: 42) : .file,
       accumulationSteps: accumulationSteps)
     let model = try Self.model(communicator, dropout: dropout)
-    let accelerator = try Accelerator(
-      communicator, model: model, optimizer: AdamW.Options(weightDecay: 0.01), limits: loader.limits,
+    let engine = try TrainingEngine(
+      communicator, model: model, optimizer: AdamWOptimizer.Options(weightDecay: 0.01), limits: loader.limits,
       // With two parts, a last digit that differs may round a factor's 16 bits the other way, and Adam makes much of that
       // where a gradient is small: 2e-5 of a loss after 6 steps at this rate, on 6 ranks.
       precision: .highest, seed: 7, maxGradientNorm: maxGradientNorm)
     var result = Result()
     for epoch in 0..<2 {
-      for share in loader.epoch(epoch) {
-        accelerator.backward(share)
-        guard share.endsWindow else { continue }
-        let step = try accelerator.step(learningRate: 1e-3)
+      for microBatch in loader.epoch(epoch) {
+        engine.backward(microBatch)
+        guard microBatch.isLastInStep else { continue }
+        let step = try engine.step(learningRate: 1e-3)
         result.losses.append(step.loss)
         result.norms.append(step.gradientNorm)
       }
@@ -127,10 +127,10 @@ struct TrainingRun {
   /// What an untrained model gets right.
   static func evaluation(rows: Int, _ communicator: any Communicator) throws(Failure) -> Evaluation {
     let data = try dataset(rows: rows)
-    let accelerator = try Accelerator(
-      communicator, model: try model(communicator, dropout: 0), optimizer: AdamW.Options(weightDecay: 0),
+    let engine = try TrainingEngine(
+      communicator, model: try model(communicator, dropout: 0), optimizer: AdamWOptimizer.Options(weightDecay: 0),
       limits: BatchLimits(tokens: 1, sequences: 1, length: 1), seed: 7)
-    let counts = try accelerator.evaluate(data, batchSize: 8)
+    let counts = try engine.evaluate(data, batchSize: 8)
     try communicator.barrier()
     return counts
   }

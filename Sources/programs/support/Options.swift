@@ -15,10 +15,10 @@ private func spellings(_ name: String) -> [NameSpecification.Element] {
   return underscored == name ? [.customLong(name)] : [.customLong(name), .customLong(underscored)]
 }
 
-extension Remainder: ExpressibleByArgument {
+extension TailPolicy: ExpressibleByArgument {
   /// What `--uneven` offers; the ragged kind is Accelerate's own.
   public init?(argument: String) {
-    guard let value = Remainder(rawValue: argument), value != .ragged else { return nil }
+    guard let value = TailPolicy(rawValue: argument), value != .ragged else { return nil }
     self = value
   }
 
@@ -29,6 +29,6 @@ extension Split: ExpressibleByArgument {}
 
 extension Initialization: ExpressibleByArgument {}
 
-extension LearningRateSchedule.Kind: ExpressibleByArgument {}
+extension RateSchedule.Kind: ExpressibleByArgument {}
 
 extension ProblemType: ExpressibleByArgument {}

@@ -98,7 +98,7 @@ package struct Pass: Sendable {
     becameFinal: (Int, UnsafePointer<Float>) -> Void = { _, _ in }
   ) {
     let network = BertClassifier(
-      configuration, limits: rows.limits, multiplier: Multiplier(precision, threads: ThreadPool(count: threads)))
+      configuration, limits: rows.limits, gemm: GEMM(precision, threads: ThreadPool(count: threads)))
     self.init(network, weights: weights, rows, targets, scale: scale, dropout: dropout, becameFinal: becameFinal)
   }
 

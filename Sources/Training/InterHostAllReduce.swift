@@ -11,9 +11,9 @@ import System
 ///
 /// What rounding on the wire loses, of contributions and of results, stays on the host that rounded, in `residual`, and
 /// counts the next time.
-package final class LaneSum {
+package final class InterHostAllReduce {
   let wire: WirePrecision
-  private let link: any Link
+  private let channel: any PointToPointChannel
   /// The ranks that add up, one of each host, in the order of hosts.
   private let peers: [Int]
   /// This rank's place in them.
@@ -50,13 +50,14 @@ package final class LaneSum {
   package static let usualSlots = 6
 
   /// - Parameters:
-  ///   - groups: in which this rank has a lane.
+  ///   - groups: in which this rank has a peer group.
   ///   - mostFloats: no bucket has more.
   ///   - slots: buckets on their way at once.
   package init(
-    _ link: any Link, _ groups: RankGroups, wire: WirePrecision, mostFloats: Int, slots: Int = LaneSum.usualSlots
+    _ channel: any PointToPointChannel, _ groups: HostTopology, wire: WirePrecision, mostFloats: Int,
+    slots: Int = InterHostAllReduce.usualSlots
   ) {
-    self.link = link
+    self.channel = channel
     peers = groups.ranks.map { $0[min(groups.place, $0.count - 1)] }
     own = groups.own
     self.wire = wire
@@ -114,7 +115,7 @@ package final class LaneSum {
       if !ownShare.isEmpty {
         let bytes = UnsafeMutableRawBufferPointer(
           start: contribution(of: host, index), count: ownShare.count * wire.byteCount)
-        slots[index].receives[host] = try link.receive(bytes, from: peers[host], tag: 2 * bucket + 2)
+        slots[index].receives[host] = try channel.receive(bytes, from: peers[host], tag: 2 * bucket + 2)
       }
     }
     slots[index].hasOwnResult = ownShare.isEmpty
@@ -123,7 +124,7 @@ package final class LaneSum {
   /// Moves what can be moved, and calls `finished` for each bucket whose sums are there. False where nothing could.
   func pump(_ finished: (Int) -> Void) throws(Failure) -> Bool {
     guard isBusy else { return false }
-    try link.poll()
+    try channel.poll()
     var moved = false
     for index in slots.indices {
       guard let bucket = slots[index].bucket else { continue }
@@ -162,24 +163,24 @@ package final class LaneSum {
     for host in peers.indices where host != own {
       let part = share(host, of: index)
       let numbers = slots[index].numbers + part.lowerBound * wire.byteCount
-      if let message = slots[index].sends[host], link.isDone(message) {
+      if let message = slots[index].sends[host], channel.isDone(message) {
         // Only now is the memory free for the result.
         slots[index].sends[host] = nil
         let bytes = UnsafeMutableRawBufferPointer(start: numbers, count: part.count * wire.byteCount)
-        slots[index].results[host] = try link.receive(bytes, from: peers[host], tag: 2 * bucket + 3)
+        slots[index].results[host] = try channel.receive(bytes, from: peers[host], tag: 2 * bucket + 3)
         moved = true
       }
-      if let message = slots[index].receives[host], link.isDone(message) {
+      if let message = slots[index].receives[host], channel.isDone(message) {
         slots[index].receives[host] = nil
         moved = true
       }
-      if let message = slots[index].results[host], link.isDone(message) {
+      if let message = slots[index].results[host], channel.isDone(message) {
         slots[index].results[host] = nil
         slots[index].missing -= 1
         wire.decode(count: part.count, numbers, into: slots[index].values + part.lowerBound)
         moved = true
       }
-      if let message = slots[index].resultSends[host], link.isDone(message) {
+      if let message = slots[index].resultSends[host], channel.isDone(message) {
         slots[index].resultSends[host] = nil
         moved = true
       }
@@ -234,7 +235,7 @@ package final class LaneSum {
   ) throws(Failure) -> Int {
     let bytes = UnsafeRawBufferPointer(start: numbers, count: count * wire.byteCount)
     sentBytes += bytes.count
-    return try link.send(bytes, to: peers[host], tag: tag)
+    return try channel.send(bytes, to: peers[host], tag: tag)
   }
 }
 

@@ -3,18 +3,18 @@ import Datasets
 import System
 
 /// A rank's share of one micro-batch.
-public struct Share: Sendable {
+public struct MicroBatch: Sendable {
   public let dataset: TokenizedDataset
   /// This rank's rows of the data set; may be none in a short last round.
   public let rows: [Int]
-  /// Rows of the whole accumulation window over all ranks: the loss of each counts 1 / windowRows.
-  public let windowRows: Int
+  /// Rows of the whole accumulation window over all ranks: the loss of each counts 1 / rowsInStep.
+  public let rowsInStep: Int
   /// Whether the optimizer steps after this micro-batch (Accelerate's `sync_gradients`).
-  public let endsWindow: Bool
+  public let isLastInStep: Bool
 }
 
 /// The rows of a data set as one rank gets them, epoch by epoch: a pure function of the seed, the epoch and the step.
-public struct DataLoader: Sendable {
+public struct MicroBatchLoader: Sendable {
   /// In which order an epoch visits the rows.
   public enum Order: Sendable, Equatable {
     case file
@@ -52,14 +52,14 @@ public struct DataLoader: Sendable {
   /// Optimizer steps of an epoch.
   public var stepsPerEpoch: Int { (plan.steps + accumulationSteps - 1) / accumulationSteps }
 
-  /// The most that one batch can hold: what an `Accelerator` for this loader needs.
+  /// The most that one batch can hold: what an `TrainingEngine` for this loader needs.
   public var limits: BatchLimits {
     let rows = plan.mostRowsOfRank
     return BatchLimits(tokens: dataset.mostTokens(inRows: rows), sequences: rows, length: dataset.longestRow)
   }
 
   /// This rank's micro-batches of an epoch, in order.
-  public func epoch(_ epoch: Int) -> some Sequence<Share> {
+  public func epoch(_ epoch: Int) -> some Sequence<MicroBatch> {
     let rowOrder =
       switch order {
       case .file: Array(0..<dataset.count)
@@ -68,9 +68,9 @@ public struct DataLoader: Sendable {
     return (0..<plan.steps).lazy.map { step in
       let start = step / accumulationSteps * accumulationSteps
       let window = start..<Swift.min(start + accumulationSteps, plan.steps)
-      return Share(
+      return MicroBatch(
         dataset: dataset, rows: plan.batch(step: step, rank: rank, order: rowOrder),
-        windowRows: window.reduce(0) { $0 + plan.rowCount(step: $1) }, endsWindow: step == window.upperBound - 1)
+        rowsInStep: window.reduce(0) { $0 + plan.rowCount(step: $1) }, isLastInStep: step == window.upperBound - 1)
     }
   }
 }

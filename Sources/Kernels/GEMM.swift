@@ -11,26 +11,26 @@ public enum ProductPrecision: String, Sendable, CaseIterable {
   case bf16
 
   /// Whether this machine can compute so.
-  public var isAvailable: Bool { self != .bf16 || TileMultiplier.Unit.ofThisCPU != nil }
+  public var isAvailable: Bool { self != .bf16 || InstructionSet.ofThisCPU != nil }
 
   /// Whether this machine is faster in bf16 than in fp32.
-  public static var isBF16Fast: Bool { TileMultiplier.Unit.ofThisCPU?.multipliesBF16 == true }
+  public static var isBF16Fast: Bool { InstructionSet.ofThisCPU?.multipliesBF16 == true }
 }
 
 /// Multiplies the matrices of a model's linear layers: in fp32 by the CPU's vectors or, where that is the faster way to
 /// `precision`, by its bf16 units; by BLAS on CPUs that have neither. The threads share out each product; the sums are
 /// the same for any number of them.
-public final class Multiplier {
+public final class GEMM {
   /// What a product is for. Gradients of weights are read after the whole backward only.
   public enum Purpose: Sendable { case forward, inputGradient, weightGradient }
 
   /// Whether a product has many lines or a few, of which most of its time in bf16 would be packing.
-  public enum Lines: Sendable { case many, few }
+  public enum RowKind: Sendable { case many, few }
 
   public let precision: ProductPrecision
   public let threads: ThreadPool
   /// One for each thread; none where BLAS computes everything.
-  private let tiles: [TileMultiplier]
+  private let tiles: [TileGEMM]
   /// Parts of numbers (0: fp32 itself) where there are many lines; nil for BLAS.
   private let parts: (forward: Int, backward: Int)?
   private let leavesFloatsToBLAS: Bool
@@ -47,13 +47,13 @@ public final class Multiplier {
   ///   - leavesToBLAS: whether BLAS computes all fp32 products.
   public init(
     _ precision: ProductPrecision, isForEvaluation: Bool = false, threads: ThreadPool = ThreadPool(count: 1),
-    leavesToBLAS: Bool = Multiplier.isToldToUseBLAS
+    leavesToBLAS: Bool = GEMM.isToldToUseBLAS
   ) {
     precondition(precision.isAvailable, "bf16 on a CPU without units for it")
     self.precision = precision
     self.threads = threads
-    let unit = TileMultiplier.Unit.ofThisCPU
-    tiles = (0..<threads.count).compactMap { _ in unit.map(TileMultiplier.init) }
+    let unit = InstructionSet.ofThisCPU
+    tiles = (0..<threads.count).compactMap { _ in unit.map(TileGEMM.init) }
     leavesFloatsToBLAS = leavesToBLAS || tiles.isEmpty
     parts =
       switch (precision, unit) {
@@ -77,7 +77,7 @@ public final class Multiplier {
 
   /// C = A · B, or C += A · B, as `matrixProduct`.
   public func product(
-    _ purpose: Purpose, of lines: Lines, rows: Int, columns: Int, depth: Int, _ a: MatrixOperand, _ b: MatrixOperand,
+    _ purpose: Purpose, of lines: RowKind, rows: Int, columns: Int, depth: Int, _ a: MatrixOperand, _ b: MatrixOperand,
     into output: UnsafeMutablePointer<Float>, outputStride: Int, _ mode: OutputMode = .overwrite
   ) {
     let parts: Int? =

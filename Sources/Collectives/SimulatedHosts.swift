@@ -1,7 +1,7 @@
 import System
 
 /// Ranks of one machine that count as several hosts, for tests: they see only the memory of their own.
-struct PretendedHosts: Sendable {
+struct SimulatedHosts: Sendable {
   /// How many ranks each host has, as `2,1`.
   static let variable = "LOCKSTEP_PRETEND_HOSTS"
 

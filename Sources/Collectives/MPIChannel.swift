@@ -3,8 +3,8 @@ import System
 
 /// Non-blocking messages of MPI.
 ///
-/// Unchecked, because a link is used by one thread at a time; its calls of MPI are under the communicator's lock.
-final class MPILink: Link, @unchecked Sendable {
+/// Unchecked, because a channel is used by one thread at a time; its calls of MPI are under the communicator's lock.
+final class MPIChannel: PointToPointChannel, @unchecked Sendable {
   private let communicator: MPICommunicator
   private let channel: MPI_Comm?
   /// By message; unused ones are null.

@@ -1,6 +1,6 @@
 /// The learning rate of each optimizer step: linear warm-up from 0, then linear decay to 0, as transformers'
 /// `get_linear_schedule_with_warmup`. Steps are the optimizer's, whatever the number of ranks or micro-batches.
-public struct LinearSchedule: Sendable, Equatable {
+public struct LinearRate: Sendable, Equatable {
   public var peakRate: Double
   public var warmupSteps: Int
   public var totalSteps: Int

@@ -6,7 +6,7 @@ import System
 /// buffers.
 ///
 /// Unchecked, because the compiler knows no lock that one can wait on: every `var` is touched under `lock` only.
-final class Meeting: @unchecked Sendable {
+final class ThreadRendezvous: @unchecked Sendable {
   let size: Int
   let host: String
   private let lock = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
@@ -175,7 +175,7 @@ final class Meeting: @unchecked Sendable {
     Failure(.disagreement, "ranks on host \(host) disagree: rank \(gone) has ended, rank \(waiting) calls \(call)")
   }
 
-  /// Under the lock: breaks the meeting for all ranks.
+  /// Under the lock: breaks the rendezvous for all ranks.
   private func fail(_ failure: Failure) -> Failure {
     broken = failure
     first = failure

@@ -13,37 +13,8 @@ import Glibc
 /// a block of the left factor stays in the second cache while strips of the right one pass by.
 ///
 /// Holds the packed blocks, so it serves one product at a time.
-public final class TileMultiplier {
-  /// What multiplies; each has what those before it have.
-  public enum Unit: String, Sendable, CaseIterable {
-    case shortVectors = "AVX2"
-    case vectors = "AVX-512"
-    case bf16Vectors = "AVX512-BF16"
-    case amx = "AMX"
-
-    /// Those that this CPU has, the best one last.
-    public static let available = Array(allCases.prefix(Int(lockstep_tile_kind().rawValue)))
-
-    /// The best of those that this CPU has.
-    public static var ofThisCPU: Unit? { available.last }
-
-    /// Whether it multiplies bf16. The others round factors to bf16 and multiply them as fp32.
-    public var multipliesBF16: Bool { self == .bf16Vectors || self == .amx }
-
-    /// Parts that it can cut numbers into: 0 leaves them whole, in fp32.
-    public var parts: ClosedRange<Int> { multipliesBF16 ? 0...3 : 0...1 }
-
-    fileprivate var kind: lockstep_tile_kind_t {
-      switch self {
-      case .amx: lockstep_amx
-      case .bf16Vectors: lockstep_avx512_bf16
-      case .vectors: lockstep_avx512
-      case .shortVectors: lockstep_avx2
-      }
-    }
-  }
-
-  public let unit: Unit
+public final class TileGEMM {
+  public let unit: InstructionSet
   private let kind: lockstep_tile_kind_t
   private let blocks: BlockSizes
   private let left: PackedBlock
@@ -52,7 +23,7 @@ public final class TileMultiplier {
   private var ahead = lockstep_ahead_t()
 
   /// - Parameter unit: one that this CPU has.
-  public init(_ unit: Unit) {
+  public init(_ unit: InstructionSet) {
     self.unit = unit
     kind = unit.kind
     blocks = BlockSizes(unit)
@@ -148,7 +119,7 @@ private struct BlockSizes {
   /// The same where columns are contiguous in memory: longer runs, which the processor fetches ahead by itself.
   var stridedColumns: Int
 
-  init(_ unit: TileMultiplier.Unit) {
+  init(_ unit: InstructionSet) {
     if unit == .shortVectors {
       // So slow that the left factor may come from the third cache: fewer passes over the output are worth more.
       self.init(leftBytes: 3 << 19, leftBytesOfWholeDepth: 3 << 19, columns: 32, stridedColumns: 64)

@@ -1,7 +1,7 @@
 import Kernels
 
 /// The rows of a table that a step touches, end to end, so that only they travel.
-package struct TouchedRows {
+package struct SparseGradientRows {
   /// This rank's rows of the table.
   let table: Range<Int>
   let columns: Int

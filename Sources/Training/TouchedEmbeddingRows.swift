@@ -2,7 +2,7 @@ import BERT
 
 /// The rows of the word table that a step touches, on any of the ranks that are asked: of all others the gradient is 0, so
 /// that nobody needs to clear, add up or read it.
-package struct WordRows {
+package struct TouchedEmbeddingRows {
   /// A bit for each row.
   package private(set) var bits: [UInt64]
   private let columns: Int
@@ -14,7 +14,7 @@ package struct WordRows {
     precondition(layout.wordTable.offset == 0, "the word table at \(layout.wordTable.offset), expected 0")
     columns = layout.wordTable.shape[1]
     end = layout.wordTable.count
-    bits = Array(repeating: 0, count: Board.wordCount(layout))
+    bits = Array(repeating: 0, count: StepMailbox.wordCount(layout))
   }
 
   /// Forgets all rows.

@@ -3,10 +3,10 @@ import Collectives
 import Kernels
 import System
 
-extension Accelerator {
+extension TrainingEngine {
   /// What is known of a window's gradients before they are applied.
   struct Measured {
-    var heads: [Board.Head]
+    var heads: [StepMailbox.Header]
     var norm: Double
     /// The norm that the gradient is scaled down to.
     var most: Double
@@ -21,7 +21,7 @@ extension Accelerator {
   ///   but where only the gradient is bad and the norm is not clipped: the weights are of no use any more.
   @discardableResult
   public func step(learningRate: Double) throws(Failure) -> StepReport {
-    precondition(windowRows > 0, "step without backward")
+    precondition(rowsInStep > 0, "step without backward")
     var clock = LapClock()
     if measured == nil, let maxGradientNorm { measured = try measure(most: maxGradientNorm, &clock) }
     let (heads, norm) =
@@ -34,9 +34,9 @@ extension Accelerator {
       }
     measured = nil
     finish(.waiting, &clock)
-    let loss = heads.reduce(0) { $0 + $1.lossSum } / Double(windowRows)
+    let loss = heads.reduce(0) { $0 + $1.lossSum } / Double(rowsInStep)
     windowLossSum = 0
-    windowRows = 0
+    rowsInStep = 0
     stepSeconds = windowSeconds
     totalSeconds += stepSeconds
     timeline?.endStep()
@@ -52,7 +52,7 @@ extension Accelerator {
   ///
   /// - Returns: the norm before clipping, the same on every rank.
   public func clipGradientNorm(_ most: Double) throws(Failure) -> Double {
-    precondition(windowRows > 0, "clipping without backward")
+    precondition(rowsInStep > 0, "clipping without backward")
     var clock = LapClock()
     guard let known = measured else {
       let found = try measure(most: most, &clock)
@@ -64,11 +64,11 @@ extension Accelerator {
   }
 
   private func measure(most: Double, _ clock: inout LapClock) throws(Failure) -> Measured {
-    let heads: [Board.Head]
+    let heads: [StepMailbox.Header]
     let squares: Double
     if let exchange {
       heads = try finishExchange(exchange, updates: nil, &clock)
-      squares = groups.own == 0 && groups.hasLane ? exchange.exchange.sumOfSquares : 0
+      squares = groups.own == 0 && groups.isInPeerGroup ? exchange.exchange.sumOfSquares : 0
     } else {
       heads = try gatherHeads(&clock)
       squares = optimizer.parts.indices.reduce(0) {
@@ -82,7 +82,7 @@ extension Accelerator {
 
   private func applyClipped(
     _ measured: Measured, _ learningRate: Double, _ clock: inout LapClock
-  ) throws(Failure) -> (heads: [Board.Head], norm: Double) {
+  ) throws(Failure) -> (heads: [StepMailbox.Header], norm: Double) {
     _ = update(
       learningRate, exchange?.exchange.touched ?? touched, scale: min(1, measured.most / (measured.norm + 1e-6)))
     finish(.optimizer, &clock)
@@ -93,7 +93,7 @@ extension Accelerator {
 
   private func stepOnHost(
     _ learningRate: Double, _ clock: inout LapClock
-  ) throws(Failure) -> (heads: [Board.Head], norm: Double) {
+  ) throws(Failure) -> (heads: [StepMailbox.Header], norm: Double) {
     let heads = try gatherHeads(&clock)
     let squares = update(learningRate, touched, scale: 1)
     finish(.optimizer, &clock)
@@ -103,23 +103,23 @@ extension Accelerator {
   }
 
   /// Every rank's loss, which is also the sign that every rank's gradients are there; and the rows that they touch.
-  private func gatherHeads(_ clock: inout LapClock) throws(Failure) -> [Board.Head] {
+  private func gatherHeads(_ clock: inout LapClock) throws(Failure) -> [StepMailbox.Header] {
     let heads = try communicator.allGather([windowLossSum, communicator.isRankAskedToStop ? 1 : 0])
-      .map { Board.Head(lossSum: $0[0], stop: $0[1]) }
+      .map { StepMailbox.Header(lossSum: $0[0], stop: $0[1]) }
     try requireFinite(heads)
     finish(.waiting, &clock)
     touched.clear()
-    for board in model.store?.boards ?? [board.board] { touched.formUnion(board.touched) }
+    for mailbox in model.store?.mailboxes ?? [mailbox.mailbox] { touched.formUnion(mailbox.touched) }
     finish(.communication, &clock)
     return heads
   }
 
   private func stepOverHosts(
     _ exchange: ExchangeThread, _ learningRate: Double, _ clock: inout LapClock
-  ) throws(Failure) -> (heads: [Board.Head], norm: Double) {
+  ) throws(Failure) -> (heads: [StepMailbox.Header], norm: Double) {
     let heads = try finishExchange(exchange, updates: learningRate, &clock)
     // Every group has the same sums, so one of them counts.
-    let squares = groups.own == 0 && groups.hasLane ? exchange.exchange.sumOfSquares : 0
+    let squares = groups.own == 0 && groups.isInPeerGroup ? exchange.exchange.sumOfSquares : 0
     finish(.optimizer, &clock)
     let norm = try gradientNorm(squares: squares)
     try requireFinite(norm, step: optimizer.step)
@@ -129,7 +129,7 @@ extension Accelerator {
   /// Waits until the sums over hosts are there and, where there is a learning rate in `updates`, applied.
   private func finishExchange(
     _ exchange: ExchangeThread, updates: Double?, _ clock: inout LapClock
-  ) throws(Failure) -> [Board.Head] {
+  ) throws(Failure) -> [StepMailbox.Header] {
     let sums = exchange.exchange
     // A rank without rows in the last micro-batch has not begun.
     beginExchange()
@@ -157,7 +157,7 @@ extension Accelerator {
     return heads
   }
 
-  private func update(_ learningRate: Double, _ touched: WordRows, scale: Double) -> Double {
+  private func update(_ learningRate: Double, _ touched: TouchedEmbeddingRows, scale: Double) -> Double {
     optimizer.apply(
       parameters: model.parameters.pointer, gradients: gradientSources, touched: touched, learningRate: learningRate,
       gradientScale: scale)
@@ -168,7 +168,7 @@ extension Accelerator {
     try communicator.sum(squares).squareRoot()
   }
 
-  private func requireFinite(_ heads: [Board.Head]) throws(Failure) {
+  private func requireFinite(_ heads: [StepMailbox.Header]) throws(Failure) {
     guard let bad = heads.firstIndex(where: { !$0.lossSum.isFinite }) else { return }
     try refuse("the loss became \(named(heads[bad].lossSum)) at step \(optimizer.step + 1) on rank \(bad)")
   }

@@ -21,10 +21,10 @@ public struct StepReport: Sendable, Equatable {
 ///
 /// The loss of each row counts 1 / (rows of the window over all ranks) before the sum, so that uneven shares and a short
 /// last window need no correction.
-public final class Accelerator {
+public final class TrainingEngine {
   public let communicator: any Communicator
   public let model: Model
-  public let optimizer: AdamW
+  public let optimizer: AdamWOptimizer
   /// The gradient is scaled down to this norm where it is longer; nil does not clip.
   public let maxGradientNorm: Double?
   public let seed: UInt64
@@ -42,14 +42,14 @@ public final class Accelerator {
   let gradientSources: [UnsafePointer<Float>]
   /// Sums gradients over ranks that do not see one memory.
   let exchange: ExchangeThread?
-  let groups: RankGroups
-  let board: OwnBoard
+  let groups: HostTopology
+  let mailbox: OwnMailbox
   /// The rows that the ranks of this host touch in a step.
-  var touched: WordRows
+  var touched: TouchedEmbeddingRows
   private var areWordGradientsClear = false
   var windowLossSum = 0.0
   /// Rows of the present window over all ranks; 0 where no backward has begun one.
-  public internal(set) var windowRows = 0
+  public internal(set) var rowsInStep = 0
   var windowSeconds = StepSeconds()
   /// Where the time of the last step went on this rank, accumulated micro-batches included.
   public internal(set) var stepSeconds = StepSeconds()
@@ -79,7 +79,7 @@ public final class Accelerator {
   ///   - encoderIsFrozen: train the head only; nothing is computed, sent or kept for the rest.
   ///   - wire: how gradients travel between hosts.
   public init(
-    _ communicator: any Communicator, model: Model, optimizer: AdamW.Options, limits: BatchLimits,
+    _ communicator: any Communicator, model: Model, optimizer: AdamWOptimizer.Options, limits: BatchLimits,
     precision: ProductPrecision = .high, threads: ThreadPool = ThreadPool(count: Hardware.threads), seed: UInt64,
     maxGradientNorm: Double? = nil, encoderIsFrozen: Bool = false, wire: WirePrecision = .no
   ) throws(Failure) {
@@ -91,22 +91,22 @@ public final class Accelerator {
     self.encoderIsFrozen = encoderIsFrozen
     self.seed = seed
     network = BertClassifier(
-      model.configuration, head: model.head, limits: limits, multiplier: Multiplier(precision, threads: threads))
+      model.configuration, head: model.head, limits: limits, gemm: GEMM(precision, threads: threads))
     evaluator = Evaluator(model.configuration, head: model.head, precision, threads: threads)
     batch.reserveCapacity(rows: limits.sequences, tokens: limits.tokens)
     let layout = model.layout
     groups =
-      if model.isShared { try RankGroups(hostsOf: communicator) } else { RankGroups(singlesOf: communicator) }
+      if model.isShared { try HostTopology(hostsOf: communicator) } else { HostTopology(singlesOf: communicator) }
     gradients =
       model.store.map { FloatBuffer($0.gradients[communicator.localRank], keeping: $0.memory) }
       ?? FloatBuffer(count: layout.count)
     let memory = model.store?.gradients.compactMap(\.baseAddress) ?? [gradients.pointer]
-    board = OwnBoard(layout, ranks: communicator.size, in: model.store, communicator)
-    touched = WordRows(layout)
+    mailbox = OwnMailbox(layout, ranks: communicator.size, in: model.store, communicator)
+    touched = TouchedEmbeddingRows(layout)
     let trained = (encoderIsFrozen ? layout.headOffset : 0)..<layout.count
     guard groups.count > 1 else {
       gradientSources = memory.map { UnsafePointer($0) }
-      self.optimizer = AdamW(layout, optimizer, threads: threads, parts: [slice(of: trained, groups)])
+      self.optimizer = AdamWOptimizer(layout, optimizer, threads: threads, parts: [slice(of: trained, groups)])
       exchange = nil
       return
     }
@@ -115,12 +115,12 @@ public final class Accelerator {
     let bucketFloats = try BucketSize.floats(
       layout, groups, link, wire: wire, scratch: gradients.pointer, communicator)
     let plan = ExchangePlan(layout, groups, bucketFloats: bucketFloats, trained: trained)
-    self.optimizer = AdamW(layout, optimizer, threads: threads, parts: plan.parts)
+    self.optimizer = AdamWOptimizer(layout, optimizer, threads: threads, parts: plan.parts)
     exchange = ExchangeThread(
       GradientExchange(
         groups, link, layout, plan: plan, bucketFloats: bucketFloats, wire: wire, optimizer: self.optimizer,
-        parameters: model.parameters, gradients: memory, boards: model.store?.boards ?? [board.board],
-        owners: [gradients, board], leavesUpdate: maxGradientNorm != nil),
+        parameters: model.parameters, gradients: memory, mailboxes: model.store?.mailboxes ?? [mailbox.mailbox],
+        owners: [gradients, mailbox], leavesUpdate: maxGradientNorm != nil),
       communicator, overlaps: processVariable("LOCKSTEP_OVERLAP") != "off" && communicator.linksMayBeUsedByOtherThreads)
     // Nobody tells a step before all have forgotten those of an earlier training.
     try communicator.barrier()
@@ -141,23 +141,23 @@ public final class Accelerator {
       length: max(old.length, limits.length))
     let bytes = BertClassifier.activationBytes(model.configuration, limits: union)
     try MemoryNeed(rank: bytes, host: bytes * communicator.localSize).require(for: "a batch", communicator)
-    let multiplier = network.multiplier
-    network = BertClassifier(model.configuration, head: model.head, limits: union, multiplier: multiplier)
+    let gemm = network.gemm
+    network = BertClassifier(model.configuration, head: model.head, limits: union, gemm: gemm)
     watchNetwork()
   }
 
   /// Forward and backward of this rank's share; the gradients add up until `step`. The share's data set must fit the model
   /// (`TokenizedDataset.check(against:)`).
-  public func backward(_ share: Share) {
-    if let problem = share.dataset.problem(for: model.configuration) { preconditionFailure(problem) }
-    guard !share.rows.isEmpty else { return backwardOfNothing(windowRows: share.windowRows) }
+  public func backward(_ microBatch: MicroBatch) {
+    if let problem = microBatch.dataset.problem(for: model.configuration) { preconditionFailure(problem) }
+    guard !microBatch.rows.isEmpty else { return backwardOfNothing(rowsInStep: microBatch.rowsInStep) }
     var clock = LapClock()
-    batch.fill(from: share.dataset, rows: share.rows)
+    batch.fill(from: microBatch.dataset, rows: microBatch.rows)
     finish(.data, &clock)
     computeForward(batch)
-    let lossSum = network.loss(of: batch, gradientScale: 1 / Double(share.windowRows))
+    let lossSum = network.loss(of: batch, gradientScale: 1 / Double(microBatch.rowsInStep))
     finish(.forward, &clock)
-    backward(batch, lossSum: lossSum, windowRows: share.windowRows, endsWindow: share.endsWindow, &clock)
+    backward(batch, lossSum: lossSum, rowsInStep: microBatch.rowsInStep, isLastInStep: microBatch.isLastInStep, &clock)
   }
 
   // MARK: The same, one after the other
@@ -193,22 +193,22 @@ public final class Accelerator {
   ///
   /// - Parameters:
   ///   - lossSum: of this rank's rows.
-  ///   - windowRows: rows of the whole window over all ranks, by which the sum of all losses is divided.
-  ///   - endsWindow: whether the gradients of this rank are final with it, so that they may travel.
-  public func backward(_ batch: Batch, lossSum: Double, windowRows rows: Int, endsWindow: Bool) {
+  ///   - rowsInStep: rows of the whole window over all ranks, by which the sum of all losses is divided.
+  ///   - isLastInStep: whether the gradients of this rank are final with it, so that they may travel.
+  public func backward(_ batch: Batch, lossSum: Double, rowsInStep rows: Int, isLastInStep: Bool) {
     var clock = LapClock()
-    backward(batch, lossSum: lossSum, windowRows: rows, endsWindow: endsWindow, &clock)
+    backward(batch, lossSum: lossSum, rowsInStep: rows, isLastInStep: isLastInStep, &clock)
   }
 
   private func backward(
-    _ batch: Batch, lossSum: Double, windowRows rows: Int, endsWindow: Bool, _ clock: inout LapClock
+    _ batch: Batch, lossSum: Double, rowsInStep rows: Int, isLastInStep: Bool, _ clock: inout LapClock
   ) {
     let mode = beginMicroBatch(rows)
     windowLossSum += lossSum
     batch.withPackedInput { input in
-      board.touch(input)
-      if endsWindow { beginExchange() }
-      let exchange = endsWindow ? self.exchange : nil
+      mailbox.touch(input)
+      if isLastInStep { beginExchange() }
+      let exchange = isLastInStep ? self.exchange : nil
       network.rebind(input)
       network.backward(
         parameters: model.parameters.pointer, gradients: gradients.pointer, mode, encoderIsFrozen: encoderIsFrozen,
@@ -221,17 +221,17 @@ public final class Accelerator {
   }
 
   /// What a rank does whose share of a micro-batch has no rows.
-  public func backwardOfNothing(windowRows rows: Int) {
+  public func backwardOfNothing(rowsInStep rows: Int) {
     guard beginMicroBatch(rows) == .overwrite else { return }
     gradients.pointer.update(repeating: 0, count: gradients.count)
   }
 
   private func beginMicroBatch(_ rows: Int) -> OutputMode {
     precondition(!exchangeHasBegun, "backward after the last micro-batch of a window, without step")
-    let mode: OutputMode = windowRows == 0 ? .overwrite : .add
+    let mode: OutputMode = rowsInStep == 0 ? .overwrite : .add
     // Losses so far count by the new number of rows.
-    if mode == .add, rows != windowRows { windowLossSum *= Double(rows) / Double(windowRows) }
-    windowRows = rows
+    if mode == .add, rows != rowsInStep { windowLossSum *= Double(rows) / Double(rowsInStep) }
+    rowsInStep = rows
     if mode == .overwrite { clearWordGradients() }
     return mode
   }
@@ -240,18 +240,18 @@ public final class Accelerator {
   public func discardWindow() {
     precondition(!exchangeHasBegun, "a window whose gradients are on their way")
     windowLossSum = 0
-    windowRows = 0
+    rowsInStep = 0
     measured = nil
   }
 
   /// Clears what the last window has left in the gradients of the word table; at first, all of it.
   private func clearWordGradients() {
-    if encoderIsFrozen { return board.clear() }
+    if encoderIsFrozen { return mailbox.clear() }
     let table = model.layout.wordTable.range
     if areWordGradientsClear {
       touched.clear()
-      touched.formUnion(board.board.touched)
-      if let exchange, exchange.exchange.hasLane { touched.formUnion(exchange.exchange.touched.bits) }
+      touched.formUnion(mailbox.mailbox.touched)
+      if let exchange, exchange.exchange.isInPeerGroup { touched.formUnion(exchange.exchange.touched.bits) }
       touched.forEachRun(in: table) { rows, isTouched in
         if isTouched { (gradients.pointer + rows.lowerBound).update(repeating: 0, count: rows.count) }
       }
@@ -259,7 +259,7 @@ public final class Accelerator {
       (gradients.pointer + table.lowerBound).update(repeating: 0, count: table.count)
       areWordGradientsClear = true
     }
-    board.clear()
+    mailbox.clear()
   }
 
   /// Something else was written over the gradients.
@@ -270,11 +270,11 @@ public final class Accelerator {
     exchangeHasBegun = true
     exchange.begin(
       step: optimizer.step + 1,
-      head: Board.Head(lossSum: windowLossSum, stop: communicator.isRankAskedToStop ? 1 : 0))
+      head: StepMailbox.Header(lossSum: windowLossSum, stop: communicator.isRankAskedToStop ? 1 : 0))
   }
 
   /// How exact the products are.
-  public var precision: ProductPrecision { network.multiplier.precision }
+  public var precision: ProductPrecision { network.gemm.precision }
 
   func finish(_ part: StepPart, _ clock: inout LapClock) {
     let span = clock.add(to: &windowSeconds[part])
@@ -314,7 +314,7 @@ public final class Accelerator {
 
 /// This rank's slice of `range` of the parameters; slices begin at multiples of 1,024 from its start, so that no two ranks
 /// write one cache line.
-private func slice(of range: Range<Int>, _ groups: RankGroups) -> Range<Int> {
+private func slice(of range: Range<Int>, _ groups: HostTopology) -> Range<Int> {
   // The range itself may begin within a line.
   let first = range.lowerBound / 1024
   let blocks = (range.upperBound + 1023) / 1024 - first

@@ -2,7 +2,7 @@ import BERT
 import Kernels
 
 /// AdamW over one flat buffer, in the order and precision of `torch.optim.AdamW`.
-public final class AdamW {
+public final class AdamWOptimizer {
   /// The numbers that decide the update, apart from the rate, which the schedule gives for each step.
   public struct Options: Sendable, Equatable {
     public var weightDecay: Double
@@ -94,7 +94,7 @@ public final class AdamW {
 
   /// The same, with the rows of the word table that have gradients; nil where all may. No bit of the parameters changes.
   package func apply(
-    parameters: UnsafeMutablePointer<Float>, gradients: [UnsafePointer<Float>], touched: WordRows?,
+    parameters: UnsafeMutablePointer<Float>, gradients: [UnsafePointer<Float>], touched: TouchedEmbeddingRows?,
     learningRate: Double, gradientScale: Double
   ) -> Double {
     beginStep(learningRate: learningRate, gradientScale: gradientScale)
@@ -104,7 +104,7 @@ public final class AdamW {
   }
 
   /// Σ g² over the part, where g is the sum of `gradients`.
-  package func sumOfSquares(part: Int, gradients: [UnsafePointer<Float>], touched: WordRows) -> Double {
+  package func sumOfSquares(part: Int, gradients: [UnsafePointer<Float>], touched: TouchedEmbeddingRows) -> Double {
     var squares = 0.0
     touched.forEachRun(in: parts[part]) { range, isTouched in
       if isTouched { squares += Kernels.sumOfSquares(range, ofSum: gradients) }
@@ -130,7 +130,8 @@ public final class AdamW {
   ///   - threads: nil for the calling thread alone.
   /// - Returns: Σ g² over the part, before scaling.
   func apply(
-    part: Int, parameters: UnsafeMutablePointer<Float>, gradients: [UnsafePointer<Float>], touched: WordRows?,
+    part: Int, parameters: UnsafeMutablePointer<Float>, gradients: [UnsafePointer<Float>],
+    touched: TouchedEmbeddingRows?,
     on threads: ThreadPool?
   ) -> Double {
     guard let numbers else { preconditionFailure("a part of no step") }
@@ -172,7 +173,7 @@ public final class AdamW {
 
 // MARK: State
 
-extension AdamW {
+extension AdamWOptimizer {
   /// What is kept of each parameter: a mean of its gradient, or of the square.
   public enum Moment: Sendable, CaseIterable { case first, second }
 

@@ -5,8 +5,8 @@ import System
 /// Messages between ranks that travel while the ranks do other things.
 ///
 /// Used by one thread at a time, which may be another than the communicator's. Messages of one sender, receiver and tag
-/// keep their order. A message's memory belongs to the link until the message is done.
-public protocol Link: AnyObject, Sendable {
+/// keep their order. A message's memory belongs to the channel until the message is done.
+public protocol PointToPointChannel: AnyObject, Sendable {
   /// Begins to send `bytes`; returns the message's number.
   func send(_ bytes: UnsafeRawBufferPointer, to rank: Int, tag: Int) throws(Failure) -> Int
   /// Begins to receive as many bytes as were sent; returns the message's number.
@@ -18,7 +18,7 @@ public protocol Link: AnyObject, Sendable {
 }
 
 /// How the ranks are spread over groups that see one memory, as a rank sees it.
-public struct RankGroups: Sendable, Equatable {
+public struct HostTopology: Sendable, Equatable {
   /// The ranks of each group, in order; groups in the order of their first ranks.
   public let ranks: [[Int]]
   /// This rank's group.
@@ -54,17 +54,18 @@ public struct RankGroups: Sendable, Equatable {
   public var count: Int { ranks.count }
 
   /// How many ranks of every group can speak with one of each other group: the size of the smallest.
-  public var lanes: Int { ranks.map(\.count).min() ?? 0 }
+  public var peerGroups: Int { ranks.map(\.count).min() ?? 0 }
 
   /// Whether this rank is one of them.
-  public var hasLane: Bool { place < lanes }
+  public var isInPeerGroup: Bool { place < peerGroups }
 }
 
 extension Communicator {
   /// Gives memory that the ranks of each group share the bytes of rank 0's group. Called by all ranks, of which the first
   /// of each group passes the bytes on to the next group's, piece by piece.
   public func broadcast(
-    _ bytes: UnsafeMutableRawBufferPointer, over groups: RankGroups, _ link: any Link, file: StaticString = #fileID,
+    _ bytes: UnsafeMutableRawBufferPointer, over groups: HostTopology, _ channel: any PointToPointChannel,
+    file: StaticString = #fileID,
     line: UInt32 = #line
   ) throws(Failure) {
     record?.enter(Call(.broadcast, count: bytes.count), at: CallSite(file: file, line: line))
@@ -76,21 +77,22 @@ extension Communicator {
       var sent: [Int] = []
       for start in stride(from: 0, to: bytes.count, by: pieceBytes) {
         if groups.own > 0 {
-          try link.wait(for: link.receive(piece(start), from: groups.ranks[groups.own - 1][0], tag: 0))
+          try channel.wait(for: channel.receive(piece(start), from: groups.ranks[groups.own - 1][0], tag: 0))
         }
         if groups.own + 1 < groups.count {
-          sent.append(try link.send(UnsafeRawBufferPointer(piece(start)), to: groups.ranks[groups.own + 1][0], tag: 0))
+          sent.append(
+            try channel.send(UnsafeRawBufferPointer(piece(start)), to: groups.ranks[groups.own + 1][0], tag: 0))
         }
         record?.touch()
       }
-      for message in sent { try link.wait(for: message) }
+      for message in sent { try channel.wait(for: message) }
     }
     record?.leave()
     try barrier(file: file, line: line)
   }
 }
 
-extension Link {
+extension PointToPointChannel {
   /// Returns when `message` is done.
   func wait(for message: Int) throws(Failure) {
     while !isDone(message) {

@@ -13,11 +13,11 @@ struct MultiplierTests {
     for (rows, columns, depth) in Self.shapes {
       var numbers = Numbers(UInt64(rows))
       let (a, b) = (numbers.floats(rows * depth), numbers.floats(depth * columns))
-      func product(_ purpose: Multiplier.Purpose, _ lines: Multiplier.Lines, threads: Int) -> [Float] {
+      func product(_ purpose: GEMM.Purpose, _ lines: GEMM.RowKind, threads: Int) -> [Float] {
         var output = [Float](repeating: 0, count: rows * columns)
         a.withUnsafeBufferPointer { a in
           b.withUnsafeBufferPointer { b in
-            Multiplier(precision, threads: ThreadPool(count: threads), leavesToBLAS: leavesToBLAS).product(
+            GEMM(precision, threads: ThreadPool(count: threads), leavesToBLAS: leavesToBLAS).product(
               purpose, of: lines, rows: rows, columns: columns, depth: depth,
               MatrixOperand(a.baseAddress!, rowStride: depth), MatrixOperand(b.baseAddress!, rowStride: columns),
               into: &output, outputStride: columns)
@@ -26,7 +26,7 @@ struct MultiplierTests {
         return output
       }
       for (purpose, lines) in [
-        (Multiplier.Purpose.forward, Multiplier.Lines.many), (.weightGradient, .many), (.forward, .few),
+        (GEMM.Purpose.forward, GEMM.RowKind.many), (.weightGradient, .many), (.forward, .few),
       ] {
         let alone = product(purpose, lines, threads: 1)
         for threads in 2...4 {

@@ -3,7 +3,7 @@ import System
 
 /// The learning rate of each optimizer step, as transformers' `get_scheduler` gives it by the same names. Steps are the
 /// optimizer's, whatever the number of ranks or micro-batches.
-public struct LearningRateSchedule: Sendable, Equatable {
+public struct RateSchedule: Sendable, Equatable {
   /// What the rate does after the warm-up, in which it rises from 0.
   public enum Kind: String, Sendable, CaseIterable {
     /// It falls in a line to 0.
@@ -24,7 +24,7 @@ public struct LearningRateSchedule: Sendable, Equatable {
       switch self {
       case .linear: "linear to 0"
       case .cosine, .cosineWithRestarts: "along a cosine to 0"
-      case .polynomial: "linear to \(LearningRateSchedule.polynomialEnd)"
+      case .polynomial: "linear to \(RateSchedule.polynomialEnd)"
       case .constant, .constantWithWarmup: "constant"
       }
     }
@@ -63,7 +63,7 @@ public struct LearningRateSchedule: Sendable, Equatable {
     let done = step - 1
     switch kind {
     case .linear:
-      return LinearSchedule(peakRate: peakRate, warmupSteps: warmupSteps, totalSteps: totalSteps).rate(step: step)
+      return LinearRate(peakRate: peakRate, warmupSteps: warmupSteps, totalSteps: totalSteps).rate(step: step)
     case .constant: return peakRate
     default: break
     }
