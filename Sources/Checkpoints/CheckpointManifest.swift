@@ -106,11 +106,17 @@ public struct CheckpointManifest: Sendable, Equatable {
 
   /// The text of the file, with its digest.
   public var bytes: [UInt8] {
-    var text = json.bytes
-    let digest = Array(SHA256.hexDigest(text).utf8)
-    // The digest's place is the last value.
-    let start = text.count - Array("\"\n}\n".utf8).count - digest.count
-    text.replaceSubrange(start..<start + digest.count, with: digest)
+    Self.signed(json.bytes)
+  }
+
+  /// A text with its digest in place of what stands there, which is the last value.
+  package static func signed(_ text: [UInt8]) -> [UInt8] {
+    let end = Array("\"\n}\n".utf8)
+    let start = text.count - end.count - noDigest.utf8.count
+    guard start >= 0, text.suffix(end.count).elementsEqual(end) else { return text }
+    var text = text
+    text.replaceSubrange(start..<start + noDigest.utf8.count, with: noDigest.utf8)
+    text.replaceSubrange(start..<start + noDigest.utf8.count, with: SHA256.hexDigest(text).utf8)
     return text
   }
 

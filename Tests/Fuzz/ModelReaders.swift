@@ -1,4 +1,5 @@
 import BERT
+import Checkpoints
 import Safetensors
 import System
 import TestSupport
@@ -116,6 +117,15 @@ extension Reader {
     """
 
   /// What describes a model, and its weights.
+  private static var checkpointManifest: [UInt8] {
+    var manifest = CheckpointManifest(step: 7)
+    manifest.options = [.init("--seed", "42")]
+    manifest.fingerprints = [.init("training rows", "abc")]
+    manifest.evaluations = [.init(step: 3, epoch: 0.5, examples: 30, loss: 0.25, figures: [.init("accuracy", 0.875)])]
+    manifest.files = [.init(name: "model.safetensors", bytes: 3, sha256: "ba78")]
+    return manifest.bytes
+  }
+
   static var checkpoint: [Reader] {
     [
       Reader(
@@ -130,6 +140,22 @@ extension Reader {
           let configuration = try BertConfiguration(json: input, path: "config.json", labels: labels)
           // Shapes only: nothing of the size that the file claims is allocated.
           if configuration.layers < 100 { _ = ParameterLayout(configuration).count }
+        }
+      },
+      Reader(
+        "checkpoint-manifest", samples: [checkpointManifest],
+        words: ["\"../x\"", "\"step\": -1", "\"step\": 1e3", "\"files\": []", "\"figures\": {\"f1\": null}", "null"],
+        memoryMultiple: 96,
+        mutate: { file, mutator in
+          var bytes = file
+          mutator.change(&bytes, others: [file])
+          // Most would be found by the digest alone, and what comes behind it would see nothing.
+          return mutator.below(4) == 0 ? bytes : CheckpointManifest.signed(bytes)
+        }
+      ) { input, _ in
+        let manifest = try CheckpointManifest(input, path: "checkpoint.json")
+        guard try CheckpointManifest(manifest.bytes, path: "again") == manifest else {
+          fatalError("a manifest is not what was written")
         }
       },
       Reader(
