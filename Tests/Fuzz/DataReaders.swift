@@ -126,23 +126,25 @@ extension Reader {
   /// asked.
   private static func answered(_ input: [UInt8], _ reader: some QuestionReader) throws -> Int {
     var (reader, splitter, accepted) = (reader, LineSplitter(limitBytes: 1 << 12), 0)
-    var lines: [LineSplitter.Line] = []
-    for start in stride(from: 0, to: input.count, by: 61) {
-      lines += splitter.add(input[start..<min(start + 61, input.count)])
-    }
-    if let last = splitter.end() { lines.append(last) }
     let writer = AnswerWriter(ModelLabels(.singleLabel, names: ["a", "b"]))
-    for line in lines {
-      // A header that is wrong ends the table.
-      guard let question = try? reader.question(line) else { continue }
-      if question.problem == nil, question.text.isEmpty { throw Wrong("an empty text") }
-      let answer = question.problem == nil ? Answer(logits: [0, 1], .singleLabel) : nil
-      let written = writer.line(question, answer)
-      guard written.count(where: { $0 == 0x0A }) == 1 else { throw Wrong("an answer of several lines") }
-      let root = try JSONDocument(written, path: "answer").root
-      guard try (root.member("error") == nil) == (answer != nil) else { throw Wrong("an answer without its end") }
-      accepted += answer == nil ? 0 : 1
+    func take(_ lines: [LineSplitter.Line]) throws {
+      for line in lines {
+        // A header that is wrong ends the table.
+        guard let question = try? reader.question(line) else { continue }
+        if question.problem == nil, question.text.isEmpty { throw Wrong("an empty text") }
+        let answer = question.problem == nil ? Answer(logits: [0, 1], .singleLabel) : nil
+        let written = writer.line(question, answer)
+        guard written.count(where: { $0 == 0x0A }) == 1 else { throw Wrong("an answer of several lines") }
+        let root = try JSONDocument(written, path: "answer").root
+        guard try (root.member("error") == nil) == (answer != nil) else { throw Wrong("an answer without its end") }
+        accepted += answer == nil ? 0 : 1
+      }
     }
+    // Lines are answered as they come, as the program does it, and not kept.
+    for start in stride(from: 0, to: input.count, by: 61) {
+      try take(splitter.add(input[start..<min(start + 61, input.count)]))
+    }
+    if let last = splitter.end() { try take([last]) }
     return accepted
   }
 
