@@ -99,6 +99,27 @@ extension Programs {
       #expect(TemporaryFolder.entries(folder.path) == ["part", "part.jsonl", "whole", "whole.jsonl"])
     }
 
+    @Test("a run that is told to stop finishes its step, saves a checkpoint, says where, and goes on to the same bits")
+    func stops() throws {
+      let long = ["--epochs", "20"]
+      try run("whole", ranks: 2, long)
+      let launcher = [try Program.built("launch"), "--num_processes", "2", "finetune"]
+      let program = try Program(launcher + arguments("part", long))
+      while !program.outputSoFar.contains("step ") {
+        try #require(program.seconds < 30, "no step was said")
+        usleep(5000)
+      }
+      // The launcher is the first of its processes.
+      kill(try #require(program.marked.map(\.id).min()), SIGTERM)
+      let outcome = program.wait(seconds: 30)
+      #expect(outcome.status == 128 + SIGTERM && outcome.left == [], "\(outcome.errors)")
+      #expect(outcome.output.contains("--resume-from-checkpoint latest goes on from there"), "\(outcome.output)")
+      #expect(TemporaryFolder.entries(path("part/checkpoints")).count == 1)
+      try run("part", ranks: 2, long + ["--resume-from-checkpoint", "latest"])
+      #expect(try weights("part") == weights("whole"))
+      #expect(try readBytes(path("part.jsonl")) == readBytes(path("whole.jsonl")))
+    }
+
     @Test(
       "a checkpoint of another run is refused by the option, with both values",
       arguments: [

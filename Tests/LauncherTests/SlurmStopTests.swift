@@ -97,7 +97,7 @@ extension RealSlurmTests {
       sleep 1
       for p in $(pgrep -x \(victim == "launch" ? "launch" : starter)); do
         # Agents and the reaper are of the same program.
-        [[ $(tr '\\0' ' ' </proc/$p/cmdline) =~ ^[^[:space:]]*[[:space:]]--(keep-rank|sweep-after) ]] && continue
+        [[ $(tr '\\0' ' ' </proc/$p/cmdline) =~ ^[^[:space:]]*[[:space:]]--(rank-agent|reap-after) ]] && continue
         grep -qz ^SLURM_JOB_ID=$job /proc/$p/environ && kill -9 $p
       done
       ended $job; cat $O/$job
