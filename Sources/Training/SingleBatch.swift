@@ -16,7 +16,8 @@ public struct SingleBatchResult {
 
 extension Model {
   /// Computes all rows of `dataset` as one batch, dropout off.
-  public func forwardBackward(asOneBatch dataset: TokenizedDataset, keepsGradients: Bool, gemm: GEMM = GEMM(.high)
+  public func forwardBackward(
+    asOneBatch dataset: TokenizedDataset, keepsGradients: Bool, gemm: GEMM = GEMM(.high)
   ) throws(Failure) -> SingleBatchResult {
     try dataset.check(against: configuration)
     let limits = BatchLimits(

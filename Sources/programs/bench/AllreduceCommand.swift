@@ -85,7 +85,8 @@ struct AllreduceCommand: Measurement {
     let bucket: Int
     let residual: FloatBuffer?
 
-    init(_ link: any PointToPointChannel, _ groups: HostTopology, _ wire: WirePrecision, _ count: Int, bucketBytes: Int) {
+    init(_ link: any PointToPointChannel, _ groups: HostTopology, _ wire: WirePrecision, _ count: Int, bucketBytes: Int)
+    {
       bucket = max(16, bucketBytes / wire.byteCount)
       sum = InterHostAllReduce(link, groups, wire: wire, mostFloats: bucket)
       residual = wire.rounds ? FloatBuffer(count: count) : nil
