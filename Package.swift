@@ -113,7 +113,8 @@ let package = Package(
     .target(
       name: "RunReport", dependencies: ["Inference", "Training", "Datasets", "JSON", "System"]),
     .target(
-      name: "ProgramSupport", dependencies: ["Training", "Kernels", "Collectives", argumentParser],
+      name: "ProgramSupport",
+      dependencies: ["Training", "Datasets", "Kernels", "Collectives", "System", argumentParser],
       path: "Sources/programs/support"),
     .executableTarget(
       name: "finetune",

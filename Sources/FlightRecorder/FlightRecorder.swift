@@ -92,7 +92,7 @@ public final class FlightRecorder: @unchecked Sendable {
       }
     }
 
-    /// `sum of 4 floats at Training/Accelerator.swift:112`.
+    /// `sum of 4 floats at Training/TrainingEngineStep.swift:112`.
     public var text: String { "\(call.map { "\($0)" } ?? "nothing") at \(siteText)" }
   }
 

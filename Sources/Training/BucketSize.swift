@@ -42,7 +42,7 @@ enum BucketSize {
     let asked = try communicator.allGather(fixed)[0]
     func floats(_ bytes: Int) -> Int { bytes / wire.byteCount / 16 * 16 }
     if asked > 0 { return floats(asked) }
-    guard isMeasured(layout.count / groups.peerGroups, wire) else { return floats(usualBytes) }
+    guard isMeasured(layout.count / groups.peerGroupCount, wire) else { return floats(usualBytes) }
     var best = (seconds: Double.infinity, bytes: usualBytes)
     var total = 0.0
     for bytes in measuredBytes where total < mostSeconds {
@@ -63,7 +63,7 @@ enum BucketSize {
     let residual = FloatBuffer(count: groups.isInPeerGroup && wire.rounds ? count : 0)
     try communicator.barrier()
     var clock = LapClock()
-    // Also the ranks without a peer group: the launcher compares what ranks have called.
+    // Also the ranks in no peer group: the launcher compares what ranks have called.
     try communicator.waitingForExchange(count: count) { () throws(Failure) in
       guard groups.isInPeerGroup else { return }
       let sum = InterHostAllReduce(link, groups, wire: wire, mostFloats: bucket)

@@ -3,9 +3,9 @@ import Collectives
 
 /// How a rank's part of the sum over hosts is cut into buckets.
 ///
-/// Rank l of each host speaks with the l-th ranks of the others: they are a peer group, and as many peerGroups as the smallest host
-/// has ranks share every bucket, so that all are busy as soon as backward has finished the first. Ranks beyond that have
-/// no part.
+/// Rank l of each host speaks with the l-th ranks of the others: they are a peer group. There are as many peer groups as the
+/// smallest host has ranks. They share every bucket, so that all are busy as soon as backward has finished the first. Ranks
+/// beyond that have no part.
 package struct ExchangePlan {
   /// A rank's part of a bucket.
   package struct Bucket {
@@ -30,18 +30,18 @@ package struct ExchangePlan {
     let first = trained?.lowerBound ?? 0
     let table = layout.wordTable
     columns = table.shape[1]
-    let peerGroups = groups.peerGroups
+    let peerGroupCount = groups.peerGroupCount
     isInPeerGroup = groups.isInPeerGroup
     guard isInPeerGroup else { return }
     if first == 0 {
-      words = table.shape[0] * groups.place / peerGroups..<table.shape[0] * (groups.place + 1) / peerGroups
+      words = table.shape[0] * groups.place / peerGroupCount..<table.shape[0] * (groups.place + 1) / peerGroupCount
     }
     var end = layout.count
     for offset in layout.finalOffsets where offset >= first {
       let section = max(offset, table.range.upperBound)..<end
-      let pieces = max(1, (section.count + bucketFloats * peerGroups - 1) / (bucketFloats * peerGroups))
+      let pieces = max(1, (section.count + bucketFloats * peerGroupCount - 1) / (bucketFloats * peerGroupCount))
       for piece in 0..<pieces {
-        let part = cut(cut(section, piece, of: pieces), groups.place, of: peerGroups)
+        let part = cut(cut(section, piece, of: pieces), groups.place, of: peerGroupCount)
         if !part.isEmpty { buckets.append(Bucket(range: part, finalOffset: offset)) }
       }
       end = section.lowerBound

@@ -43,7 +43,7 @@ final class ExchangeThread {
     self.communicator = communicator
     let state = State()
     self.state = state
-    // A rank without a peer group has nothing to move.
+    // A rank in no peer group has nothing to move.
     guard overlaps, exchange.isInPeerGroup else {
       thread = nil
       return

@@ -6,13 +6,15 @@ import System
 
 /// The sum of a step's gradients over hosts, bucket by bucket as backward finishes them, and AdamW on each sum.
 ///
-/// The ranks of a group see one memory. A rank that has a peer group adds up its group's gradients of its part of a bucket, sums
-/// them with its peer group, and updates the group's weights; see `ExchangePlan` and `InterHostAllReduce`. Of the word table only rows
-/// travel that a token of this step touches on any rank: which they are, and every rank's loss, the groups tell one
-/// another when the last forward of a step is through.
+/// The ranks of a host see one memory. A rank in a peer group adds up its host's gradients of its part of a bucket, sums them
+/// with its peers, and updates the host's weights; see `ExchangePlan` and `InterHostAllReduce`. Of the word table only rows
+/// travel that a token of this step touches on any rank: which they are, and every rank's loss, the hosts tell one another
+/// when the last forward of a step is through.
 ///
-/// `pump` moves it on. One thread calls that, mostly one of its own; what the computing thread and it tell one another is
-/// in the mailboxes and in atomics, and all else belongs to the pumping thread from `begin` until `isFinished`.
+/// `pump` moves it on. One thread calls that, mostly one of its own.
+///
+/// Unchecked, because its fields change owner: what the computing thread and the pumping one tell one another is in the
+/// mailboxes and in atomics, and all else belongs to the pumping thread from `begin` until `isFinished`.
 final class GradientExchange: @unchecked Sendable {
   private let groups: HostTopology
   private let channel: any PointToPointChannel
@@ -284,9 +286,10 @@ final class GradientExchange: @unchecked Sendable {
 ///
 /// - Parameters:
 ///   - parameters: of the model.
-///   - peerGroups: ranks of the smallest host, which share the sums.
-public func mostExchangeBytes(parameters: Int, peerGroups: Int, wire: WirePrecision) -> Int {
+///   - peerGroupCount: the ranks of the smallest host, which share the sums.
+public func mostExchangeBytes(parameters: Int, peerGroupCount: Int, wire: WirePrecision) -> Int {
   let buckets =
-    peerGroups * InterHostAllReduce.usualSlots * 2 * BucketSize.mostBytes(summing: parameters / peerGroups, wire)
+    peerGroupCount * InterHostAllReduce.usualSlots * 2
+    * BucketSize.mostBytes(summing: parameters / peerGroupCount, wire)
   return buckets + (wire.rounds ? parameters * MemoryLayout<Float>.stride : 0)
 }

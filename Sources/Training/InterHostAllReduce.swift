@@ -50,7 +50,7 @@ package final class InterHostAllReduce {
   package static let usualSlots = 6
 
   /// - Parameters:
-  ///   - groups: in which this rank has a peer group.
+  ///   - groups: the hosts; this rank is in a peer group.
   ///   - mostFloats: no bucket has more.
   ///   - slots: buckets on their way at once.
   package init(

@@ -15,9 +15,9 @@ public struct TimeReport: Sendable {
   let isLarge: Bool
 
   /// Called by all ranks: everybody's times.
-  public init(_ accelerator: TrainingEngine) throws(Failure) {
-    let communicator = accelerator.communicator
-    let own = StepPart.allCases.map { accelerator.totalSeconds[$0] } + [accelerator.evaluationSeconds]
+  public init(_ engine: TrainingEngine) throws(Failure) {
+    let communicator = engine.communicator
+    let own = StepPart.allCases.map { engine.totalSeconds[$0] } + [engine.evaluationSeconds]
     let all = try communicator.allGather(own)
     ranks = all.map { values in
       var seconds = StepSeconds()
@@ -26,9 +26,9 @@ public struct TimeReport: Sendable {
     }
     evaluations = all.map { $0[StepPart.allCases.count] }
     hosts = try communicator.allGather(Array(communicator.host.utf8)).map { String(decoding: $0, as: UTF8.self) }
-    steps = accelerator.optimizer.step
-    precision = accelerator.precision
-    isLarge = accelerator.model.configuration.hiddenSize >= 256
+    steps = engine.optimizer.step
+    precision = engine.precision
+    isLarge = engine.model.configuration.hiddenSize >= 256
   }
 
   package init(

@@ -109,7 +109,7 @@ extension Programs {
         try #require(program.seconds < 30, "no step was said")
         usleep(5000)
       }
-      // Agents tell the launcher twice a second whether their ranks look for a stop; before that it would just end them.
+      // Until an agent has told the launcher that its rank looks for a stop, a signal just ends the rank.
       usleep(1_500_000)
       kill(program.process, SIGTERM)
       let outcome = program.wait(seconds: 30)

@@ -68,7 +68,7 @@ import Testing
     let hosts = try json("-n", "4", "--num_machines", "2")
     #expect(hosts.contains("\"weights\":{\"rank_bytes\":\(bytes / 2),\"host_bytes\":\(bytes)}"), "\(hosts)")
     #expect(hosts.contains("\"optimizer\":{\"rank_bytes\":\(bytes),\"host_bytes\":\(2 * bytes)}"), "\(hosts)")
-    // Six buckets of 256 kB on their way in each of two lanes, ours and the others'.
+    // Six buckets of 256 kB on their way in each of two peer groups, ours and the others'.
     let buckets = 2 * 6 * 2 * (1 << 18)
     #expect(four.contains("\"sums\":{\"rank_bytes\":0,\"host_bytes\":0}"), "\(four)")
     #expect(hosts.contains("\"sums\":{\"rank_bytes\":\(buckets / 2),\"host_bytes\":\(buckets)}"), "\(hosts)")

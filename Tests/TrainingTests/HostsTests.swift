@@ -136,7 +136,7 @@ struct HostsTests {
   // MARK: Plan and rows
 
   @Test(
-    "the buckets of all peerGroups and the word table are every parameter, once", arguments: [16, 100, 1000, 1 << 20])
+    "the buckets of all peer groups and the word table are every parameter, once", arguments: [16, 100, 1000, 1 << 20])
   func plan(bucketFloats: Int) throws {
     let layout = ParameterLayout(try ModelFolder("\(Golden.folder)/tiny-bert").configuration)
     for hosts in Self.spreads {

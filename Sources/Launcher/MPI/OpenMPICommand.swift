@@ -17,9 +17,7 @@ enum OpenMPI4Command {
       add("--oversubscribe", comment: "\(plan.ranks) ranks on \(counted(plan.cores, "core"))")
     }
     options += OpenMPI.placing(plan, binding: plan.binding)
-    add(
-      "--stdin", plan.readsInput ? "0" : "none",
-      comment: plan.readsInput ? "rank 0 reads the input" : "no rank reads the terminal")
+    add("--stdin", plan.readsInput ? "0" : "none", comment: plan.inputComment)
     if let folder = plan.workingFolder { add("--wdir", folder, comment: "the folder that ranks start in") }
     add("--mca", "orte_abort_on_non_zero_status", "1", comment: "one rank failed: end them all")
     add("--mca", "orte_base_help_aggregate", "0", comment: "every rank's message, none folded")
@@ -55,9 +53,7 @@ enum OpenMPI5Command {
     options += OpenMPI.placing(
       plan, binding: plan.binding == "socket" ? "package" : plan.binding,
       qualifier: plan.isOversubscribed ? ":OVERSUBSCRIBE" : "")
-    add(
-      "--stdin", plan.readsInput ? "0" : "none",
-      comment: plan.readsInput ? "rank 0 reads the input" : "no rank reads the terminal")
+    add("--stdin", plan.readsInput ? "0" : "none", comment: plan.inputComment)
     if let folder = plan.workingFolder { add("--wdir", folder, comment: "the folder that ranks start in") }
     options += OpenMPI.speaking(plan, memory: "sm")
     if plan.mustYield { add("--mca", "mpi_yield_when_idle", "1", comment: "a waiting rank gives its core away") }

@@ -16,9 +16,7 @@ public enum SrunCommand {
     add("--cpus-per-task=\(plan.threadsPerRank)", comment: "threads of each rank")
     add("--kill-on-bad-exit=1", comment: "one rank failed: end them all")
     add("--export=ALL", comment: "variables of this environment")
-    add(
-      "--input=\(plan.readsInput ? "0" : "none")",
-      comment: plan.readsInput ? "rank 0 reads the input" : "no rank reads the terminal")
+    add("--input=\(plan.readsInput ? "0" : "none")", comment: plan.inputComment)
     add("--unbuffered", comment: "output at once and as it is")
     if let folder = plan.workingFolder { add("--chdir=\(folder)", comment: "the folder that ranks start in") }
     add("--", comment: "what follows is the program")

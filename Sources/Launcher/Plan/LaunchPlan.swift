@@ -39,6 +39,7 @@ public struct LaunchPlan: Sendable, Equatable {
   public var agent: [String] = []
   /// Whether rank 0 gets what comes in; no rank does otherwise.
   public var readsInput = false
+  var inputComment: String { readsInput ? "rank 0 reads the input" : "no rank reads the terminal" }
   /// Further arguments of mpirun.
   public var extraArguments: [String] = []
 

@@ -22,6 +22,11 @@ public struct RankAgent {
   private let parent = getppid()
   private let environment: Environment
   private var wasTold = false
+  /// Whether the launcher has been told that the rank ends after a step where it is asked to.
+  private var saidAcceptsStop = false
+  /// How often an agent looks whether its rank has come to accept a stop. A signal before the launcher knows ends the rank at
+  /// once, with nothing saved.
+  private static let acceptanceLookNanoseconds: Int64 = 50_000_000
   /// The progress at which the ring was last sent.
   private var ringSentAt: Int64 = 0
   /// When those that are left are killed, in nanoseconds.
@@ -94,8 +99,9 @@ public struct RankAgent {
     var next = monotonicNanoseconds()
     while true {
       let now = monotonicNanoseconds()
-      if now >= next {
+      if now >= next || !saidAcceptsStop && record.state.acceptsStop != 0 {
         let report = report()
+        saidAcceptsStop = report.state.acceptsStop != 0
         send([RankFrame(.report, rank: rank, report.bytes)])
         // A rank that stands still for long: what it did before is of interest.
         if report.idle > 1_500_000_000, report.state.progress != ringSentAt {
@@ -107,7 +113,8 @@ public struct RankAgent {
       var waits = sources.map { pollfd(fd: $0.descriptor, events: Int16(POLLIN), revents: 0) }
       waits.append(pollfd(fd: signals.descriptor, events: Int16(POLLIN), revents: 0))
       let until = min(next, deadline ?? next)
-      _ = poll(&waits, nfds_t(waits.count), Int32(max(0, min(until - now, interval)) / 1_000_000) + 1)
+      let longest = saidAcceptsStop ? interval : min(interval, Self.acceptanceLookNanoseconds)
+      _ = poll(&waits, nfds_t(waits.count), Int32(max(0, min(until - now, longest)) / 1_000_000) + 1)
       while let signal = signals.next() { handle(signal) }
       forward()
       let isAlone = reap()

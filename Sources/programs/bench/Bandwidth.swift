@@ -34,7 +34,7 @@ enum Bandwidth {
     return bytesPerElement * Double(count * threads) / best
   }
 
-  /// Memory of one thread; nobody else touches it between start and end of a run.
+  /// Memory of one thread. Unchecked, because nobody else touches it between start and end of a run.
   private final class Arrays: @unchecked Sendable {
     let count: Int
     let x: UnsafeMutablePointer<Float>

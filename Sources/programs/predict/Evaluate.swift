@@ -31,7 +31,7 @@ private func measure(
 ) throws(Failure) -> MeasuredModel {
   let predictor = try command.options.predictor(path, program: "evaluate", communicator)
   let (dataset, name, metric, cut) = try communicator.agree { () throws(Failure) in
-    let (pairs, name, metrics) = try command.rows(predictor, path: path)
+    let (pairs, name, metrics) = try command.labelledRows(predictor, path: path)
     var encoder = RowEncoder(predictor.folder.tokenizer, maxLength: predictor.maxLength)
     var rows: [Encoding] = []
     rows.reserveCapacity(pairs.count)

@@ -19,37 +19,14 @@ struct EvaluateCommand: ParsableCommand {
   @Option(help: ArgumentHelp("Another model, to be compared with on the same rows.", valueName: "dir"))
   var against: String?
 
-  @Option(
-    name: bothSpellings("task", "task-name"),
-    help: "Rows of a task of GLUE's: \(GLUETask.all.map(\.name).joined(separator: ", ")).")
-  var task: String?
-
-  @Option(help: ArgumentHelp("The folder of the task's tables.", valueName: "dir"))
-  var data: String?
-
-  @Option(help: "The task's rows. (default: validation)")
-  var split: Split?
+  @OptionGroup var rows: TaskOptions
 
   @Option(
     name: bothSpellings("test-file"),
     help: ArgumentHelp("Labelled rows of your own: .tsv, .csv or .jsonl.", valueName: "file"))
   var testFile: String?
 
-  @Option(name: bothSpellings("text-column"), help: "The texts' column. (default: text1, sentence1, text or sentence)")
-  var textColumn: String?
-
-  @Option(
-    name: bothSpellings("text-pair-column"),
-    help: "The second texts' column. (default: text2 or sentence2, unless --text-column is given)")
-  var textPairColumn: String?
-
-  @Option(name: bothSpellings("label-column"), help: "The labels' column. (default: label)")
-  var labelColumn: String?
-
-  @Option(
-    name: bothSpellings("label-separator"),
-    help: "The character between the classes of a TSV or CSV row that may have several.")
-  var labelSeparator: String?
+  @OptionGroup var columns: ColumnOptions
 
   @Option(
     name: bothSpellings("eval-metrics"), parsing: .upToNextOption,
@@ -71,52 +48,42 @@ struct EvaluateCommand: ParsableCommand {
   func check() throws(Failure) {
     try options.check()
     try ProgramSupport.check(bootstrap, "--bootstrap", 0...1_000_000)
-    switch (task, testFile) {
+    switch (rows.task, testFile) {
     case (nil, nil):
       throw Failure(
         .usage, at: "--task", "is missing, expected --task with --data, or --test-file for rows of your own")
     case (.some, .some): throw Failure(.usage, at: "--test-file", "is given with --task, expected one of them")
     case (.some, nil):
-      if data == nil { throw Failure(.usage, at: "--task", "needs --data", hint: "the folder of the task's tables") }
-      let own = [
-        ("--text-column", textColumn), ("--text-pair-column", textPairColumn), ("--label-column", labelColumn),
-        ("--label-separator", labelSeparator),
-      ]
-      for (option, value) in own where value != nil { throw Failure(.usage, at: option, "needs --test-file") }
+      if rows.data == nil {
+        throw Failure(.usage, at: "--task", "needs --data", hint: "the folder of the task's tables")
+      }
+      if let option = columns.given { throw Failure(.usage, at: option, "needs --test-file") }
     case (nil, .some(let file)):
-      if data != nil { throw Failure(.usage, at: "--data", "needs --task") }
-      if split != nil { throw Failure(.usage, at: "--split", "needs --task") }
+      if rows.data != nil { throw Failure(.usage, at: "--data", "needs --task") }
+      if rows.split != nil { throw Failure(.usage, at: "--split", "needs --task") }
       _ = try TableFormat(ofFile: file)
     }
-    if let labelSeparator,
-      labelSeparator.utf8.count != 1 || !(labelSeparator.utf8.first.map { $0 > 0x20 && $0 < 0x7F } ?? false)
-    {
-      throw Failure(
-        .usage, at: "--label-separator", "\"\(labelSeparator)\", expected one ASCII character, such as | or ;")
-    }
+    try columns.check()
   }
 
   /// The rows, with labels as numbers of the model's outputs, what they are called, and the metrics of their task.
-  func rows(
+  func labelledRows(
     _ predictor: Predictor, path: String
   ) throws(Failure) -> (pairs: [SentencePair], name: String, metrics: [String]?) {
-    if let name = task {
+    if let name = rows.task {
       let task = try GLUETask.named(name)
       try predictor.folder.requireTokenTypes(for: task)
       let outputs = try predictor.labels.outputs(for: task, model: path)
-      let split = split ?? .validation
-      let pairs = try loadSplit(task, folder: data ?? "", split: split).map { pair in
+      let (data, split) = (rows.data ?? "", rows.split ?? .validation)
+      let pairs = try loadSplit(task, folder: data, split: split).map { pair in
         guard case .category(let index) = pair.label else { return pair }
         return SentencePair(first: pair.first, second: pair.second, label: .category(outputs[index]))
       }
-      return (pairs, "\(task.name) in \(data ?? ""), \(split.rawValue)", task.metrics)
+      return (pairs, "\(task.name) in \(data), \(split.rawValue)", task.metrics)
     }
     let file = testFile ?? ""
     var tables = OwnTables(train: file, validation: file)
-    tables.textColumn = textColumn
-    tables.textPairColumn = textPairColumn
-    tables.labelColumn = labelColumn
-    tables.labelSeparator = labelSeparator?.utf8.first
+    columns.name(columnsOf: &tables)
     tables.labelNames = predictor.labels.tableNames
     tables.problem = predictor.labels.problem
     let loaded = try tables.load()

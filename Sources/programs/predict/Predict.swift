@@ -46,11 +46,11 @@ private func questions(_ command: PredictCommand, _ predictor: Predictor) throws
     }
     return GivenQuestions([Question(members: members, text: Array(text.utf8), textPair: pair)])
   }
-  if let name = command.task {
+  if let name = command.rows.task {
     let task = try GLUETask.named(name)
     try predictor.folder.requireTokenTypes(for: task)
     return GivenQuestions(
-      taskQuestions(try loadSplit(task, folder: command.data ?? "", split: command.split ?? .validation)))
+      taskQuestions(try loadSplit(task, folder: command.rows.data ?? "", split: command.rows.split ?? .validation)))
   }
   if let path = command.testFile { return try fileQuestions(path, command.columns) }
   if isatty(STDIN_FILENO) == 1 { note("reading lines from the terminal; Ctrl-D ends them", "predict") }
@@ -108,12 +108,13 @@ private func failIfUnanswered(
 private func submit(_ command: PredictCommand, _ communicator: any Communicator) throws(Failure) {
   let folder = command.outputDir ?? "."
   let (task, tables) = try communicator.agree { () throws(Failure) in
-    let task = try GLUETask.named(command.task ?? "")
+    let task = try GLUETask.named(command.rows.task ?? "")
     let tables = try task.splits.filter(\.isTest).map { (split) throws(Failure) in
-      let rows = try loadSplit(task, folder: command.data ?? "", split: split)
+      let rows = try loadSplit(task, folder: command.rows.data ?? "", split: split)
       guard rows.rowsLeftOut == 0 else {
         throw Failure(
-          .badData, at: command.data, "\(rows.rowsLeftOut) test rows have too few cells, expected GLUE's own test table"
+          .badData, at: command.rows.data,
+          "\(rows.rowsLeftOut) test rows have too few cells, expected GLUE's own test table"
         )
       }
       return (split, rows)

@@ -48,16 +48,7 @@ struct PredictCommand: ParsableCommand {
     help: "The second texts' column or key. (default: text_pair, text2 or sentence2, unless --text-column is given)")
   var textPairColumn: String?
 
-  @Option(
-    name: bothSpellings("task", "task-name"),
-    help: "Rows of a task of GLUE's: \(GLUETask.all.map(\.name).joined(separator: ", ")).")
-  var task: String?
-
-  @Option(help: ArgumentHelp("The folder of the task's tables.", valueName: "dir"))
-  var data: String?
-
-  @Option(help: "The task's rows: train, validation, test and so on. (default: validation)")
-  var split: Split?
+  @OptionGroup var rows: TaskOptions
 
   @Flag(help: "Write the file that GLUE's server takes for the task's test rows: MRPC.tsv, say.")
   var test = false
@@ -72,24 +63,25 @@ struct PredictCommand: ParsableCommand {
   /// Checks what can be checked before anything is read.
   func check() throws(Failure) {
     try options.check()
-    let sources = [("--text", text), ("--test-file", testFile), ("--task", task)].filter { $0.1 != nil }
+    let sources = [("--text", text), ("--test-file", testFile), ("--task", rows.task)].filter { $0.1 != nil }
     if sources.count > 1 {
       throw Failure(.usage, at: sources[1].0, "is given with \(sources[0].0), expected one of them")
     }
     let needs: [(option: String, isGiven: Bool, other: String, isThere: Bool)] = [
       ("--text-pair", textPair != nil, "--text", text != nil), ("--json", json, "--text", text != nil),
-      ("--task", task != nil, "--data", data != nil), ("--data", data != nil, "--task", task != nil),
-      ("--split", split != nil, "--task", task != nil), ("--test", test, "--task", task != nil),
+      ("--task", rows.task != nil, "--data", rows.data != nil),
+      ("--data", rows.data != nil, "--task", rows.task != nil),
+      ("--split", rows.split != nil, "--task", rows.task != nil), ("--test", test, "--task", rows.task != nil),
       ("--output-dir", outputDir != nil, "--test", test),
     ]
     for need in needs where need.isGiven && !need.isThere {
       throw Failure(.usage, at: need.option, "needs \(need.other)")
     }
-    if test && split != nil { throw Failure(.usage, at: "--test", "is given with --split, expected one of them") }
+    if test && rows.split != nil { throw Failure(.usage, at: "--test", "is given with --split, expected one of them") }
     if format != nil, let source = sources.first {
       throw Failure(.usage, at: "--format", "is for standard input, and \(source.0) is given")
     }
-    let isTask = task != nil || text != nil
+    let isTask = rows.task != nil || text != nil
     for (option, value) in [("--text-column", textColumn), ("--text-pair-column", textPairColumn)]
     where value != nil && isTask {
       throw Failure(.usage, at: option, "is for rows of your own, and \(sources.first?.0 ?? "") is given")

@@ -38,15 +38,15 @@ struct MemoryEstimate {
   var parts: [(name: String, rank: Int, host: Int)] {
     let bytes = parameters * MemoryLayout<Float>.stride
     let n = ranksOnHost
-    let peerGroups = ranks / hosts
-    let sums = hosts > 1 ? mostExchangeBytes(parameters: parameters, peerGroups: peerGroups, wire: wire) : 0
+    let peerGroupCount = ranks / hosts
+    let sums = hosts > 1 ? mostExchangeBytes(parameters: parameters, peerGroupCount: peerGroupCount, wire: wire) : 0
     // Shared memory counts for the rank that owns it: the weights are rank 0's, so each rank's part is a fraction.
     return [
       ("weights", isShared ? bytes / n : bytes, isShared ? bytes : n * bytes),
       ("gradients", bytes, n * bytes),
       ("optimizer", isShared ? 2 * bytes / n : 2 * bytes, isShared ? 2 * bytes : 2 * n * bytes),
       ("activations", activations, n * activations),
-      ("sums", sums / peerGroups, sums),
+      ("sums", sums / peerGroupCount, sums),
     ]
   }
 
