@@ -48,7 +48,7 @@ extension Programs {
     func sameBits(ranks: Int, step: Int) throws {
       try cut("part", ranks: ranks, at: step)
       let outcome = try run("part", ranks: ranks, ["--checkpointing-steps", "5", "--resume-from-checkpoint", "latest"])
-      #expect(outcome.output.contains("goes on after step \(step) of 24"))
+      #expect(outcome.output.contains("continues after step \(step) of 24"))
       #expect(try weights("part") == weights("whole"))
       #expect(try readBytes(path("part.jsonl")) == readBytes(path("whole.jsonl")))
       #expect(
@@ -60,7 +60,7 @@ extension Programs {
     func otherRanks(first: Int, then: Int) throws {
       try cut("part", ranks: first, at: 9)
       let outcome = try run("part", ranks: then, ["--resume-from-checkpoint", "latest"])
-      #expect(outcome.output.contains("it was saved on \(first) ranks and goes on on \(then)"))
+      #expect(outcome.output.contains("saved with \(first) ranks, continues with \(then)"))
       let whole = try MetricsLine.read(path("whole.jsonl")).filter { $0.kind == "step" }
       let expected = whole.map { ($0.loss, $0.learning_rate ?? .nan, $0.grad_norm ?? .nan) }
       #expect(try differences(MetricsLine.read(path("part.jsonl")), expected) == [])
@@ -114,9 +114,29 @@ extension Programs {
       kill(program.process, SIGTERM)
       let outcome = program.wait(seconds: 30)
       #expect(outcome.status == 128 + SIGTERM && outcome.left == [], "\(outcome.errors)")
-      #expect(outcome.output.contains("--resume-from-checkpoint latest goes on from there"), "\(outcome.output)")
+      #expect(outcome.output.contains("--resume-from-checkpoint latest continues from there"), "\(outcome.output)")
       #expect(TemporaryFolder.entries(path("part/checkpoints")).count == 1)
       try run("part", ranks: 2, long + ["--resume-from-checkpoint", "latest"])
+      #expect(try weights("part") == weights("whole"))
+      #expect(try readBytes(path("part.jsonl")) == readBytes(path("whole.jsonl")))
+    }
+
+    @Test("a job that the launcher starts again continues from its newest checkpoint, to the same bits")
+    func restarts() throws {
+      let long = ["--epochs", "300"]
+      try run("whole", ranks: 2, long)
+      let launcher = [try Program.built("launch"), "--num_processes", "2", "--max_restarts", "1", "finetune"]
+      let program = try Program(launcher + arguments("part", long + ["--checkpointing-steps", "50"]))
+      while !TemporaryFolder.entries(path("part/checkpoints")).contains(CheckpointStore.name(step: 100)) {
+        try #require(program.seconds < 60, "no checkpoint was saved")
+        usleep(5000)
+      }
+      let victim = try #require(program.marked.filter { $0.rank == 1 }.map(\.id).max(), "rank 1 is there")
+      kill(victim, SIGKILL)
+      let outcome = program.wait(seconds: 60)
+      #expect(outcome.status == 0 && outcome.left == [], "\(outcome.errors)")
+      #expect(outcome.errors.contains("restart 1 of 1"))
+      #expect(outcome.output.contains("continues after step"), "\(outcome.output)")
       #expect(try weights("part") == weights("whole"))
       #expect(try readBytes(path("part.jsonl")) == readBytes(path("whole.jsonl")))
     }
@@ -174,7 +194,7 @@ extension Programs {
       let given = try finetune(arguments("whole", ["--resume-from-checkpoint", newest]))
       #expect(given.status == 65 && given.errors.contains("optimizer.safetensors"), "\(given.errors)")
       let latest = try run("whole", ranks: 1, ["--resume-from-checkpoint", "latest"])
-      #expect(latest.output.contains("is left out") && latest.output.contains("goes on after step 10 of 24"))
+      #expect(latest.output.contains("is left out") && latest.output.contains("continues after step 10 of 24"))
     }
 
     @Test(

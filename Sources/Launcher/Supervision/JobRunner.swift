@@ -49,6 +49,9 @@ public struct JobRunner: Sendable {
     return environment
   }
 
+  /// Says to the ranks of a job that was started again which restart it is: `finetune` continues from its newest checkpoint.
+  static let restartVariable = "LOCKSTEP_RESTART"
+
   /// - Parameter command: the whole vector for a plan.
   private func supervise(
     _ first: LaunchPlan, _ starter: Supervisor.Starter, _ verbatim: [[UInt8]], _ environment: Environment,
@@ -57,6 +60,9 @@ public struct JobRunner: Sendable {
     var current = first
     let most = plan.settings[.maxRestarts] ?? 0
     var attempt = 0
+    // One that the user has set is of another job.
+    var environment = environment
+    environment[Self.restartVariable] = nil
     while true {
       let verdict = try supervisor(current, starter).run(
         command(current).dropLast(plan.arguments.count).map { Array($0.utf8) } + verbatim, environment: environment,
@@ -74,6 +80,8 @@ public struct JobRunner: Sendable {
       // It grows, for what is down needs time to come up.
       let seconds = 1 << min(attempt, 6)
       attempt += 1
+      environment[Self.restartVariable] = "\(attempt)"
+      if attempt == 1 { current.exportedVariables.append(Self.restartVariable) }
       say("restart \(attempt) of \(most) in \(seconds) s")
       if let signal = try Supervisor.pause(seconds: Double(seconds)) { return 128 + signal }
     }

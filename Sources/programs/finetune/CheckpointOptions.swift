@@ -39,7 +39,7 @@ struct CheckpointOptions: ParsableArguments {
   @Option(
     name: bothSpellings("resume-from-checkpoint"),
     help: ArgumentHelp(
-      "Go on from this checkpoint, or with \"latest\" from the newest one in --output-dir; where there is none, from the beginning.",
+      "Continue from this checkpoint, or with \"latest\" from the newest one in --output-dir; where there is none, from the beginning.",
       valueName: "dir|latest"))
   var resume: String?
 
@@ -47,7 +47,7 @@ struct CheckpointOptions: ParsableArguments {
   /// Set by the launcher where it starts a job again: the number of the restart.
   static let restartVariable = "LOCKSTEP_RESTART"
 
-  /// What to go on from: as the user says, or after a restart by the launcher, the newest checkpoint.
+  /// What to continue from: as the user says, or after a restart by the launcher, the newest checkpoint.
   var source: String? {
     guard interval != nil, processVariable(Self.restartVariable) != nil else { return resume }
     return Self.latest

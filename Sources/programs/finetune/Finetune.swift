@@ -73,7 +73,8 @@ func finetune(_ command: FinetuneCommand, _ communicator: any Communicator, _ re
         communicator.noteStop()
         return try reporter.line(
           "stopped after step \(step.step) of \(job.schedule.totalSteps), as asked; "
-            + (saved.map { "saved in \($0), --resume-from-checkpoint latest goes on from there" } ?? "nothing is saved")
+            + (saved.map { "saved in \($0), --resume-from-checkpoint latest continues from there" }
+              ?? "nothing is saved")
         )
       }
       if checkpointing.isDue(afterStep: step.step) {

@@ -42,10 +42,10 @@ struct Outputs {
       let manifest = checkpoint.manifest
       try job.check(
         checkpoint, options: job.resultOptions(command, ranks: ranks), digests: job.digests(start: start))
-      notes.append("goes on after step \(manifest.step) of \(job.schedule.totalSteps), from \(checkpoint.path)")
+      notes.append("continues after step \(manifest.step) of \(job.schedule.totalSteps), from \(checkpoint.path)")
       if manifest.ranks != ranks {
         notes.append(
-          "it was saved on \(manifest.ranks) ranks and goes on on \(ranks): the same rows in the same order, numbers within 1e-5"
+          "saved with \(manifest.ranks) ranks, continues with \(ranks): the same rows in the same order, numbers within 1e-5"
         )
       }
     }

@@ -33,7 +33,7 @@ extension CheckpointStore {
         throw Failure(
           .cannotCreate, at: path, "holds checkpoints of another run, the newest is \(newest.name)",
           hint:
-            "--resume-from-checkpoint latest goes on from it, --overwrite-output-dir removes them, or name another --output-dir"
+            "--resume-from-checkpoint latest continues from it, --overwrite-output-dir removes them, or name another --output-dir"
         )
       }
       return nil
