@@ -14,6 +14,8 @@ struct TokenGathering {
   private(set) var extra: [ConfiguredToken] = []
   /// By the number in the file, which decides their order and nothing else.
   private(set) var added: [Int: AddedToken] = [:]
+  /// The flags that a token of this text was last read with, whether or not another has its number by now.
+  private var flags: [[UInt8]: AddedToken] = [:]
   private(set) var warnings: [String] = []
 
   /// The most tokens under keys of their own and in lists; also the most that are added.
@@ -41,7 +43,7 @@ struct TokenGathering {
         guard let number = Int(String(decoding: key, as: UTF8.self)), number >= 0 else {
           throw value.failure("\"added_tokens_decoder\" has the key \(quoted(key)), expected a number")
         }
-        added[number] = try AddedToken(value)
+        note(try AddedToken(value), number)
       }
       try takePending()
       try noteUnread(files)
@@ -50,7 +52,7 @@ struct TokenGathering {
       try takePending()
       try readAddedTokens(files.addedTokens)
       for token in try files.tokenizer?.member("added_tokens")?.elements() ?? [] {
-        added[try token.requiredMember("id").int(0...Int(Int32.max))] = try AddedToken(token)
+        note(try AddedToken(token), try token.requiredMember("id").int(0...Int(Int32.max)))
       }
     }
     guard max(extra.count, additional?.count ?? 0, modelSpecific.count + explicit.count, added.count) <= Self.mostTokens
@@ -60,6 +62,11 @@ struct TokenGathering {
     takeFlags()
     if !isExtraThere, let additional { extra = additional }
     for (key, token) in explicit { Self.set(key, token, in: &modelSpecific) }
+  }
+
+  private mutating func note(_ token: AddedToken, _ number: Int) {
+    added[number] = token
+    flags[token.content] = token
   }
 
   // MARK: tokenizer_config.json
@@ -180,7 +187,8 @@ struct TokenGathering {
     }
     for case .text(let content) in extra { specials.insert(content) }
     for (content, number) in try json.members() {
-      added[try number.int(0...Int(Int32.max))] = AddedToken(legacy: content, isSpecial: specials.contains(content))
+      note(
+        AddedToken(legacy: content, isSpecial: specials.contains(content)), try number.int(0...Int(Int32.max)))
     }
   }
 
@@ -206,10 +214,8 @@ struct TokenGathering {
 
   /// A special token takes the flags that an added token of the same text has.
   private mutating func takeFlags() {
-    var byContent: [[UInt8]: AddedToken] = [:]
-    for (_, token) in added.sorted(by: { $0.key < $1.key }) { byContent[token.content] = token }
     for (key, token) in standard {
-      if let content = token?.content, let flags = byContent[content] { standard[key] = .some(.added(flags)) }
+      if let content = token?.content, let flags = flags[content] { standard[key] = .some(.added(flags)) }
     }
   }
 

@@ -28,6 +28,7 @@ fixed_texts = [
     "\ufeffthe cat\ufffd", "it\u037e the\u1fef", "\U0001d165 \U0002f800 \uf900", "A.B.C.", "http://a.b/c?d=e&f+g", "the  cat   sat", "\u0897\u1ac1 new marks a\u0897",
     "\u2e43 \u061d \u166d a\u2e43b", "Zorblat ZORBLAT zorblatzorblat", "the [E1] cat [E2]dog[E3] [e1]", " [LEFT]  the  [RIGHT] cat[BOTH]dog  [BOTH]  ", "hot dog HOT DOG hotdog a hot dogs",
     "word Word words Café cafe\u0301 CAFÉ", "<s> </s> <mask> <pad> <unk> <S>",
+    "the\u2000cat\u2001dog\u2002", "x[PAD] the[pad]cat x [PAD]",
 ]
 long_texts = ["the cat sat on the mat and the dog ran to the river", "a green lamp is unbelievable", "it was", ""]
 odd = list("\u0085\u00a0\u00ad\u1680\u180e\u2000\u2007\u200b\u200c\u200d\u200e\u2028\u2029\u202f\u205f\u3000\ufeff\ufffd\ue000\U0010ffff\u0130\u0131\u1e9e\u03a3\u0345\u037e\u1fef\u212a\u0344\u302e\u302f\U0001d165\U0001d16d\u0f71\u3099\u0301\u0323\u0308\u0327")
@@ -151,6 +152,19 @@ def named_folders(vocabulary):
     yield "split-left", {"vocab.txt": vocab, "tokenizer_config.json": {**bert, "split_special_tokens": True, "truncation_side": "left", "model_max_length": 24}}
     yield "null-tokens", {"vocab.txt": vocab, "tokenizer_config.json": {**bert, "mask_token": None, "cls_token": None, "pad_token": None}}
     yield "odd-lines", {"vocab.txt": vocab + b"cat\n\n\nthe  \t\nsat\xe3\x80\x80\n[E1] \n", "tokenizer_config.json": bert}
+    # Another token takes the number of [PAD], which keeps the flags that it was read with.
+    yield "number-taken", {
+        "added_tokens.json": {"[PAD]": len(vocabulary)},
+        "tokenizer.json": tokenizer_json(vocabulary, {"type": "Sequence", "normalizers": [{"type": "Lowercase"}, {"type": "Prepend", "prepend": "x"}]},
+                                         pre={"type": "Whitespace"}, post=post, added=[dict(flags("Café"), id=len(vocabulary))]),
+        "tokenizer_config.json": {"tokenizer_class": "TokenizersBackend", "pad_token": {"__type": "AddedToken", **flags("[PAD]")}}}
+    # Some white space is other white space once decomposed.
+    yield "spaces-kept", {
+        "tokenizer.json": tokenizer_json(vocabulary, {"type": "Sequence", "normalizers": [
+            dict(bert_normalizer(False, True), clean_text=False),
+            *({"type": "Replace", "pattern": {"String": space}, "content": f" {word} "} for space, word in (("\u2002", "cat"), ("\u2003", "dog")))]},
+                                         pre={"type": "Whitespace"}, post=post),
+        "tokenizer_config.json": {"tokenizer_class": "TokenizersBackend"}}
     japanese = {"tokenizer_class": "BertJapaneseTokenizer", "do_lower_case": False, "word_tokenizer_type": "basic", "model_max_length": 64}
     yield "japanese-characters", {"vocab.txt": vocab, "tokenizer_config.json": {**japanese, "subword_tokenizer_type": "character"}}
     yield "japanese-pieces", {"vocab.txt": vocab, "tokenizer_config.json": {**japanese, "subword_tokenizer_type": "wordpiece"}}

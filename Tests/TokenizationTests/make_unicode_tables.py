@@ -23,12 +23,11 @@ for value in range(0x80, 0x110000):
         continue
     text = "a" + chr(value) + "b"
     cleaned = clean.normalize_str(text)[1:-1]
+    # What cleaning takes away is told apart where it does not clean.
     if cleaned == "":
         dropped.append(value)
-        continue
     if cleaned == " ":
         spaces.append(value)
-        continue
     if len(words.pre_tokenize_str(text)) == 3:
         punctuation.append(value)
     bare = strip.normalize_str(text)[1:-1]
