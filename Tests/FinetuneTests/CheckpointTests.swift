@@ -86,7 +86,10 @@ extension Programs {
       var generator = SplitMix64(state: UInt64(number))
       let more = ["--checkpointing-steps", "2", "--checkpoint-total-limit", "2", "--resume-from-checkpoint", "latest"]
       for _ in 0..<3 {
-        let program = try Program(Program.command("finetune", ranks: ranks, arguments("part", more)))
+        // Killed with its ranks, mpirun leaves its segments and session folder: they go with the test's own folder.
+        let mpi = try TemporaryFolder()
+        let places = ["env", "TMPDIR=\(mpi.path)", "OMPI_MCA_btl_vader_backing_directory=\(mpi.path)"]
+        let program = try Program(places + Program.command("finetune", ranks: ranks, arguments("part", more)))
         usleep(UInt32(100_000 + generator.next() % 900_000))
         for process in program.marked { kill(process.id, SIGKILL) }
         #expect(program.wait(seconds: 30).left == [])
