@@ -102,6 +102,30 @@ import Testing
     #expect(!result.stderr.contains("stands still"), "\(result.stderr)")
   }
 
+  @Test("ranks that a pause leaves stopped are continued") func leftBehind() throws {
+    let running = try Running(
+      "\(binaries)/launch",
+      ["-n", "2", "--stall_timeout", "6", FailureTests.check, "works", "20"].map { Array($0.utf8) })
+    try #require(running.wait { running.output().utf8.filter { $0 == 10 }.count == 2 })
+    usleep(1_000_000)
+    let all = running.job.all
+    let ranks = all.filter { systemText("/proc/\($0)/comm") != "mpirun" }
+    try #require(ranks.count == all.count - 1)
+    for pid in [running.child.pid] + all { kill(pid, SIGSTOP) }
+    usleep(5_000_000)
+    // mpirun may pass a stop on only after all have been continued.
+    for pid in all + [running.child.pid] { kill(pid, SIGCONT) }
+    usleep(100_000)
+    for pid in ranks { kill(pid, SIGSTOP) }
+    let isStopped = { (pid: pid_t) in systemText("/proc/\(pid)/stat")?.contains(") T ") != false }
+    try #require(ranks.allSatisfy(isStopped))
+    #expect(running.wait { !ranks.contains(where: isStopped) })
+    kill(running.child.pid, SIGINT)
+    let result = running.finish(within: 30)
+    #expect(result.status == 130, "\(result.stderr)")
+    #expect(!result.stderr.contains("stands still"), "\(result.stderr)")
+  }
+
   @Test(
     "with --stall_timeout a program that does not use the library is watched by what it computes",
     arguments: ["1", "2"])

@@ -43,7 +43,7 @@ import Testing
     #expect(result.status == 0)
     #expect(result.stderr.isEmpty, "\(result.stderr)")
     #expect(result.left == [])
-    let busy = try start("computes", "5", timeout: "1").finish()
+    let busy = try start("computes", "6", timeout: "2").finish()
     #expect(busy.status == 0 && busy.lines == ["true", "true"], "\(busy.stderr)")
   }
 

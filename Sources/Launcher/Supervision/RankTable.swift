@@ -122,15 +122,17 @@ package struct RankTable: Sendable {
   }
 
   /// After a pause of the launcher itself, such as Ctrl-Z: nobody is late because of it.
-  mutating func restartClocks(at now: ContinuousClock.Instant) {
+  ///
+  /// - Parameter patience: how long ranks are given to be heard again before their clocks run.
+  mutating func restartClocks(at now: ContinuousClock.Instant, patience: Duration) {
     for index in ranks.indices {
-      if ranks[index].heard != nil { ranks[index].heard = now }
-      if ranks[index].progressed != nil { ranks[index].progressed = now }
-      if ranks[index].busy != nil { ranks[index].busy = now }
+      if ranks[index].heard != nil { ranks[index].heard = now + patience }
+      if ranks[index].progressed != nil { ranks[index].progressed = now + patience }
+      if ranks[index].busy != nil { ranks[index].busy = now + patience }
       if ranks[index].ended != nil { ranks[index].ended = now }
     }
     lastStep?.at = now
-    began = now
+    began = now + patience
   }
 
   /// The last collectives of each rank, a line each, of each rank at most `count`.

@@ -29,6 +29,8 @@ struct SupervisedJob {
   let refusals = ResourceLimit.refusals()
   /// When the loop last ran.
   private var lastLook = ContinuousClock.now
+  /// When ranks are continued once more after a pause.
+  private var wakes: [ContinuousClock.Instant] = []
   /// When rings that were asked for are shown.
   var ringsAt: ContinuousClock.Instant?
   let clock = ContinuousClock()
@@ -85,21 +87,33 @@ struct SupervisedJob {
   /// Longer than this loop takes, however busy the machine is: all was paused, by a freezer, a lid or a hypervisor. Nobody
   /// is late because of that.
   private static let pause: Duration = .seconds(3)
+  /// The most that others are given to come back after this process.
+  private static let longestReturn: Duration = .seconds(60)
 
   private mutating func noticePause() {
     let now = clock.now
-    if now - lastLook > Self.pause { restartClocks(at: now) }
+    if now - lastLook > Self.pause { restartClocks(after: now - lastLook, at: now) }
     lastLook = now
   }
 
-  mutating func restartClocks(at now: ContinuousClock.Instant) {
-    table.restartClocks(at: now)
+  /// - Parameter pause: how long this process was paused. Hosts are resumed one by one, so the ranks are given as long again.
+  mutating func restartClocks(after pause: Duration, at now: ContinuousClock.Instant) {
+    table.restartClocks(at: now, patience: min(pause, Self.longestReturn))
+    wakes = [1, 2, 4].map { now + .seconds($0) }
     switch stage {
     case .asked: stage = .asked(now)
     case .told: stage = .told(now)
     case .unheard: stage = .unheard(now)
     case .running, .passedOn, .killed: break
     }
+  }
+
+  /// Continues ranks that a pause has left stopped. mpirun passes a SIGTSTP on to them, and may do so only once it runs
+  /// again, after all have been continued; it passes SIGCONT on, too.
+  mutating func wakeRanks(at now: ContinuousClock.Instant) {
+    guard let next = wakes.first, now > next else { return }
+    wakes.removeFirst()
+    if supervisor.starter == .mpirun { kill(child.pid, SIGCONT) }
   }
 
   // MARK: What comes in.

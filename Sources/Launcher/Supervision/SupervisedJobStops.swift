@@ -4,6 +4,7 @@ import Glibc
 extension SupervisedJob {
   mutating func judge() {
     let now = clock.now
+    wakeRanks(at: now)
     if let at = ringsAt, now > at {
       ringsAt = nil
       for line in table.rings(count: 8) { say(line) }
@@ -76,10 +77,11 @@ extension SupervisedJob {
     case SIGTSTP:
       // The ranks are in another session, so the terminal's Ctrl-Z has to be done for them.
       let stopped = JobProcesses.find(runID: supervisor.runID)
+      let began = clock.now
       for pid in stopped { kill(pid, SIGSTOP) }
       raise(SIGSTOP)
       for pid in stopped { kill(pid, SIGCONT) }
-      restartClocks(at: clock.now)
+      restartClocks(after: clock.now - began, at: clock.now)
     case SIGUSR1 where table.acceptsStop:
       stop(signal)
     case SIGUSR1, SIGUSR2:
