@@ -38,15 +38,6 @@ let hotLoops: [SwiftSetting] = isDependency ? [] : [.unsafeFlags(hotLoopFlags)]
 let staticRuntime: [LinkerSetting] = linkerFlags(
   ["-static-stdlib", "-l_FoundationCShims", "-l_FoundationCollections", "-lswiftSynchronization"])
 
-/// For Yams, which uses Foundation.
-let staticRuntimeWithFoundation: [LinkerSetting] = linkerFlags(
-  ["-static-stdlib"]
-    + [
-      "Foundation", "FoundationInternationalization", "CoreFoundation", "FoundationEssentials", "_FoundationICU",
-      "_FoundationCShims", "_FoundationCollections", "swiftSynchronization", "swiftDispatch", "dispatch",
-      "BlocksRuntime", "stdc++", "m",
-    ].map { "-l\($0)" })
-
 func linkerFlags(_ flags: [String]) -> [LinkerSetting] { isDependency ? [] : [.unsafeFlags(flags)] }
 
 /// `swift package generate-documentation --target Lockstep`; nothing that a package that depends on this one needs.
@@ -70,12 +61,12 @@ let package = Package(
     .library(name: "Lockstep", targets: ["Lockstep"]),
   ],
   dependencies: [
-    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
-    .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2")
   ] + documentation,
   targets: [
     // C libraries: one door each.
     .systemLibrary(name: "CMPI", pkgConfig: "ompi-c", providers: [.apt(["libopenmpi-dev", "openmpi-bin"])]),
+    .systemLibrary(name: "CYAML", providers: [.apt(["libyaml-dev"])]),
     .systemLibrary(name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
     .systemLibrary(name: "CCPU"),
     .systemLibrary(name: "CProcess"),
@@ -155,10 +146,12 @@ let package = Package(
 
     // The front-end: links neither MPI nor BLAS.
     .target(
-      name: "Launcher", dependencies: ["System", "FlightRecorder", "CProcess", .product(name: "Yams", package: "Yams")]),
+      name: "Launcher", dependencies: ["System", "JSON", "FlightRecorder", "CProcess", "CYAML"],
+      // The launcher's binary is every rank's agent, also on hosts that have no libyaml.
+      linkerSettings: [.linkedLibrary(":libyaml.a")]),
     .executableTarget(
       name: "launch-cli", dependencies: ["Launcher", "Checkpoints", "JSON", "System", argumentParser],
-      linkerSettings: staticRuntimeWithFoundation),
+      linkerSettings: staticRuntime),
 
     // Goldens, comparisons that name the worst element, processes, what a machine must have: shared by test targets.
     .target(

@@ -44,14 +44,22 @@ struct CSVReader: RowReader {
     }
     fields.removeAll(keepingCapacity: true)
     places.removeAll(keepingCapacity: true)
+    // Of surplus fields the first is kept, for its place: a row may be nothing but commas.
+    let mostKept = fieldCount.map { $0 + 1 } ?? mostColumns
+    var found = 0
     var isInRow = true
     while isInRow {
-      places.append((line, position - lineStart + 1))
-      fields.append(try position < bytes.count && bytes[position] == 0x22 ? quotedField() : plainField())
+      let start = (line, position - lineStart + 1)
+      let field = try position < bytes.count && bytes[position] == 0x22 ? quotedField() : plainField()
+      if fields.count < mostKept {
+        places.append(start)
+        fields.append(field)
+      }
+      found += 1
       if position < bytes.count && bytes[position] == 0x2C {
         position += 1
       } else {
-        try checkCount()
+        try checkCount(found)
         skipLineEnd()
         isInRow = false
       }
@@ -59,16 +67,17 @@ struct CSVReader: RowReader {
     return true
   }
 
-  private mutating func checkCount() throws(Failure) {
+  private mutating func checkCount(_ found: Int) throws(Failure) {
     guard let expected = fieldCount else {
-      fieldCount = fields.count
+      guard found <= mostColumns else { throw tooManyColumns(found, at: place(0)) }
+      fieldCount = found
       return
     }
-    guard fields.count != expected else { return }
+    guard found != expected else { return }
     // The column is where the first surplus field starts, or where the row ends too early.
     throw Failure(
-      .badData, at: fields.count > expected ? place(expected) : place,
-      "has \(fields.count) comma-separated field\(fields.count == 1 ? "" : "s"), expected \(expected) as in the header")
+      .badData, at: found > expected ? place(expected) : place,
+      "has \(found) comma-separated field\(found == 1 ? "" : "s"), expected \(expected) as in the header")
   }
 
   private var isLineEnd: Bool {

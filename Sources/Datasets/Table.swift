@@ -78,26 +78,31 @@ struct TableReader: RowReader {
         "is a blank line, expected \(expected.map { "\($0) tab-separated fields" } ?? "a header")")
     }
     fields.removeAll(keepingCapacity: true)
+    // Of surplus fields the first is kept, for its place: a row may be nothing but tabs.
+    let mostKept = expected.map { $0 + 1 } ?? mostColumns
+    var found = 1
     var fieldStart = row.lowerBound
     for index in row {
       if bytes[index] == 0x09 {
-        fields.append(fieldStart..<index)
+        if fields.count < mostKept { fields.append(fieldStart..<index) }
+        found += 1
         fieldStart = index + 1
       } else if bytes[index] == 0x0D {
         throw Failure(
           .badData, at: place(at: index), "carriage return inside a row, expected rows that end with LF or CRLF")
       }
     }
-    fields.append(fieldStart..<row.upperBound)
+    if fields.count < mostKept { fields.append(fieldStart..<row.upperBound) }
     guard let expected else {
-      fieldCount = fields.count
+      guard found <= mostColumns else { throw tooManyColumns(found, at: place(at: row.lowerBound)) }
+      fieldCount = found
       return
     }
-    guard fields.count != expected, !allowsShortRows else { return }
+    guard found != expected, !allowsShortRows else { return }
     // The column is where the first surplus field starts, or where the row ends too early.
     throw Failure(
-      .badData, at: place(at: fields.count > expected ? fields[expected].lowerBound : row.upperBound),
-      "has \(fields.count) tab-separated field\(fields.count == 1 ? "" : "s"), expected \(expected) as in the header")
+      .badData, at: place(at: found > expected ? fields[expected].lowerBound : row.upperBound),
+      "has \(found) tab-separated field\(found == 1 ? "" : "s"), expected \(expected) as in the header")
   }
 }
 
@@ -129,6 +134,13 @@ func textStart(of bytes: [UInt8], path: String, kind: String) throws(Failure) ->
     throw Failure(.badData, at: place(of: bad, in: bytes, path: path), "NUL byte, expected text")
   }
   return start
+}
+
+/// The most columns that a table may have: its first row may be nothing but separators.
+let mostColumns = 10_000
+
+func tooManyColumns(_ count: Int, at place: String) -> Failure {
+  Failure(.badData, at: place, "has \(count) columns, expected at most \(mostColumns)")
 }
 
 /// A row's place in a table is kept in 32 bits.

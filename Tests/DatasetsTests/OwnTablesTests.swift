@@ -124,6 +124,12 @@ import Testing
     #expect(failure?.message.contains(message) == true, "\(failure?.message ?? "nothing thrown")")
   }
 
+  @Test func rowsOfNothingButCommas() {
+    let commas = String(repeating: ",", count: 50_000)
+    faults(text: Self.good + commas, place: "4:3", message: "has 50001 comma-separated fields, expected 2")
+    faults(text: commas + "\na", place: "1:1", message: "has 50001 columns, expected at most 10000")
+  }
+
   private static let line = #"{"text": "a", "label": "x"}"# + "\n"
   private static let goodLines = line + #"{"text": "b", "label": "y"}"# + "\n"
 

@@ -135,6 +135,12 @@ import Testing
     #expect(try task.parse(Array("stars\ttext\nyes\tfair\n".utf8), path: "s.tsv").first?.label == .category(1))
   }
 
+  @Test func rowsOfNothingButTabs() {
+    let tabs = String(repeating: "\t", count: 50_000)
+    check(Array((Self.good + "a" + tabs).utf8), "t.tsv:3:7", "50001 tab-separated fields, expected 5")
+    check(Array((tabs + "\na").utf8), "t.tsv:1:1", "50001 columns, expected at most 10000")
+  }
+
   private func check(_ bytes: [UInt8], _ place: String, _ message: String) {
     let failure = failure { () throws(Failure) in try GLUETask.mrpc.parse(bytes, path: "t.tsv") }
     #expect(failure?.status == .badData)

@@ -69,7 +69,7 @@ import Testing
     Bad("null", "null\n", ":1:1", "expected keys with values"),
     Bad("scalar", "hello\n", ":1:1", "is a single value, expected keys with values"),
     Bad("list", "- a\n", ":1:1", "is a list"),
-    Bad("nested dashes", String(repeating: "- ", count: 100_000) + "a\n", ":1", "nesting level"),
+    Bad("nested dashes", String(repeating: "- ", count: 100_000) + "a\n", ":1", "nested more than 100"),
     Bad("tag", "num_processes: !!python/object/apply:os.system ['id']\n", ":1:16", "has a tag"),
     Bad("binary", "mixed_precision: !!binary bm8=\n", ":1:18", "has a tag"),
     Bad("recursive alias", "lockstep: &a\n  export: *a\n", ":1:11", "anchor"),

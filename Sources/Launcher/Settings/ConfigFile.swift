@@ -1,5 +1,4 @@
 import System
-import Yams
 
 /// A configuration file: Accelerate's YAML as its releases have written it, with our own keys under `lockstep:`.
 public struct ConfigFile: Sendable, Equatable {
@@ -61,7 +60,8 @@ public struct ConfigFile: Sendable, Equatable {
       }
     }
     // As its key was read, the rank is a plain number or nothing.
-    if let node = mapping["machine_rank"], let rank = node.scalar.flatMap({ Int($0.string) }),
+    if let node = mapping.first(where: { $0.key.scalar == "machine_rank" })?.value,
+      let rank = node.scalar.flatMap({ Int($0) }),
       case .integer(let machines)? = plainValues[Setting.machines.name], rank >= machines
     {
       throw Self.refuse(path, node, "machine_rank is \(rank), expected less than num_machines \(machines)")
@@ -70,14 +70,14 @@ public struct ConfigFile: Sendable, Equatable {
 
   // MARK: Keys
 
-  private mutating func readTopLevel(_ name: String, _ key: Node, _ value: Node) throws(Failure) {
+  private mutating func readTopLevel(_ name: String, _ key: YAMLNode, _ value: YAMLNode) throws(Failure) {
     if let setting = SettingDefinition.all.first(where: { $0.path == [name] }) {
       return try set(setting, value)
     }
     // Accelerate writes null for what was not asked.
     let isKnown = Self.checked.contains(name) || Self.meaningless[name] != nil || Self.sageMaker.contains(name)
     if isKnown && Self.isNull(value) { return }
-    let line = Self.line(key)
+    let line = key.line
     switch name {
     case "compute_environment":
       guard try text(value, name) == "LOCAL_MACHINE" else {
@@ -116,7 +116,7 @@ public struct ConfigFile: Sendable, Equatable {
     }
   }
 
-  private mutating func readSection(_ section: String, _ value: Node) throws(Failure) {
+  private mutating func readSection(_ section: String, _ value: YAMLNode) throws(Failure) {
     if Self.isNull(value) { return }
     guard let mapping = value.mapping else {
       throw Self.refuse(path, value, "\(section) is \(Self.kind(value)), expected keys with values")
@@ -126,7 +126,7 @@ public struct ConfigFile: Sendable, Equatable {
       if let setting = SettingDefinition.all.first(where: { $0.path == [section, name] }) {
         try set(setting, value)
       } else if section == "mpirun_config" && name == "mpirun_ccl" {
-        ignored.append(("mpirun_config.mpirun_ccl", Self.line(key), "oneCCL is not used"))
+        ignored.append(("mpirun_config.mpirun_ccl", key.line, "oneCCL is not used"))
       } else {
         throw unknown(
           key, name, among: SettingDefinition.all.filter { $0.path.first == section }.compactMap(\.path.last))
@@ -134,7 +134,7 @@ public struct ConfigFile: Sendable, Equatable {
     }
   }
 
-  private func unknown(_ key: Node, _ name: String, among names: [String]) -> Failure {
+  private func unknown(_ key: YAMLNode, _ name: String, among names: [String]) -> Failure {
     let hint = nearest(to: name, among: names).map { "did you mean \($0)?" }
     return Self.refuse(path, key, "unknown key \"\(name.shortened)\"", hint: hint)
   }
@@ -166,13 +166,13 @@ public struct ConfigFile: Sendable, Equatable {
 
   // MARK: Values
 
-  private mutating func set(_ setting: SettingDefinition, _ node: Node) throws(Failure) {
+  private mutating func set(_ setting: SettingDefinition, _ node: YAMLNode) throws(Failure) {
     if Self.isNull(node) { return }
     let place = Self.place(path, node)
     let value: SettingValue
     if setting.kind.isList {
       var items: [String] = []
-      for item in node.sequence.map(Array.init) ?? [node] {
+      for item in node.sequence ?? [node] {
         let text = try text(item, setting.name)
         try setting.checkItem(
           text, at: "\(Self.place(path, item)): \(setting.name)", status: .configuration)
@@ -181,34 +181,34 @@ public struct ConfigFile: Sendable, Equatable {
       value = .list(items)
     } else {
       let text = try text(node, setting.name)
-      if setting.kind == .path, node.scalar?.style == .plain, Self.isBooleanOrNumber(text) {
+      if setting.kind == .path, node.isPlain, Self.isBooleanOrNumber(text) {
         throw Self.refuse(path, node, "\(setting.name) is \(text), expected a text; quote it if it is one")
       }
       // Accelerate writes -1 for "to be given with the flag".
       if setting.name == Setting.processes.name && text == "-1" { return }
       value = try setting.value(text, at: "\(place): \(setting.name)", status: .configuration, environment)
     }
-    values[setting.name] = Entry(value: value, line: Self.line(node), place: place)
+    values[setting.name] = Entry(value: value, line: node.line, place: place)
   }
 
-  private func text(_ node: Node, _ name: String) throws(Failure) -> String {
+  private func text(_ node: YAMLNode, _ name: String) throws(Failure) -> String {
     guard let scalar = node.scalar else {
       throw Self.refuse(path, node, "\(name) is \(Self.kind(node)), expected one value")
     }
-    return scalar.string
+    return scalar
   }
 
-  private func boolean(_ node: Node, _ name: String) throws(Failure) -> Bool {
+  private func boolean(_ node: YAMLNode, _ name: String) throws(Failure) -> Bool {
     try plainValue(node, name, .boolean) == .boolean(true)
   }
 
-  private func checkInteger(_ node: Node, _ name: String, _ range: ClosedRange<Int>) throws(Failure) {
+  private func checkInteger(_ node: YAMLNode, _ name: String, _ range: ClosedRange<Int>) throws(Failure) {
     if !Self.isNull(node) { _ = try plainValue(node, name, .integer(range)) }
   }
 
   /// The value of a key of Accelerate's that is no setting.
   private func plainValue(
-    _ node: Node, _ name: String, _ kind: SettingDefinition.Kind
+    _ node: YAMLNode, _ name: String, _ kind: SettingDefinition.Kind
   ) throws(Failure) -> SettingValue {
     try SettingDefinition(name: name, kind: kind, flag: name).value(
       try text(node, name), at: "\(Self.place(path, node)): \(name)", status: .configuration, environment)
