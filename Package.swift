@@ -90,32 +90,40 @@ let package = Package(
     // What a rank and the launcher's process beside it share.
     .target(name: "FlightRecorder", dependencies: ["CProcess", "System"]),
     .target(name: "Collectives", dependencies: ["CMPI", "CProcess", "FlightRecorder", "System"]),
+    // Gradients of all ranks to one update.
+    .target(name: "DataParallel", dependencies: ["Collectives", "Kernels", "System"]),
+    // What a person or another program is told of a run while it goes on.
+    .target(name: "Reporting", dependencies: ["Collectives", "JSON", "System"]),
     .target(
       name: "Training",
       dependencies: [
-        "BERT", "Kernels", "CPU", "Collectives", "Datasets", "Tokenization", "Safetensors", "WeightFiles", "JSON",
-        "Checkpoints", "System",
+        "DataParallel", "Reporting", "BERT", "Kernels", "CPU", "Collectives", "Datasets", "Tokenization", "Safetensors",
+        "WeightFiles", "JSON", "Checkpoints", "System",
       ]),
     // What a trained model says about rows.
     .target(
       name: "Inference",
-      dependencies: ["Training", "BERT", "Kernels", "Collectives", "Datasets", "Tokenization", "JSON", "System"]),
+      dependencies: [
+        "Training", "Reporting", "BERT", "Kernels", "Collectives", "Datasets", "Tokenization", "JSON", "System",
+      ]),
     // What a run leaves for people: its page, the model's card, a comparison of runs.
     .target(
-      name: "RunReport", dependencies: ["Inference", "Training", "Datasets", "JSON", "System"]),
+      name: "RunReport", dependencies: ["Inference", "Training", "Reporting", "Datasets", "JSON", "System"]),
     .target(
       name: "ProgramSupport",
       dependencies: ["Training", "Datasets", "Kernels", "Collectives", "System", argumentParser],
       path: "Sources/programs/support"),
     .executableTarget(
       name: "finetune",
-      dependencies: ["RunReport", "Inference", "Training", "Checkpoints", "Corpus", "ProgramSupport", argumentParser],
+      dependencies: [
+        "RunReport", "Inference", "Training", "Reporting", "Checkpoints", "Corpus", "ProgramSupport", argumentParser,
+      ],
       path: "Sources/programs/finetune",
       linkerSettings: staticRuntime),
     .executableTarget(
       name: "predict",
       dependencies: [
-        "RunReport", "Inference", "Training", "Collectives", "Datasets", "Tokenization", "JSON", "System",
+        "RunReport", "Inference", "Training", "Reporting", "Collectives", "Datasets", "Tokenization", "JSON", "System",
         "ProgramSupport", argumentParser,
       ],
       path: "Sources/programs/predict", linkerSettings: staticRuntime),
@@ -123,18 +131,20 @@ let package = Package(
       name: "inspect", dependencies: ["Training", "ProgramSupport", argumentParser], path: "Sources/programs/inspect",
       linkerSettings: staticRuntime),
     .executableTarget(
-      name: "bench", dependencies: ["Training", "Corpus", "Kernels", "ProgramSupport", argumentParser],
+      name: "bench",
+      dependencies: ["Training", "DataParallel", "Reporting", "Corpus", "Kernels", "ProgramSupport", argumentParser],
       path: "Sources/programs/bench",
       linkerSettings: staticRuntime),
     .executableTarget(
-      name: "selftest", dependencies: ["Training", "Corpus", "Kernels", "ProgramSupport", argumentParser],
+      name: "selftest",
+      dependencies: ["Training", "DataParallel", "Reporting", "Corpus", "Kernels", "ProgramSupport", argumentParser],
       path: "Sources/programs/selftest",
       linkerSettings: staticRuntime),
     // What a user's program imports, and programs that import nothing else.
     .target(
       name: "Lockstep",
       dependencies: [
-        "Training", "BERT", "Kernels", "Checkpoints", "Collectives", "Datasets", "Tokenization", "System",
+        "Training", "Reporting", "BERT", "Kernels", "Checkpoints", "Collectives", "Datasets", "Tokenization", "System",
       ]),
     .executableTarget(
       name: "manual-loop", dependencies: ["Lockstep"], path: "Examples/ManualLoop", linkerSettings: staticRuntime),
@@ -194,8 +204,13 @@ let package = Package(
       name: "LockstepTests", dependencies: ["Lockstep", "Collectives", "Safetensors", "System", "TestSupport"]),
     .testTarget(
       name: "InferenceTests",
-      dependencies: ["RunReport", "Inference", "Training", "Datasets", "JSON", "System", "TestSupport"]),
-    .testTarget(name: "TrainingTests", dependencies: ["Training", "Checkpoints", "Kernels", "TestSupport"]),
+      dependencies: ["RunReport", "Inference", "Training", "Reporting", "Datasets", "JSON", "System", "TestSupport"]),
+    .testTarget(
+      name: "DataParallelTests", dependencies: ["DataParallel", "Collectives", "Kernels", "System", "TestSupport"]),
+    .testTarget(name: "ReportingTests", dependencies: ["Reporting"]),
+    .testTarget(
+      name: "TrainingTests",
+      dependencies: ["Training", "DataParallel", "Reporting", "Checkpoints", "Kernels", "TestSupport"]),
     // The real programs, as a user starts them.
     .testTarget(name: "FinetuneTests", dependencies: ["TestSupport", "Checkpoints", "Safetensors", "System"]),
     .testTarget(name: "LauncherTests", dependencies: ["Launcher", "System", "TestSupport"]),

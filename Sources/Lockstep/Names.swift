@@ -1,5 +1,6 @@
 import BERT
 import Datasets
+import Reporting
 import System
 import Tokenization
 import Training
@@ -45,7 +46,7 @@ public typealias ParameterKind = BERT.ParameterKind
 public typealias BertConfiguration = BERT.BertConfiguration
 
 /// What one optimizer step did.
-public typealias StepReport = Training.StepReport
+public typealias StepReport = Reporting.StepReport
 
 typealias Engine = TrainingEngine
 typealias PackedBatch = Datasets.Batch

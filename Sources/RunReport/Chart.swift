@@ -1,3 +1,4 @@
+import System
 import Training
 
 /// Curves over a common axis, as an SVG with its numbers in a table.

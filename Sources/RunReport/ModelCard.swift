@@ -1,4 +1,5 @@
 import JSON
+import Reporting
 import System
 import Training
 

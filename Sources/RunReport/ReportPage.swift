@@ -1,3 +1,4 @@
+import System
 import Training
 
 /// The page of one run: a file of its own, without scripts, that needs no network.

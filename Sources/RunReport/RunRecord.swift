@@ -1,6 +1,7 @@
 import Datasets
 import Inference
 import JSON
+import Reporting
 import System
 import Training
 

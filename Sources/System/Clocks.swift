@@ -7,6 +7,36 @@ public func monotonicNanoseconds() -> Int64 {
   return Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec)
 }
 
+/// Splits the time that passes into parts, one after the other.
+public struct LapClock {
+  private var last = now()
+
+  public init() {}
+
+  /// Seconds of a clock that only runs forward, from an arbitrary zero of this host.
+  public static func now() -> Double {
+    var time = timespec()
+    clock_gettime(CLOCK_MONOTONIC, &time)
+    return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
+  }
+
+  /// Adds the seconds since the last call, or since the beginning, to `part`, and tells from when to when they were.
+  @discardableResult
+  public mutating func add(to part: inout Double) -> ClosedRange<Double> {
+    let span = last...max(last, Self.now())
+    part += span.upperBound - span.lowerBound
+    last = span.upperBound
+    return span
+  }
+
+  /// The seconds since the last call, or since the beginning.
+  public mutating func lap() -> Double {
+    var seconds = 0.0
+    add(to: &seconds)
+    return seconds
+  }
+}
+
 /// The present time for people to read, in the form of `strftime`: `%H:%M:%S` is `14:02:11`.
 ///
 /// - Parameter isUniversal: whether it is UTC; else it is this machine's local time.

@@ -2,6 +2,7 @@ import Datasets
 import FoundationEssentials
 import Inference
 import JSON
+import Reporting
 import RunReport
 import System
 import TestSupport

@@ -1,4 +1,5 @@
 import FoundationEssentials
+import Reporting
 import RunReport
 import System
 import TestSupport

@@ -1,7 +1,9 @@
 import BERT
 import Collectives
+import DataParallel
 import Datasets
 import Kernels
+import Reporting
 import System
 import TestSupport
 import Testing
@@ -45,7 +47,7 @@ struct PartsTests {
   func wordRows() throws {
     let layout = ParameterLayout(try ModelFolder("\(Golden.folder)/tiny-bert").configuration)
     let (count, columns) = (layout.wordTable.shape[0], layout.wordTable.shape[1])
-    var rows = TouchedEmbeddingRows(layout)
+    var rows = TouchedEmbeddingRows(layout.gradients(encoderIsFrozen: false))
     for row in [0, 1, 63, 64, count - 1] {
       rows.formUnion((0..<rows.bits.count).map { $0 == row / 64 ? 1 << (row % 64) : 0 })
     }
@@ -82,7 +84,7 @@ struct PartsTests {
       AdamWOptimizer(layout, options, threads: pool), AdamWOptimizer(layout, options, threads: pool)
     )
     for step in 1...4 {
-      var touched = TouchedEmbeddingRows(layout)
+      var touched = TouchedEmbeddingRows(layout.gradients(encoderIsFrozen: false))
       touched.formUnion(touched.bits.map { _ in numbers.next() & numbers.next() })
       let sources = (0..<2).map { _ in numbers.floats(layout.count) }.map { source in
         source.enumerated().map { index, value in

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Collectives
+import DataParallel
 import Glibc
 import Kernels
 import ProgramSupport

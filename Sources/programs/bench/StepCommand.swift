@@ -4,6 +4,7 @@ import Collectives
 import Datasets
 import Kernels
 import ProgramSupport
+import Reporting
 import System
 import Training
 

@@ -1,4 +1,5 @@
 import Kernels
+import Reporting
 import Training
 
 // swift-format-ignore: AlwaysUseLowerCamelCase

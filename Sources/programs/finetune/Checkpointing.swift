@@ -1,5 +1,6 @@
 import Checkpoints
 import Collectives
+import Reporting
 import System
 import Training
 

@@ -1,5 +1,6 @@
 import Collectives
 import Datasets
+import Reporting
 import RunReport
 import System
 import Training

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Datasets
 import ProgramSupport
+import Reporting
 import RunReport
 import System
 import Training

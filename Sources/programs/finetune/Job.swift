@@ -2,6 +2,7 @@ import BERT
 import Collectives
 import Datasets
 import Kernels
+import Reporting
 import System
 import Training
 

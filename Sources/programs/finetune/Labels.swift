@@ -1,4 +1,5 @@
 import Datasets
+import Reporting
 import System
 import Training
 

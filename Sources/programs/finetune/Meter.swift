@@ -1,3 +1,4 @@
+import Reporting
 import RunReport
 import System
 import Training
@@ -120,7 +121,7 @@ func summarize(
   try reporter.line(
     "\(grouped(job.schedule.totalSteps)) steps in \(clockTime(seconds)), "
       + "\(formatted(meter.examplesPerSecond, digits: 1)) examples/s in training")
-  try reporter.facts(times.lines)
+  try reporter.facts(times.lines + [("would help", times.advice)])
   if let folder { try reporter.line("saved to \(folder)") }
 }
 

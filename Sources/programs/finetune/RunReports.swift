@@ -3,6 +3,7 @@ import Datasets
 import Glibc
 import Inference
 import JSON
+import Reporting
 import RunReport
 import System
 import Training

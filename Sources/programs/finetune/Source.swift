@@ -1,5 +1,6 @@
 import Corpus
 import Datasets
+import Reporting
 import System
 import Training
 

@@ -1,6 +1,7 @@
 import Collectives
 import Datasets
 import Inference
+import Reporting
 import System
 import Tokenization
 import Training

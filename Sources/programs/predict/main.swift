@@ -1,6 +1,7 @@
 import Collectives
 import Glibc
 import ProgramSupport
+import Reporting
 import System
 import Training
 

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Collectives
+import Reporting
 import System
 import Training
 

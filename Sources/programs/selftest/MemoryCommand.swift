@@ -5,6 +5,7 @@ import Corpus
 import Datasets
 import Glibc
 import ProgramSupport
+import Reporting
 import System
 import Training
 

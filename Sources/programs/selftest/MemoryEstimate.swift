@@ -1,4 +1,5 @@
 import BERT
+import DataParallel
 import Kernels
 import System
 import Training

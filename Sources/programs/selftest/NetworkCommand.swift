@@ -1,6 +1,8 @@
 import ArgumentParser
 import Collectives
 import Glibc
+import Kernels
+import Reporting
 import System
 import Training
 

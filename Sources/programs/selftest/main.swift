@@ -1,5 +1,6 @@
 import Collectives
 import ProgramSupport
+import Reporting
 import System
 import Training
 

@@ -1,0 +1,184 @@
+import Collectives
+import Kernels
+import System
+
+/// The gradients of all ranks to one update, the same on every rank.
+///
+/// What trains calls it, on every rank alike, and does not know how sums come about. A window is all micro-batches between
+/// two updates. Its calls, in order:
+/// 1. `beginWindow`, before the window's first backward.
+/// 2. `touch`, before each backward, which writes or adds to `gradients`.
+/// 3. `begin`, before the window's last backward, and `advance` while that goes on. A rank without rows leaves both out.
+/// 4. `reduce`, and `update` if it was told that the update comes later.
+package protocol GradientSynchronizer: AnyObject {
+  /// This rank's gradients `[layout.count]`.
+  var gradients: FloatBuffer { get }
+  /// Buffers whose sum is, after `reduce`, the gradient of all ranks at the parameters that this rank updates.
+  var sources: [UnsafePointer<Float>] { get }
+  /// Whether this rank's gradients are on their way: they must not change before `reduce`.
+  var hasBegun: Bool { get }
+  /// Memory `[layout.count]` that the ranks which see these weights have in common, for other use between steps: see
+  /// `forgetGradients`.
+  var common: FloatBuffer { get }
+  /// Whether this rank is one of those whose parameters together are all, once.
+  var isInFirstGroup: Bool { get }
+  /// What the last `reduce` sent to other hosts.
+  var transfer: Transfer { get }
+
+  /// Clears what the last window has left at the rows of the table, which backward adds to; it overwrites all else.
+  func beginWindow()
+  /// The next backward adds to the gradients of these rows of the table.
+  func touch(rows: UnsafeBufferPointer<Int32>)
+  /// Something else was written over the gradients, whose table is to be cleared as a whole.
+  func forgetGradients()
+  /// The last forward of the window is through: its gradients may travel as they become final.
+  func begin(_ header: StepHeader)
+  /// All gradients of this rank from `offset` on are final.
+  func advance(to offset: Int)
+
+  /// Adds up the gradients of the window over the ranks.
+  ///
+  /// - Parameters:
+  ///   - header: of this rank, where it has not begun.
+  ///   - decide: is told every rank's header and says what becomes of the sums; the same on every rank. An update begins
+  ///     with it, so it tells the `ParameterUpdate` the step's numbers.
+  ///   - reached: is called as phases end, for the clock.
+  /// - Returns: when this rank is through with its parameters, and all ranks know so.
+  func reduce(
+    _ header: StepHeader, _ decide: ([StepHeader]) -> UpdateDecision, reached: (ReductionPhase) -> Void
+  ) throws(Failure) -> ReducedGradients
+
+  /// Updates this rank's parameters with the sums of a `reduce` that was told `.later`, in a step that the
+  /// `ParameterUpdate` has begun.
+  ///
+  /// - Parameter updated: is called when this rank is through with its own.
+  /// - Returns: when whoever sees these weights is through with its part of them.
+  func update(updated: () -> Void) throws(Failure)
+}
+
+/// What a rank says of a step when its last forward is through.
+package struct StepHeader: BitwiseCopyable, Sendable {
+  package var lossSum: Double
+  /// 1 where the rank was asked to stop.
+  package var stop: Double
+
+  package init(lossSum: Double, stop: Double) {
+    self.lossSum = lossSum
+    self.stop = stop
+  }
+}
+
+/// What becomes of sums of gradients.
+package enum UpdateDecision: Sendable {
+  /// They are applied as they come in.
+  case now
+  /// `update` applies them, when their norm is known.
+  case later
+  /// They are of no use.
+  case never
+}
+
+/// A moment of `reduce`.
+package enum ReductionPhase: Sendable {
+  /// Every rank's header is there.
+  case heard
+  /// The sums of this rank's parameters are there.
+  case summed
+  /// They are applied.
+  case updated
+}
+
+/// What `reduce` found.
+package struct ReducedGradients: Sendable {
+  /// By rank.
+  package var headers: [StepHeader]
+  /// Σ g² of the whole gradient, the same on every rank; NaN where it is not applied.
+  package var squaredNorm: Double
+}
+
+/// What went to other hosts.
+package struct Transfer: Sendable {
+  /// Seconds in which gradients were on their way, hidden or not.
+  package var seconds = 0.0
+  /// From when to when, by `LapClock`; nil where nothing was on its way.
+  package var span: ClosedRange<Double>?
+  /// Bytes that this rank sent.
+  package var bytes = 0
+}
+
+/// How parameters become new, part by part.
+package protocol ParameterUpdate: AnyObject {
+  /// The parameters that this rank updates.
+  var parts: [Range<Int>] { get }
+  /// Takes the present step for one part, and returns Σ g² over it, before scaling.
+  ///
+  /// - Parameters:
+  ///   - gradients: whole buffers, whose sum is the gradient.
+  ///   - touched: the rows of the table that have gradients.
+  ///   - usesThreads: whether this rank's threads share it out; else it is the calling thread's alone.
+  func apply(
+    part: Int, parameters: UnsafeMutablePointer<Float>, gradients: [UnsafePointer<Float>],
+    touched: TouchedEmbeddingRows, usesThreads: Bool
+  ) -> Double
+  /// Σ g² over the part.
+  func sumOfSquares(part: Int, gradients: [UnsafePointer<Float>], touched: TouchedEmbeddingRows) -> Double
+}
+
+extension ParameterUpdate {
+  /// Takes the present step for all parts with all threads.
+  func applyAll(
+    parameters: UnsafeMutablePointer<Float>, gradients: [UnsafePointer<Float>], touched: TouchedEmbeddingRows
+  ) -> Double {
+    parts.indices.reduce(0) {
+      $0 + apply(part: $1, parameters: parameters, gradients: gradients, touched: touched, usesThreads: true)
+    }
+  }
+}
+
+/// How gradients are added up; the same on every rank.
+package struct SynchronizationOptions: Sendable {
+  /// How they travel between hosts.
+  package var wire: WirePrecision
+  /// Whether they travel while backward goes on.
+  package var overlaps: Bool
+  /// Bytes on the wire that a rank sums at once; nil measures. Rank 0's counts.
+  package var bucketBytes: Int?
+
+  package init(wire: WirePrecision = .no, overlaps: Bool = true, bucketBytes: Int? = nil) {
+    self.wire = wire
+    self.overlaps = overlaps
+    self.bucketBytes = bucketBytes
+  }
+}
+
+/// Chooses how these ranks add up: in memory that all of them see, or in buckets between those that don't. Called by all
+/// ranks.
+///
+/// - Parameters:
+///   - memory: of the weights.
+///   - updatesLater: whether every `reduce` will be told `.later` or `.never`.
+///   - makeUpdate: makes what updates the parameters that this rank gets.
+package func makeGradientSynchronizer<Update: ParameterUpdate>(
+  _ memory: any ReplicaMemory, _ layout: GradientLayout, _ options: SynchronizationOptions, updatesLater: Bool,
+  _ communicator: any Communicator, makeUpdate: (_ parts: [Range<Int>]) -> Update
+) throws(Failure) -> (any GradientSynchronizer, Update) {
+  let groups = try memory.groups(communicator)
+  let gradients = memory.makeGradients(layout, groups, communicator)
+  guard groups.count > 1 else {
+    let update = makeUpdate([SharedMemorySynchronizer.slice(of: layout.trained, groups)])
+    return (SharedMemorySynchronizer(memory, gradients, layout, update: update, communicator), update)
+  }
+  let link = try communicator.makeLink()
+  let bucketFloats = try BucketSize.floats(
+    layout, groups, link, options, scratch: gradients.own.pointer, communicator)
+  let plan = ExchangePlan(layout, groups, bucketFloats: bucketFloats)
+  let update = makeUpdate(plan.parts)
+  let exchange = GradientExchange(
+    groups, link, layout, plan: plan, bucketFloats: bucketFloats, wire: options.wire, update: update,
+    parameters: memory.weights, gradients: gradients, updatesLater: updatesLater)
+  let synchronizer = BucketSynchronizer(
+    memory, gradients, layout, exchange, groups, update: update, overlaps: options.overlaps, communicator)
+  // Nobody tells a step before all have forgotten those of an earlier training.
+  try communicator.barrier()
+  return (synchronizer, update)
+}

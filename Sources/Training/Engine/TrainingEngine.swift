@@ -1,0 +1,263 @@
+import BERT
+import Collectives
+import DataParallel
+import Datasets
+import Kernels
+import Reporting
+import System
+
+/// The training of one model by all ranks together: the same step everywhere, on gradients summed over the ranks.
+///
+/// The loss of each row counts 1 / (rows of the window over all ranks) before the sum, so that uneven shares and a short
+/// last window need no correction.
+public final class TrainingEngine {
+  public let communicator: any Communicator
+  public let model: Model
+  public let optimizer: AdamWOptimizer
+  /// The gradient is scaled down to this norm where it is longer; nil does not clip.
+  public let maxGradientNorm: Double?
+  public let seed: UInt64
+
+  /// Whether only the head is trained, and the encoder's weights stay as they are.
+  public let encoderIsFrozen: Bool
+
+  private var network: BertClassifier
+  private let evaluator: Evaluator
+  private var batch = Batch()
+  /// Adds up gradients over the ranks.
+  let synchronizer: any GradientSynchronizer
+  var windowLossSum = 0.0
+  /// Rows of the present window over all ranks; 0 where no backward has begun one.
+  public internal(set) var rowsInStep = 0
+  var windowSeconds = StepSeconds()
+  /// Where the time of the last step went on this rank, accumulated micro-batches included.
+  public internal(set) var stepSeconds = StepSeconds()
+  /// The same of all steps so far.
+  public internal(set) var totalSeconds = StepSeconds()
+  /// Seconds of the last step in which gradients were on their way between hosts, hidden or not.
+  public var transferSeconds: Double { synchronizer.transfer.seconds }
+  /// Bytes that this rank sent to other hosts in the last step.
+  public var transferBytes: Int { synchronizer.transfer.bytes }
+  /// What `clipGradientNorm` has found of the present window.
+  var measured: Measured?
+  /// Seconds of all evaluations so far on this rank.
+  public private(set) var evaluationSeconds = 0.0
+  /// Where every part of a step leaves its span; nil costs nothing.
+  public var timeline: Timeline? {
+    didSet { watchNetwork() }
+  }
+
+  /// - Parameters:
+  ///   - model: the same weights on every rank.
+  ///   - limits: the largest batch.
+  ///   - precision: of the products, one that `isAvailable`.
+  ///   - threads: this rank's threads.
+  ///   - seed: of dropout.
+  ///   - encoderIsFrozen: train the head only; nothing is computed, sent or kept for the rest.
+  ///   - wire: how gradients travel between hosts.
+  public init(
+    _ communicator: any Communicator, model: Model, optimizer: AdamWOptimizer.Options, limits: BatchLimits,
+    precision: ProductPrecision = .high, threads: ThreadPool = ThreadPool(count: Hardware.threads), seed: UInt64,
+    maxGradientNorm: Double? = nil, encoderIsFrozen: Bool = false, wire: WirePrecision = .no
+  ) throws(Failure) {
+    try MemoryNeed.training(model.configuration, limits: limits, ranksOnHost: communicator.localSize)
+      .require(for: "the training", communicator)
+    self.communicator = communicator
+    self.model = model
+    self.maxGradientNorm = maxGradientNorm
+    self.encoderIsFrozen = encoderIsFrozen
+    self.seed = seed
+    network = BertClassifier(
+      model.configuration, head: model.head, limits: limits, gemm: GEMM(precision, threads: threads))
+    evaluator = Evaluator(model.configuration, head: model.head, precision, threads: threads)
+    batch.reserveCapacity(rows: limits.sequences, tokens: limits.tokens)
+    let options = SynchronizationOptions(
+      wire: wire, overlaps: processVariable("LOCKSTEP_OVERLAP") != "off", bucketBytes: try bucketBytes(communicator))
+    (synchronizer, self.optimizer) = try makeGradientSynchronizer(
+      model.memory, model.layout.gradients(encoderIsFrozen: encoderIsFrozen), options,
+      updatesLater: maxGradientNorm != nil, communicator
+    ) { parts in AdamWOptimizer(model.layout, optimizer, threads: threads, parts: parts) }
+  }
+
+  private func watchNetwork() {
+    network.partFinished = timeline.map { timeline in
+      { part, pass in
+        let span: Timeline.ModelSpan =
+          switch part {
+          case .embeddings: .embeddings
+          case .layer(let index): .layer(index)
+          case .head: .head
+          }
+        timeline.finished(span, isForward: pass == .forward)
+      }
+    }
+  }
+
+  /// Makes room for batches of `limits`, beside those that there is room for. Called by all ranks with the same limits.
+  ///
+  /// - Throws: `.unavailable` on all ranks where one of them lacks memory; nothing has changed then.
+  public func reserve(_ limits: BatchLimits) throws(Failure) {
+    if network.limits.holds(limits) { return }
+    let old = network.limits
+    let union = BatchLimits(
+      tokens: max(old.tokens, limits.tokens), sequences: max(old.sequences, limits.sequences),
+      length: max(old.length, limits.length))
+    let bytes = BertClassifier.activationBytes(model.configuration, limits: union)
+    try MemoryNeed(rank: bytes, host: bytes * communicator.localSize).require(for: "a batch", communicator)
+    let gemm = network.gemm
+    network = BertClassifier(model.configuration, head: model.head, limits: union, gemm: gemm)
+    watchNetwork()
+  }
+
+  /// Forward and backward of this rank's share; the gradients add up until `step`. The share's data set must fit the model
+  /// (`TokenizedDataset.check(against:)`).
+  public func backward(_ microBatch: MicroBatch) {
+    if let problem = microBatch.dataset.problem(for: model.configuration) { preconditionFailure(problem) }
+    guard !microBatch.rows.isEmpty else { return backwardOfNothing(rowsInStep: microBatch.rowsInStep) }
+    var clock = LapClock()
+    batch.fill(from: microBatch.dataset, rows: microBatch.rows)
+    finish(.data, &clock)
+    computeForward(batch)
+    let lossSum = network.loss(of: batch, gradientScale: 1 / Double(microBatch.rowsInStep))
+    finish(.forward, &clock)
+    backward(batch, lossSum: lossSum, rowsInStep: microBatch.rowsInStep, isLastInStep: microBatch.isLastInStep, &clock)
+  }
+
+  // MARK: The same, one after the other
+
+  /// Forward of a batch of this rank, with dropout. Its loss and `backward` come next.
+  public func forward(_ batch: Batch) {
+    var clock = LapClock()
+    computeForward(batch)
+    finish(.forward, &clock)
+  }
+
+  private func computeForward(_ batch: Batch) {
+    let plan = DropoutPlan(seed: seed, step: optimizer.step + 1)
+    batch.withPackedInput { network.forward($0, parameters: model.parameters.pointer, dropout: plan) }
+  }
+
+  /// `[rows, labels]` of the last forward.
+  public var logits: UnsafeBufferPointer<Float> { network.logits }
+
+  /// The gradient of the last forward's logits, for a loss of the caller's own to fill.
+  public var logitsGradient: UnsafeMutableBufferPointer<Float> { network.logitsGradient }
+
+  /// The sum of the batch's losses after its forward, not scaled; fills `logitsGradient`.
+  ///
+  /// - Parameter gradientScale: factor of each row's loss in the objective.
+  public func loss(of batch: Batch, gradientScale: Double) -> Double {
+    var clock = LapClock()
+    defer { finish(.forward, &clock) }
+    return network.loss(of: batch, gradientScale: gradientScale)
+  }
+
+  /// Backward of the batch of the last forward, from `logitsGradient`; the gradients add up until `step`.
+  ///
+  /// - Parameters:
+  ///   - lossSum: of this rank's rows.
+  ///   - rowsInStep: rows of the whole window over all ranks, by which the sum of all losses is divided.
+  ///   - isLastInStep: whether the gradients of this rank are final with it, so that they may travel.
+  public func backward(_ batch: Batch, lossSum: Double, rowsInStep rows: Int, isLastInStep: Bool) {
+    var clock = LapClock()
+    backward(batch, lossSum: lossSum, rowsInStep: rows, isLastInStep: isLastInStep, &clock)
+  }
+
+  private func backward(
+    _ batch: Batch, lossSum: Double, rowsInStep rows: Int, isLastInStep: Bool, _ clock: inout LapClock
+  ) {
+    let mode = beginMicroBatch(rows)
+    windowLossSum += lossSum
+    batch.withPackedInput { input in
+      synchronizer.touch(rows: UnsafeBufferPointer(start: input.tokenIDs, count: input.tokens))
+      if isLastInStep { synchronizer.begin(header) }
+      network.rebind(input)
+      network.backward(
+        parameters: model.parameters.pointer, gradients: synchronizer.gradients.pointer, mode,
+        encoderIsFrozen: encoderIsFrozen, wordTableIsClear: true
+      ) { [synchronizer] offset in
+        if isLastInStep { synchronizer.advance(to: offset) }
+      }
+    }
+    finish(.backward, &clock)
+  }
+
+  /// What a rank does whose share of a micro-batch has no rows.
+  public func backwardOfNothing(rowsInStep rows: Int) {
+    guard beginMicroBatch(rows) == .overwrite else { return }
+    synchronizer.gradients.pointer.update(repeating: 0, count: synchronizer.gradients.count)
+  }
+
+  private func beginMicroBatch(_ rows: Int) -> OutputMode {
+    precondition(!synchronizer.hasBegun, "backward after the last micro-batch of a window, without step")
+    let mode: OutputMode = rowsInStep == 0 ? .overwrite : .add
+    // Losses so far count by the new number of rows.
+    if mode == .add, rows != rowsInStep { windowLossSum *= Double(rows) / Double(rowsInStep) }
+    rowsInStep = rows
+    if mode == .overwrite { synchronizer.beginWindow() }
+    return mode
+  }
+
+  /// Forgets the gradients of the present window. Not once they are on their way.
+  public func discardWindow() {
+    precondition(!synchronizer.hasBegun, "a window whose gradients are on their way")
+    windowLossSum = 0
+    rowsInStep = 0
+    measured = nil
+  }
+
+  /// What this rank says of the window, when its last forward is through.
+  var header: StepHeader {
+    StepHeader(lossSum: windowLossSum, stop: communicator.isRankAskedToStop ? 1 : 0)
+  }
+
+  /// How exact the products are.
+  public var precision: ProductPrecision { network.gemm.precision }
+
+  func finish(_ part: StepPart, _ clock: inout LapClock) {
+    let span = clock.add(to: &windowSeconds[part])
+    timeline?.add(part, span)
+  }
+
+  /// The losses and outputs of a data set with labels, every row exactly once; the same on every rank.
+  ///
+  /// - Parameters:
+  ///   - batchSize: rows of a batch of one rank. Where rows are short, more of them share a batch: as many as have no
+  ///     more tokens than `batchSize` of the longest.
+  /// - Throws: `.badData` for rows that the model cannot take, or without a label of its kind.
+  public func evaluate(_ dataset: TokenizedDataset, batchSize: Int) throws(Failure) -> Evaluation {
+    try dataset.check(against: model.configuration)
+    return try evaluation(dataset, hasLabels: true, batchSize)
+  }
+
+  /// The outputs for a data set, with labels or without, every row exactly once; the same on every rank.
+  public func predict(_ dataset: TokenizedDataset, batchSize: Int) throws(Failure) -> EvaluatedRows {
+    try dataset.check(against: model.configuration, withLabels: false)
+    return try evaluation(dataset, hasLabels: false, batchSize).rows
+  }
+
+  private func evaluation(
+    _ dataset: TokenizedDataset, hasLabels: Bool, _ batchSize: Int
+  ) throws(Failure) -> Evaluation {
+    var clock = LapClock()
+    defer {
+      // Apart: behind `?.` it would not be counted without a timeline.
+      let span = clock.add(to: &evaluationSeconds)
+      timeline?.addEvaluation(span)
+    }
+    return try evaluator.evaluate(
+      dataset, hasLabels: hasLabels, batchSize: batchSize, parameters: model.parameters.pointer, communicator)
+  }
+}
+
+/// The size of buckets that the user fixes; nil where none.
+private func bucketBytes(_ communicator: any Communicator) throws(Failure) -> Int? {
+  let variable = "LOCKSTEP_BUCKET_BYTES"
+  return try communicator.agree { () throws(Failure) -> Int? in
+    guard let text = processVariable(variable) else { return nil }
+    guard let bytes = Int(text), (1024...1 << 30).contains(bytes) else {
+      throw Failure(.usage, at: variable, "\"\(text)\", expected 1024 to \(1 << 30) bytes")
+    }
+    return bytes
+  }
+}
