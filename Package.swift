@@ -71,10 +71,11 @@ let package = Package(
     .systemLibrary(name: "CCPU"),
     .systemLibrary(name: "CProcess"),
     .systemLibrary(name: "CFileSystem"),
+    .systemLibrary(name: "CSHA256"),
     .target(name: "CTiles"),
 
     // The worker's parts, bottom up.
-    .target(name: "System", dependencies: ["CFileSystem"]),
+    .target(name: "System", dependencies: ["CFileSystem", "CSHA256"]),
     .target(name: "JSON", dependencies: ["System"]),
     .target(name: "CPU", dependencies: ["CCPU"]),
     .target(name: "Kernels", dependencies: ["COpenBLAS", "CCPU", "CTiles"], swiftSettings: hotLoops),
@@ -132,7 +133,9 @@ let package = Package(
       linkerSettings: staticRuntime),
     .executableTarget(
       name: "bench",
-      dependencies: ["Training", "DataParallel", "Reporting", "Corpus", "Kernels", "ProgramSupport", argumentParser],
+      dependencies: [
+        "Training", "Checkpoints", "DataParallel", "Reporting", "Corpus", "Kernels", "ProgramSupport", argumentParser,
+      ],
       path: "Sources/programs/bench",
       linkerSettings: staticRuntime),
     .executableTarget(

@@ -1,5 +1,7 @@
 // FIPS 180-4, "Secure Hash Standard", sections 4.1.2, 5.1.1 and 6.2.
 
+import CSHA256
+
 /// The SHA-256 digest of a run of bytes, given piece by piece.
 public struct SHA256: Sendable {
   private var state: SIMD8<UInt32> = [
@@ -10,8 +12,14 @@ public struct SHA256: Sendable {
   private var byteCount: UInt64 = 0
 
   private static let blockBytes = 64
+  /// Whether the CPU has instructions for it.
+  package static let isAccelerated = lockstep_sha256_is_supported() != 0
+  private let usesInstructions: Bool
 
-  public init() {}
+  public init() { self.init(usesInstructions: Self.isAccelerated) }
+
+  /// - Parameter usesInstructions: those of the CPU, which must have them; for tests.
+  package init(usesInstructions: Bool) { self.usesInstructions = usesInstructions }
 
   /// Adds `bytes` behind those so far.
   public mutating func update(_ bytes: UnsafeRawBufferPointer) {
@@ -21,11 +29,12 @@ public struct SHA256: Sendable {
       start = min(bytes.count, Self.blockBytes - rest.count)
       rest += bytes[..<start]
       guard rest.count == Self.blockBytes else { return }
-      rest.withUnsafeBytes { block in Self.compress(&state, block.baseAddress!, blocks: 1) }
+      let block = rest
+      block.withUnsafeBytes { block in compress(block.baseAddress!, blocks: 1) }
       rest.removeAll(keepingCapacity: true)
     }
     let blocks = (bytes.count - start) / Self.blockBytes
-    if blocks > 0, let base = bytes.baseAddress { Self.compress(&state, base + start, blocks: blocks) }
+    if blocks > 0, let base = bytes.baseAddress { compress(base + start, blocks: blocks) }
     rest += bytes[(start + blocks * Self.blockBytes)...]
   }
 
@@ -68,6 +77,16 @@ public struct SHA256: Sendable {
       hash.update(UnsafeRawBufferPointer(part))
     }
     return hash.hexDigest
+  }
+
+  private mutating func compress(_ start: UnsafeRawPointer, blocks: Int) {
+    guard usesInstructions else { return Self.compress(&state, start, blocks: blocks) }
+    withUnsafeMutableBytes(of: &state) { state in
+      Self.roundConstants.withUnsafeBufferPointer { constants in
+        lockstep_sha256_add(
+          state.bindMemory(to: UInt32.self).baseAddress, start, blocks, constants.baseAddress)
+      }
+    }
   }
 
   private static func compress(_ state: inout SIMD8<UInt32>, _ start: UnsafeRawPointer, blocks: Int) {

@@ -111,6 +111,17 @@ struct StoreTests {
       }
       #expect(pieces.hexDigest == SHA256.hexDigest(Array(million[..<1000])), "\(split)")
     }
+    // With the CPU's own instructions and without.
+    var random = SystemRandomNumberGenerator()
+    for length in [0, 1, 63, 64, 65, 127, 128, 1000, 4096, 100_003] {
+      let bytes = (0..<length).map { _ in UInt8.random(in: 0 ... .max, using: &random) }
+      let digests = [false, SHA256.isAccelerated].map { usesInstructions in
+        var hash = SHA256(usesInstructions: usesInstructions)
+        hash.update(bytes)
+        return hash.hexDigest
+      }
+      #expect(digests[0] == digests[1], "\(length)")
+    }
   }
 
   @Test("files are the user's alone, and what is saved verifies")

@@ -19,7 +19,91 @@ extension AdamWOptimizer.Moment {
   fileprivate var prefix: String { self == .first ? "exp_avg." : "exp_avg_sq." }
 }
 
+/// The file of the moments, tensor by tensor.
+struct OptimizerFile: Sendable {
+  let slots: [ParameterSlot]
+
+  func begin(in folder: String) throws(Failure) -> SafetensorsWriter {
+    try SafetensorsWriter(
+      "\(folder)/\(StateFile.optimizer)",
+      AdamWOptimizer.Moment.allCases.flatMap { moment in
+        slots.map { .init(moment.prefix + $0.name, shape: $0.shape) }
+      })
+  }
+
+  /// - Parameter moment: in the order of the layout; the next of `AdamWOptimizer.Moment`.
+  func append(_ moment: UnsafeBufferPointer<Float>, to writer: SafetensorsWriter) throws(Failure) {
+    for slot in slots { try writer.append(UnsafeBufferPointer(rebasing: moment[slot.range])) }
+  }
+}
+
+/// A copy of what a checkpoint holds of a training, to be written while that goes on. Every rank has its view of it.
+///
+/// Unchecked: the ranks fill it while nobody writes it, and rank 0's thread that writes it only reads; the start and end of
+/// that thread order the two.
+final class StateCopy: @unchecked Sendable {
+  /// [3, parameters]: the weights, and both moments. Of rank 0's host, whose ranks all see it; nil on others.
+  private let memory: FloatBuffer?
+  private let count: Int
+  private let file: OptimizerFile
+
+  /// Called by all ranks; nil on all where the memory can't be had.
+  init?(of engine: TrainingEngine) throws(Failure) {
+    let communicator = engine.communicator
+    count = engine.model.layout.count
+    file = OptimizerFile(slots: engine.trainedSlots)
+    let all = 3 * count
+    guard engine.model.isShared else {
+      memory = communicator.isMain ? FloatBuffer(count: all) : nil
+      return
+    }
+    let block = try communicator.makeHostMemory(count: communicator.isMain ? all : 16)
+    guard try communicator.allGather(block == nil ? 0 : 1).allSatisfy({ $0 == 1 }), let block else { return nil }
+    memory = engine.synchronizer.isInFirstGroup ? FloatBuffer(block.parts[0], keeping: block) : nil
+  }
+
+  /// Copies this rank's share. Called by all ranks.
+  fileprivate func fill(from engine: TrainingEngine) throws(Failure) {
+    if let memory {
+      let communicator = engine.communicator
+      let (place, ranks) = engine.model.isShared ? (communicator.localRank, communicator.localSize) : (0, 1)
+      let part = count * place / ranks..<count * (place + 1) / ranks
+      (memory.pointer + part.lowerBound).update(
+        from: engine.model.parameters.pointer + part.lowerBound, count: part.count)
+      for moment in AdamWOptimizer.Moment.allCases {
+        engine.optimizer.copyMoments(moment, to: memory.pointer + start(of: moment))
+      }
+    }
+    try engine.communicator.barrier()
+  }
+
+  /// Writes the weights, with what belongs to them, and the moments into the folder. On rank 0.
+  func write(_ model: SavedModel, into folder: String) throws(Failure) {
+    guard let memory else { preconditionFailure("a copy of the state that this rank does not see") }
+    try model.write(UnsafeBufferPointer(start: memory.pointer, count: count), into: folder)
+    let writer = try file.begin(in: folder)
+    for moment in AdamWOptimizer.Moment.allCases {
+      try file.append(UnsafeBufferPointer(start: memory.pointer + start(of: moment), count: count), to: writer)
+    }
+    try writer.commit()
+  }
+
+  private func start(of moment: AdamWOptimizer.Moment) -> Int { moment == .first ? count : 2 * count }
+}
+
 extension TrainingEngine {
+  /// What a copy of the state takes, on rank 0.
+  public var stateCopyNeed: MemoryNeed {
+    let bytes = 3 * model.layout.count * MemoryLayout<Float>.stride
+    return MemoryNeed(rank: bytes, host: bytes)
+  }
+
+  /// Copies the state. Called by all ranks, between steps.
+  func copyState(to copy: StateCopy) throws(Failure) {
+    precondition(rowsInStep == 0, "a copy of the state within an accumulation window")
+    try copy.fill(from: self)
+  }
+
   /// Saves weights, moments and the step as a checkpoint. Called by all ranks, between steps.
   ///
   /// Each rank holds the moments of its slice of the weights, in its own memory. They are put together in the gradients of
@@ -42,22 +126,21 @@ extension TrainingEngine {
     precondition(rowsInStep == 0, "a checkpoint within an accumulation window")
     var manifest = manifest
     manifest.step = optimizer.step
+    let file = OptimizerFile(slots: trainedSlots)
     var saved: Result<String, Failure> = .success("")
     var isAssembled = false
     if communicator.isMain, let store {
       do throws(Failure) {
         let path = try store.save(manifest, keeping: limit) { (folder) throws(Failure) in
           try write(folder)
-          let writer = try SafetensorsWriter("\(folder)/\(StateFile.optimizer)", momentTensors)
+          let writer = try file.begin(in: folder)
           isAssembled = true
           var failure: Failure?
           try forEachMoment { _, whole in
             guard failure == nil else { return }
-            do throws(Failure) {
-              for slot in trainedSlots {
-                try writer.append(UnsafeBufferPointer(rebasing: UnsafeBufferPointer(whole.buffer)[slot.range]))
-              }
-            } catch { failure = error }
+            do throws(Failure) { try file.append(UnsafeBufferPointer(whole.buffer), to: writer) } catch {
+              failure = error
+            }
           }
           if let failure { throw failure }
           try writer.commit()
@@ -97,15 +180,9 @@ extension TrainingEngine {
     communicator.noteStep(step)
   }
 
-  private var trainedSlots: [ParameterSlot] {
+  fileprivate var trainedSlots: [ParameterSlot] {
     let first = encoderIsFrozen ? model.layout.headOffset : 0
     return model.layout.slots.filter { $0.offset >= first }
-  }
-
-  private var momentTensors: [SafetensorsWriter.Tensor] {
-    AdamWOptimizer.Moment.allCases.flatMap { moment in
-      trainedSlots.map { .init(moment.prefix + $0.name, shape: $0.shape) }
-    }
   }
 
   /// Calls `body` with all moments of one kind after the other, put together: on rank 0 the memory is whole. Called by all

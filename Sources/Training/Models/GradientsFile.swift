@@ -18,6 +18,7 @@ public enum GradientsFile {
 
   /// Writes `gradients` of `model`, whole or not at all.
   public static func write(_ gradients: FloatBuffer, of model: Model, to path: String) throws(Failure) {
-    try model.writeTensors(gradients, to: realPath(path), metadata: [mark.key: mark.value])
+    try writeTensors(
+      UnsafeBufferPointer(gradients.buffer), model.layout.slots, to: realPath(path), metadata: [mark.key: mark.value])
   }
 }

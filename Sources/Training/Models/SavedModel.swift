@@ -1,3 +1,4 @@
+import BERT
 import Datasets
 import JSON
 import Safetensors
@@ -9,6 +10,23 @@ private enum Mark {
   /// The names of the files that were saved together, with a `/` between two.
   static let files = "files"
   static let weights = "model.safetensors"
+}
+
+/// A model's folder without its weights.
+public struct SavedModel: Sendable {
+  let slots: [ParameterSlot]
+  let files: [(name: String, bytes: [UInt8])]
+
+  /// Writes all of it into the folder `path`, which is there.
+  ///
+  /// - Parameter weights: in the order of the model's layout.
+  public func write(_ weights: UnsafeBufferPointer<Float>, into path: String) throws(Failure) {
+    let names = [Mark.weights] + files.map(\.name)
+    try writeTensors(
+      weights, slots, to: "\(path)/\(Mark.weights)",
+      metadata: [Mark.writer.key: Mark.writer.value, Mark.files: names.joined(separator: "/")])
+    for file in files { try writeAtomically(file.bytes, to: "\(path)/\(file.name)") }
+  }
 }
 
 extension ModelFolder {
@@ -64,13 +82,19 @@ extension ModelFolder {
     _ model: Model, into path: String, labelNames: [String], problem: ProblemType? = nil,
     further: [(name: String, bytes: [UInt8])] = []
   ) throws(Failure) {
+    try saved(model, labelNames: labelNames, problem: problem, further: further)
+      .write(UnsafeBufferPointer(model.parameters.buffer), into: path)
+  }
+
+  /// What a saved model consists of beside the weights.
+  public func saved(
+    _ model: Model, labelNames: [String], problem: ProblemType? = nil,
+    further: [(name: String, bytes: [UInt8])] = []
+  ) throws(Failure) -> SavedModel {
     let configuration = try savedConfiguration(model, labelNames, problem)
-    let files = tokenizerFiles.contents + [(name: "config.json", bytes: configuration)] + further
-    let names = [Mark.weights] + files.map(\.name)
-    try model.writeTensors(
-      model.parameters, to: "\(path)/\(Mark.weights)",
-      metadata: [Mark.writer.key: Mark.writer.value, Mark.files: names.joined(separator: "/")])
-    for file in files { try writeAtomically(file.bytes, to: "\(path)/\(file.name)") }
+    return SavedModel(
+      slots: model.layout.slots,
+      files: tokenizerFiles.contents + [(name: "config.json", bytes: configuration)] + further)
   }
 
   /// The name of the page about a model.

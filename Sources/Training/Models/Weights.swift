@@ -62,21 +62,19 @@ extension Model {
     try load(plan, seed: seed)
     return plan.report
   }
+}
 
-  /// Writes a buffer in the order of the layout, such as weights or gradients, as safetensors, under the names that
-  /// transformers uses.
-  ///
-  /// - Parameter metadata: noted in the file.
-  public func writeTensors(
-    _ values: FloatBuffer, to path: String, metadata: [String: String] = [:]
-  ) throws(Failure) {
-    let writer = try SafetensorsWriter(
-      path, layout.slots.map { .init($0.name, shape: $0.shape) },
-      // transformers refuses a file without it.
-      metadata: metadata.merging(["format": "pt"]) { $1 })
-    for slot in layout.slots {
-      try writer.append(UnsafeBufferPointer(rebasing: UnsafeBufferPointer(values.buffer)[slot.range]))
-    }
-    try writer.commit()
-  }
+/// Writes values in the order of a model's layout, such as weights or gradients, as safetensors, under the names that
+/// transformers uses.
+///
+/// - Parameter metadata: noted in the file.
+func writeTensors(
+  _ values: UnsafeBufferPointer<Float>, _ slots: [ParameterSlot], to path: String, metadata: [String: String]
+) throws(Failure) {
+  let writer = try SafetensorsWriter(
+    path, slots.map { .init($0.name, shape: $0.shape) },
+    // transformers refuses a file without it.
+    metadata: metadata.merging(["format": "pt"]) { $1 })
+  for slot in slots { try writer.append(UnsafeBufferPointer(rebasing: values[slot.range])) }
+  try writer.commit()
 }

@@ -64,9 +64,13 @@ public struct MemoryNeed: Sendable, Equatable {
   /// - Parameter purpose: what needs it, for the message.
   /// - Throws: `.unavailable` with what is needed and what there is.
   public func require(for purpose: String) throws(Failure) {
+    if let lack { throw Failure(.unavailable, "\(purpose) \(lack)") }
+  }
+
+  /// What is missing, in words that follow a purpose; nil where this host has so much, and this process may have it.
+  public var lack: String? {
     if let free = Self.freeBytes(), host > free {
-      throw Failure(
-        .unavailable, "\(purpose) needs \(Self.shown(host)) of memory, but this host has \(Self.shown(free)) free")
+      return "needs \(Self.shown(host)) of memory, but this host has \(Self.shown(free)) free"
     }
     // Reserved and given back: nothing is touched. Refused under `ulimit -v`, and where addresses are short.
     guard let start = mmap(nil, max(1, rank), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0),
@@ -77,10 +81,10 @@ public struct MemoryNeed: Sendable, Equatable {
       let most =
         limit.rlim_cur == rlim_t.max
         ? "no limit is set" : "ulimit -v allows \(Self.shown(Int(clamping: limit.rlim_cur))) in all"
-      throw Failure(
-        .unavailable, "\(purpose) needs \(Self.shown(rank)) of memory, and the process may not have it: \(most)")
+      return "needs \(Self.shown(rank)) of memory, and the process may not have it: \(most)"
     }
     munmap(start, max(1, rank))
+    return nil
   }
 
   /// The same on all ranks, before any of them takes memory.

@@ -7,7 +7,10 @@ struct Bench: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "bench",
     abstract: "Verifies, then times: training steps, matrix products, kernels, reductions, start-up. Prints JSON.",
-    subcommands: [StepCommand.self, GEMMCommand.self, KernelsCommand.self, AllreduceCommand.self, LoadCommand.self])
+    subcommands: [
+      StepCommand.self, GEMMCommand.self, KernelsCommand.self, AllreduceCommand.self, LoadCommand.self,
+      CheckpointCommand.self,
+    ])
 }
 
 /// A subcommand that all ranks run together.

@@ -5,7 +5,7 @@ import System
 import Training
 
 /// Saves a run's checkpoints, and knows where it began.
-struct Checkpointing {
+final class Checkpointing {
   let job: Job
   private let interval: CheckpointInterval?
   private let limit: Int?
@@ -13,6 +13,16 @@ struct Checkpointing {
   private let digests: [CheckpointManifest.Item]
   /// On rank 0, where the run has an output folder.
   private let store: CheckpointStore?
+  private let engine: TrainingEngine
+  private let metrics: MetricsFile?
+  /// How checkpoints that fall due are written; the same on every rank.
+  private enum Writing {
+    case undecided
+    case beside(CheckpointWriter)
+    /// While all ranks wait: there is no memory for a copy.
+    case waiting
+  }
+  private var writing = Writing.undecided
   /// Whether the run has an output folder.
   let isOn: Bool
   /// Steps and evaluation of the checkpoint that the run went on from; 0 at the beginning.
@@ -23,11 +33,13 @@ struct Checkpointing {
 
   /// - Parameter point: where the run begins; nil at the beginning.
   init(
-    _ job: Job, _ command: FinetuneCommand, store: CheckpointStore?, from point: ResumePoint?,
-    options: [CheckpointManifest.Item], digests: [CheckpointManifest.Item]
+    _ job: Job, _ command: FinetuneCommand, _ engine: TrainingEngine, store: CheckpointStore?, _ metrics: MetricsFile?,
+    from point: ResumePoint?, options: [CheckpointManifest.Item], digests: [CheckpointManifest.Item]
   ) {
     self.job = job
+    self.engine = engine
     self.store = store
+    self.metrics = metrics
     self.options = options
     self.digests = digests
     interval = command.checkpoints.interval
@@ -69,14 +81,57 @@ struct Checkpointing {
     step == job.schedule.totalSteps || step % job.loader.stepsPerEpoch == 0
   }
 
-  /// Saves where the run stands. Called by all ranks.
+  /// Saves where the run stands, while training goes on where there is memory for a copy. Called by all ranks.
   ///
   /// - Parameters:
   ///   - evaluated: whether the evaluation that follows the step is done; true where none does.
-  /// - Returns: the checkpoint's folder, on rank 0.
-  func save(
-    _ engine: TrainingEngine, _ evaluations: [EvaluationRecord], evaluated: Bool, _ metrics: MetricsFile?
-  ) throws(Failure) -> String {
+  ///   - note: is told, on every rank, what the user should know.
+  func saveBeside(
+    _ evaluations: [EvaluationRecord], evaluated: Bool, note: (String) throws(Failure) -> Void
+  ) throws(Failure) {
+    try finish()
+    if case .undecided = writing { writing = try decide(note) }
+    guard case .beside(let writer) = writing else {
+      _ = try save(evaluations, evaluated: evaluated)
+      return
+    }
+    try engine.communicator.agree { () throws(Failure) in try metrics?.flush() }
+    try writer.begin(engine, manifest(evaluations, evaluated: evaluated), savedModel())
+  }
+
+  /// Waits until the last checkpoint is written. Called by all ranks.
+  func finish() throws(Failure) {
+    guard case .beside(let writer) = writing else { return }
+    try writer.finish(engine.communicator)
+  }
+
+  private func decide(_ note: (String) throws(Failure) -> Void) throws(Failure) -> Writing {
+    let lack = engine.communicator.isMain ? engine.stateCopyNeed.lack : nil
+    let texts = try engine.communicator.allGather(Array((lack ?? "").utf8))
+    if texts[0].isEmpty, let writer = try CheckpointWriter(engine, to: store, keeping: limit) { return .beside(writer) }
+    let reason = texts[0].isEmpty ? "finds no shared memory" : String(decoding: texts[0], as: UTF8.self)
+    try note("training waits while a checkpoint is written: a copy of its state \(reason)")
+    return .waiting
+  }
+
+  /// Saves where the run stands, and returns when that is done. Called by all ranks.
+  ///
+  /// - Returns: the checkpoint's folder.
+  func save(_ evaluations: [EvaluationRecord], evaluated: Bool) throws(Failure) -> String {
+    try finish()
+    return try engine.save(
+      manifest(evaluations, evaluated: evaluated), to: store, keeping: limit
+    ) { (folder) throws(Failure) in
+      try metrics?.flush()
+      try savedModel().write(UnsafeBufferPointer(engine.model.parameters.buffer), into: folder)
+    }
+  }
+
+  private func savedModel() throws(Failure) -> SavedModel {
+    try job.folder.saved(engine.model, labelNames: job.labelNames, problem: job.labels.problem)
+  }
+
+  private func manifest(_ evaluations: [EvaluationRecord], evaluated: Bool) -> CheckpointManifest {
     let step = engine.optimizer.step
     let perEpoch = job.loader.stepsPerEpoch
     var manifest = CheckpointManifest(step: step)
@@ -93,10 +148,6 @@ struct Checkpointing {
         step: evaluation.step, epoch: evaluation.epoch, examples: evaluation.examples, loss: evaluation.loss,
         figures: evaluation.values.map { .init($0.name, $0.value.isFinite ? $0.value : nil) })
     }
-    return try engine.save(manifest, to: store, keeping: limit) { (folder) throws(Failure) in
-      try metrics?.flush()
-      try job.folder.write(
-        engine.model, into: folder, labelNames: job.labelNames, problem: job.labels.problem)
-    }
+    return manifest
   }
 }

@@ -53,10 +53,11 @@ func finetune(_ command: FinetuneCommand, _ communicator: any Communicator, _ re
   if let point { try engine.load(point.checkpoint, step: point.manifest.step) }
   communicator.acceptStop()
   let checkpointing = Checkpointing(
-    job, command, store: opened.store, from: point,
+    job, command, engine, store: opened.store, metrics, from: point,
     options: job.resultOptions(command, ranks: communicator.size), digests: job.digests(start: start))
   var meter = Meter(
     job, reporter, metrics, opened.logs, keepsSteps: output != nil, firstStep: checkpointing.firstStep)
+  let note = { (text: String) throws(Failure) in try reporter.line("note: \(text)") }
   var lastFound: Evaluation?
   var evaluations = checkpointing.earlier
   for epoch in checkpointing.start.epoch..<job.epochs {
@@ -70,7 +71,7 @@ func finetune(_ command: FinetuneCommand, _ communicator: any Communicator, _ re
       if step.isAskedToStop && step.step < job.schedule.totalSteps {
         communicator.noteResult(digest: model.parameters.digest)
         let saved =
-          checkpointing.isOn ? try checkpointing.save(engine, evaluations, evaluated: false, metrics) : nil
+          checkpointing.isOn ? try checkpointing.save(evaluations, evaluated: false) : nil
         communicator.noteStop()
         return try reporter.line(
           "stopped after step \(step.step) of \(job.schedule.totalSteps), as asked; "
@@ -79,7 +80,7 @@ func finetune(_ command: FinetuneCommand, _ communicator: any Communicator, _ re
         )
       }
       if checkpointing.isDue(afterStep: step.step) {
-        _ = try checkpointing.save(engine, evaluations, evaluated: true, metrics)
+        try checkpointing.saveBeside(evaluations, evaluated: true, note: note)
         meter.restartClock()
       }
     }
@@ -89,10 +90,11 @@ func finetune(_ command: FinetuneCommand, _ communicator: any Communicator, _ re
     lastFound = found.first
     evaluations.append(try meter.record(found, step: engine.optimizer.step, epoch: epoch))
     if checkpointing.isDue(afterEvaluationAt: engine.optimizer.step) {
-      _ = try checkpointing.save(engine, evaluations, evaluated: true, metrics)
+      try checkpointing.saveBeside(evaluations, evaluated: true, note: note)
       meter.restartClock()
     }
   }
+  try checkpointing.finish()
   try finishTest(job, command, engine, meter)
 
   let times = try TimeReport(engine)
