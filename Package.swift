@@ -112,7 +112,9 @@ let package = Package(
       name: "RunReport", dependencies: ["Inference", "Training", "Reporting", "Datasets", "JSON", "System"]),
     .target(
       name: "ProgramSupport",
-      dependencies: ["Training", "Datasets", "Kernels", "Collectives", "System", argumentParser],
+      dependencies: [
+        "Inference", "Training", "WeightFiles", "Datasets", "Kernels", "Collectives", "System", argumentParser,
+      ],
       path: "Sources/programs/support"),
     .executableTarget(
       name: "finetune",

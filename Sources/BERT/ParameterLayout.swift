@@ -2,7 +2,7 @@
 public enum ParameterKind: Sendable {
   case embedding, weight, bias, normGain, normShift
 
-  /// Whether `--no-decay-bias-norm` exempts it.
+  /// Whether weight decay may leave it out.
   public var isBiasOrNorm: Bool {
     switch self {
     case .embedding, .weight: false

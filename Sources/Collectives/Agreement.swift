@@ -50,10 +50,10 @@ extension Failure {
     return result
   }
 
-  /// Never empty: the status, then place, message and hint, each as a presence byte, an 8-byte length and UTF-8.
+  /// Never empty: the status, then place, message, hint and cause, each as a presence byte, an 8-byte length and UTF-8.
   func encoded() -> [UInt8] {
     var bytes = [UInt8(truncatingIfNeeded: status.rawValue)]
-    for field in [place, message, hint] {
+    for field in [place, message, hint, cause?.name] {
       bytes.append(field == nil ? 0 : 1)
       let text = Array((field ?? "").utf8)
       for shift in 0..<8 { bytes.append(UInt8(truncatingIfNeeded: text.count >> (8 * shift))) }
@@ -73,7 +73,7 @@ extension Failure {
       fields.append(bytes[position] == 0 ? nil : text)
       position += 9 + count
     }
-    precondition(fields.count == 3, "a gathered failure has \(fields.count) fields, expected 3")
-    self.init(status, at: fields[0], fields[1] ?? "", hint: fields[2])
+    precondition(fields.count == 4, "a gathered failure has \(fields.count) fields, expected 4")
+    self.init(status, at: fields[0], fields[1] ?? "", hint: fields[2], cause: fields[3].map(Cause.init))
   }
 }

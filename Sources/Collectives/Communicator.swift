@@ -5,7 +5,7 @@ import System
 ///
 /// Collectives are called by all ranks in the same order with the same counts, each rank from one thread. Their results
 /// have the same bits on every rank. What they throw names the call, the rank and the host. The call site is for people:
-/// it is shown for ranks that wait in vain, and compared where `launch --debug` asks for it.
+/// it is shown for ranks that wait in vain, and compared where somebody looks for a fault.
 public protocol Communicator: AnyObject, Sendable {
   /// This rank, `0..<size`.
   var rank: Int { get }

@@ -69,6 +69,7 @@ public func withCommunicator(
 ) -> ExitStatus {
   do throws(Failure) {
     let launch = try Launch(environment: variable)
+    let simulatedHosts = variable(SimulatedHosts.variable)
     let record = FlightRecorder.ofThisProcess()
     switch launch {
     case .solo:
@@ -77,12 +78,16 @@ public func withCommunicator(
     case .threads(let ranks):
       record?.join(rank: 0, size: ranks)
       try recorded(record) { () throws(Failure) in
-        _ = try ThreadCommunicator.run(ranks: ranks, record: record) { (communicator) throws(Failure) in
+        let hosts = try simulatedHosts.map { (text) throws(Failure) in try SimulatedHosts(text, ranks: ranks) }
+        _ = try ThreadCommunicator.run(ranks: ranks, simulated: hosts, record: record) {
+          (communicator) throws(Failure) in
           try body(communicator)
         }
       }
     case .mpi(let ranks):
-      let communicator = try MPICommunicator(expectedSize: ranks, record: record)
+      let communicator = try MPICommunicator(
+        expectedSize: ranks, record: record, simulatedHosts: simulatedHosts,
+        comparesCalls: variable("LOCKSTEP_DEBUG") == "1")
       do throws(Failure) {
         try body(communicator)
         try communicator.compareEnd()

@@ -34,7 +34,7 @@ public final class MPICommunicator: Communicator {
   private let sharedFiles = Mutex(SharedFiles())
   /// Blocks of memory of a rank that is alone on its host.
   private let ownBlocks = Atomic<Int>(0)
-  /// Whether every collective first compares what the ranks call: `LOCKSTEP_DEBUG=1`, which `launch --debug` sets.
+  /// Whether every collective first compares what the ranks call.
   private let comparesCalls: Bool
   private let thread = pthread_self()
 
@@ -48,10 +48,16 @@ public final class MPICommunicator: Communicator {
   static let gatherPiece = 1 << 30
 
   /// Initialises MPI. `expectedSize` is what the launcher's environment promises; `record` is kept for the launcher.
-  public init(expectedSize: Int? = nil, record: FlightRecorder? = nil) throws(Failure) {
+  ///
+  /// - Parameters:
+  ///   - simulatedHosts: ranks of each host that they pretend to be on, as `2,1`.
+  ///   - comparesCalls: whether every collective first compares what the ranks call.
+  public init(
+    expectedSize: Int? = nil, record: FlightRecorder? = nil, simulatedHosts: String? = nil, comparesCalls: Bool = false
+  ) throws(Failure) {
     self.record = record
     let machine = hostName()
-    comparesCalls = processVariable("LOCKSTEP_DEBUG") == "1"
+    self.comparesCalls = comparesCalls
     var call = MPICall(name: "MPI_Init_thread", rank: nil, host: machine)
     linksMayBeUsedByOtherThreads = try Self.start(&call) >= MPI_THREAD_SERIALIZED
 
@@ -62,7 +68,8 @@ public final class MPICommunicator: Communicator {
     (rank, size) = try Self.place(in: world, &call)
     call.rank = rank
 
-    let pretended = try SimulatedHosts(ranks: size)
+    let ranks = size
+    let pretended = try simulatedHosts.map { (text) throws(Failure) in try SimulatedHosts(text, ranks: ranks) }
     host = pretended?.name(of: rank, on: machine) ?? machine
     let local = try Self.ranksOfHost(in: world, rank: rank, pretended, &call)
     (localRank, localSize) = try Self.place(in: local, &call)

@@ -7,11 +7,8 @@ struct SimulatedHosts: Sendable {
 
   private let sizes: [Int]
 
-  /// By `sizes`, or else by the variable; nil where neither is given.
-  init?(_ sizes: [Int]? = nil, ranks: Int) throws(Failure) {
-    guard let text = sizes?.map({ "\($0)" }).joined(separator: ",") ?? processVariable(Self.variable) else {
-      return nil
-    }
+  /// - Parameter text: how many ranks each host has, as the variable says it.
+  init(_ text: String, ranks: Int) throws(Failure) {
     let numbers = text.split(separator: ",", omittingEmptySubsequences: false).map { Int($0) ?? 0 }
     guard numbers.allSatisfy({ (1...ranks).contains($0) }), numbers.reduce(0, +) == ranks else {
       throw Failure(.usage, at: Self.variable, "\"\(text)\", expected ranks of each host, \(ranks) together")

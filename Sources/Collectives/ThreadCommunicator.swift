@@ -43,8 +43,18 @@ public final class ThreadCommunicator: Communicator {
     _ body: @escaping @Sendable (ThreadCommunicator) throws(Failure) -> Result
   ) throws(Failure) -> [Result] {
     precondition(ranks > 0, "\(ranks) ranks")
+    let hosts = try hosts.map { (sizes) throws(Failure) in
+      try SimulatedHosts(sizes.map { "\($0)" }.joined(separator: ","), ranks: ranks)
+    }
+    return try run(ranks: ranks, simulated: hosts, stackBytes: stackBytes, record: record, body)
+  }
+
+  /// The same, with the hosts made.
+  static func run<Result: Sendable>(
+    ranks: Int, simulated hosts: SimulatedHosts?, stackBytes: Int = 64 << 20, record: FlightRecorder? = nil,
+    _ body: @escaping @Sendable (ThreadCommunicator) throws(Failure) -> Result
+  ) throws(Failure) -> [Result] {
     let rendezvous = ThreadRendezvous(size: ranks, host: hostName())
-    let hosts = try SimulatedHosts(hosts, ranks: ranks)
     let results = SharedResults<Result>(count: ranks)
     var threads: [Thread] = []
     for rank in 0..<ranks {

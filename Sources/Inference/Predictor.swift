@@ -25,7 +25,7 @@ public final class Predictor {
   /// - Throws: on all ranks the same: `.missingInput` or `.badData` for a folder without a trained classifier.
   public init(
     _ folder: ModelFolder, precision: ProductPrecision, batchSize: Int, maxLength: Int? = nil,
-    threads: ThreadPool = ThreadPool(count: Hardware.threads), _ communicator: any Communicator
+    settings: RankSettings = RankSettings(), _ communicator: any Communicator
   ) throws(Failure) {
     self.folder = folder
     self.communicator = communicator
@@ -38,16 +38,16 @@ public final class Predictor {
     guard fresh.isEmpty else {
       throw Failure(
         .badData, at: folder.path, "has no trained classifier: \(String(decoding: fresh, as: UTF8.self)) are missing",
-        hint: "fine-tune it first: ./launch finetune --model \(folder.path) … --output-dir DIR, then ask DIR")
+        hint: "fine-tune it first, then ask the folder that was saved", cause: .untrained)
     }
     let limits = BatchLimits(tokens: batchSize * self.maxLength, sequences: 4 * batchSize, length: self.maxLength)
     let need =
       MemoryNeed.weights(folder.configuration)
       + .singleBatch(folder.configuration, limits: limits, keepsGradients: false)
     try need.require(for: "asking the model", communicator)
-    model = try Model(folder.configuration, communicator)
+    model = try Model(folder.configuration, communicator, sharesMemory: settings.sharesMemory)
     try model.load(plan, seed: 0, communicator)
-    evaluator = Evaluator(model, precision, threads: threads)
+    evaluator = Evaluator(model, settings.gemm(precision, isForEvaluation: true))
   }
 
   /// Rows that are computed at once by all ranks.

@@ -30,7 +30,7 @@ public struct TextColumns: Sendable, Equatable {
     self.textPair = textPair
   }
 
-  /// What `--text-column` and `--text-pair-column` name; the usual names where they are nil.
+  /// The columns that the user names; the usual names where they are nil.
   public init(text: String? = nil, textPair: String? = nil) {
     self.text = text.map { [$0] } ?? ["text", "text1", "sentence1", "sentence"]
     self.textPair = textPair.map { [$0] } ?? (text == nil ? ["text_pair", "text2", "sentence2"] : [])

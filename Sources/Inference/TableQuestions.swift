@@ -42,7 +42,7 @@ public struct TableQuestions: QuestionReader {
       let names = fields.prefix(6).map { "\"\(String(decoding: $0, as: UTF8.self))\"" }.joined(separator: ", ")
       throw Failure(
         .badData, at: "\(path):\(line.number):1", "header has no column \(columns.expected), found \(names)",
-        hint: "--text-column and --text-pair-column name them")
+        hint: "name the columns of the texts", cause: .unknownColumns)
     }
     let plain = Header(
       names: ["text", "text_pair"].prefix(fields.count).map { Array($0.utf8) }, text: 0,

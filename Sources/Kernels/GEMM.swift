@@ -1,5 +1,3 @@
-import Glibc
-
 /// How exact the products of a model's large matrices are, where the CPU has a faster way than fp32's own.
 public enum ProductPrecision: String, Sendable, CaseIterable {
   /// As fp32 everywhere.
@@ -35,11 +33,6 @@ public final class GEMM {
   private let parts: (forward: Int, backward: Int)?
   private let leavesFloatsToBLAS: Bool
 
-  /// `LOCKSTEP_PRODUCTS=blas` leaves all fp32 products to BLAS, to find out who is to blame for a number.
-  public static let variable = "LOCKSTEP_PRODUCTS"
-
-  public static var isToldToUseBLAS: Bool { getenv(variable).map { String(cString: $0) } == "blas" }
-
   /// - Parameters:
   ///   - precision: one that `isAvailable`.
   ///   - isForEvaluation: whether nothing but counts and a mean loss comes of its forward products.
@@ -47,7 +40,7 @@ public final class GEMM {
   ///   - leavesToBLAS: whether BLAS computes all fp32 products.
   public init(
     _ precision: ProductPrecision, isForEvaluation: Bool = false, threads: ThreadPool = ThreadPool(count: 1),
-    leavesToBLAS: Bool = GEMM.isToldToUseBLAS
+    leavesToBLAS: Bool = false
   ) {
     precondition(precision.isAvailable, "bf16 on a CPU without units for it")
     self.precision = precision

@@ -18,6 +18,7 @@ public final class Accelerator {
   public let splitBatches: Bool
   let precision: ProductPrecision
   let wire: WirePrecision
+  let settings: RankSettings
   /// The batch that a prepared loader gave out last.
   weak var currentBatch: Batch?
   private var models: [BertForSequenceClassification] = []
@@ -35,6 +36,7 @@ public final class Accelerator {
     splitBatches = options.splitBatches
     precision = try options.precision()
     wire = options.wirePrecision
+    settings = options.settings
   }
 
   // MARK: Who this is
@@ -176,6 +178,11 @@ public final class Accelerator {
   func noteResult() {
     let digests = models.compactMap { $0.session?.weights.parameters.digest }
     guard let first = digests.first else { return }
-    communicator.noteResult(digest: digests.dropFirst().reduce(first) { ($0 ^ $1) &* 0x100_0000_01b3 })
+    communicator.noteResult(
+      digest: digests.dropFirst().reduce(first) { digest, next in
+        var hash = FNV1a(digest)
+        hash.add(next)
+        return hash.value
+      })
   }
 }

@@ -103,7 +103,9 @@ public final class BertForSequenceClassification: Preparable {
     if let problem = batch.problem { throw problem }
     try batch.dataset.check(against: configuration, withLabels: false, name: call)
     if let session { return session }
-    let made = try Session(SoloCommunicator(), accelerator: nil, makeWeights(SoloCommunicator()))
+    // A loop by hand begins here.
+    let settings = try RankSettings.ofThisProcess()
+    let made = try Session(SoloCommunicator(), accelerator: nil, makeWeights(SoloCommunicator(), settings), settings)
     session = made
     return made
   }
@@ -115,17 +117,20 @@ public final class BertForSequenceClassification: Preparable {
       throw misuse(
         "Accelerator.prepare", "the model was used or prepared before", hint: "call prepare before the model computes")
     }
-    session = try Session(accelerator.communicator, accelerator: accelerator, makeWeights(accelerator.communicator))
+    let (communicator, settings) = (accelerator.communicator, accelerator.settings)
+    session = try Session(communicator, accelerator: accelerator, makeWeights(communicator, settings), settings)
   }
 
-  private func makeWeights(_ communicator: any Communicator) throws(Failure) -> Weights {
+  private func makeWeights(
+    _ communicator: any Communicator, _ settings: RankSettings
+  ) throws(Failure) -> Weights {
     let plan = try communicator.agree { () throws(Failure) -> WeightPlan in
       guard communicator.isMain else { return WeightPlan(randomFor: configuration) }
       return try WeightPlan(
         folder: folder.path, for: configuration, ignoresMismatchedSizes: ignoresMismatchedSizes)
     }
     loadReport = plan.report.lines
-    let weights = try Weights(configuration, head: head, communicator)
+    let weights = try Weights(configuration, head: head, communicator, sharesMemory: settings.sharesMemory)
     try weights.load(plan, seed: seed, communicator)
     return weights
   }

@@ -17,16 +17,18 @@ package struct RunOptions: Sendable {
   package var splitBatches = false
   package var mixedPrecision: MixedPrecision?
   package var wirePrecision = WirePrecision.no
+  package var settings = RankSettings()
 
   package init() {}
 
   /// What was asked for: by the program, else by the launcher.
   func precision() throws(Failure) -> ProductPrecision {
     var mixed = mixedPrecision
-    let variable = "LOCKSTEP_MIXED_PRECISION"
-    if mixed == nil, let text = processVariable(variable) {
+    if mixed == nil, let text = settings.mixedPrecision {
       mixed = MixedPrecision(rawValue: text)
-      guard mixed != nil else { throw Failure(.usage, at: variable, "\"\(text)\", expected no or bf16") }
+      guard mixed != nil else {
+        throw Failure(.usage, at: RankSettings.mixedPrecisionVariable, "\"\(text)\", expected no or bf16")
+      }
     }
     let precision: ProductPrecision = mixed == .bf16 ? .bf16 : .high
     guard precision.isAvailable else { throw Failure(.unavailable, "bf16 on a CPU without AVX2") }
@@ -41,7 +43,7 @@ package struct RunOptions: Sendable {
 /// - Parameters:
 ///   - gradientAccumulationSteps: batches of an accumulation window.
 ///   - splitBatches: whether the batch size of a loader is that of all ranks together.
-///   - mixedPrecision: nil takes what `launch --mixed_precision` says, else fp32.
+///   - mixedPrecision: nil takes what the launcher was told, else fp32.
 public func run(
   gradientAccumulationSteps: Int = 1, splitBatches: Bool = false, mixedPrecision: MixedPrecision? = nil,
   _ body: @escaping @Sendable (Accelerator) throws -> Void
@@ -51,14 +53,16 @@ public func run(
   options.splitBatches = splitBatches
   options.mixedPrecision = mixedPrecision
   let chosen = options
-  Worker.run(program: programName()) { (communicator) throws(Failure) in
-    try runRank(communicator, chosen, body)
+  Worker.run(program: programName()) { (communicator, settings) throws(Failure) in
+    var options = chosen
+    options.settings = settings
+    try runRank(communicator, options, body)
   }
 }
 
 /// The same for a program by hand, as one process. With several ranks each would train the same, so that is refused.
 public func run(_ body: @escaping @Sendable () throws -> Void) -> Never {
-  Worker.run(program: programName()) { (communicator) throws(Failure) in
+  Worker.run(program: programName()) { (communicator, _) throws(Failure) in
     guard communicator.size == 1 else {
       throw Failure(
         .usage, "a loop by hand runs as one process, started were \(communicator.size)",

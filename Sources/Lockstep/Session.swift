@@ -15,15 +15,21 @@ final class Session {
   var isLocal: Bool { sharedWeights != nil }
   private(set) var engine: Engine?
   private var evaluator: Evaluator
-  private let threads = ThreadPool(count: Hardware.threads)
+  private let settings: RankSettings
+  private let threads: ThreadPool
   /// Whether backward leaves the sums over the ranks to the next one.
   var holdsSync = false
 
-  init(_ communicator: any Communicator, accelerator: Accelerator?, _ weights: Weights) {
+  init(
+    _ communicator: any Communicator, accelerator: Accelerator?, _ weights: Weights, _ settings: RankSettings
+  ) {
+    self.settings = settings
+    threads = ThreadPool(count: settings.threads)
     self.communicator = communicator
     self.accelerator = accelerator
     self.weights = weights
-    evaluator = Evaluator(weights, accelerator?.precision ?? .high, threads: threads)
+    evaluator = Evaluator(
+      weights, settings.gemm(accelerator?.precision ?? .high, isForEvaluation: true, threads: threads))
   }
 
   /// What trains the weights, made at first use. Called by all ranks.
@@ -34,7 +40,8 @@ final class Session {
     let ranks: any Communicator = isLocal ? SoloCommunicator(record: communicator.record) : communicator
     let made = try Engine(
       ranks, model: weights, optimizer: optimizer.options, limits: limits,
-      precision: accelerator?.precision ?? .high, threads: threads, seed: UInt64(bitPattern: Int64(model.seed)),
+      precision: accelerator?.precision ?? .high, settings: settings, threads: threads,
+      seed: UInt64(bitPattern: Int64(model.seed)),
       encoderIsFrozen: model.encoderIsFrozen, wire: accelerator?.wire ?? .no)
     engine = made
     return made
@@ -66,7 +73,8 @@ final class Session {
 
   private func use(_ weights: Weights) {
     self.weights = weights
-    evaluator = Evaluator(weights, accelerator?.precision ?? .high, threads: threads)
+    evaluator = Evaluator(
+      weights, settings.gemm(accelerator?.precision ?? .high, isForEvaluation: true, threads: threads))
   }
 
   /// Logits `[rows, labels]` of a batch without dropout.

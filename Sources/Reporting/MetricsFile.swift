@@ -101,9 +101,12 @@ public final class MetricsFile {
   /// `/dev/null`.
   ///
   /// - Parameters:
+  ///   - option: that named the file, for messages.
   ///   - folders: where the file must not be, with the options that named them.
-  public static func check(_ path: String, notIn folders: [(option: String, path: String?)] = []) throws(Failure) {
-    try ReportFile.check(path, option: "--metrics", notIn: folders, allowsNull: true, isOwn: isMetrics)
+  public static func check(
+    _ path: String, option: String, notIn folders: [(option: String, path: String?)] = []
+  ) throws(Failure) {
+    try ReportFile.check(path, option: option, notIn: folders, allowsNull: true, isOwn: isMetrics)
   }
 
   /// Whether the first line of a file is a record.
@@ -115,9 +118,11 @@ public final class MetricsFile {
   }
 
   /// Creates the file, or empties it.
-  public init(_ path: String) throws(Failure) {
+  ///
+  /// - Parameter option: that named it, for messages.
+  public init(_ path: String, option: String) throws(Failure) {
     self.path = path
-    descriptor = try ReportFile.open(path, option: "--metrics")
+    descriptor = try ReportFile.open(path, option: option)
     encoder = JSONEncoder()
     encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
   }
@@ -125,16 +130,18 @@ public final class MetricsFile {
   /// Opens the file of a run that goes on after `step`: what it says of later steps is cut off, and a line that is not
   /// whole; what comes is appended. A file that is missing or empty begins there.
   ///
-  /// - Parameter evaluated: whether evaluations at that step stay.
+  /// - Parameters:
+  ///   - option: that named it, for messages.
+  ///   - evaluated: whether evaluations at that step stay.
   /// - Throws: `.badData` where the file lacks steps up to that one, for its steps would have a gap.
-  public init(_ path: String, continuingAfter step: Int, evaluated: Bool) throws(Failure) {
+  public init(_ path: String, option: String, continuingAfter step: Int, evaluated: Bool) throws(Failure) {
     self.path = path
     encoder = JSONEncoder()
     encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
     let isThere = (try? InputFile(path)) != nil
     let bytes = isThere ? try readBytes(path, limitBytes: 1 << 32) : []
     byteCount = try Self.bytesKept(of: bytes, path: path, step: step, evaluated: evaluated)
-    descriptor = try ReportFile.open(path, option: "--metrics", keepingBytes: byteCount)
+    descriptor = try ReportFile.open(path, option: option, keepingBytes: byteCount)
   }
 
   /// How many bytes of a metrics file belong to steps up to `step`.

@@ -13,25 +13,22 @@ public final class Reporter {
   private var lastUpdate: ContinuousClock.Instant?
   private let clock = ContinuousClock()
 
-  /// - Parameter isActive: false silences it.
-  public init(isActive: Bool) {
+  /// - Parameters:
+  ///   - isActive: false silences it.
+  ///   - columns: of the user's terminal, where somebody knows them; else it asks whether the output is one.
+  public init(isActive: Bool, columns: Int? = nil) {
     self.isActive = isActive
-    columns = Self.terminalColumns()
+    self.columns = Self.usableColumns(columns)
   }
 
-  /// Under mpirun the output of a rank is never a terminal; the launcher then says what it has.
-  package static let columnsVariable = "LOCKSTEP_TERMINAL_COLUMNS"
-
-  /// What a terminal can say of its width. A bar is not as wide as the widest.
-  package static let columnsRange = 0...65_535
-
-  private static func terminalColumns() -> Int? {
-    var columns = processVariable(columnsVariable).flatMap { Int($0) }
+  private static func usableColumns(_ known: Int?) -> Int? {
+    var columns = known
     if columns == nil {
       var size = winsize()
       guard isatty(STDOUT_FILENO) == 1, ioctl(STDOUT_FILENO, UInt(TIOCGWINSZ), &size) == 0 else { return nil }
       columns = Int(size.ws_col)
     }
+    // A bar is not as wide as the widest.
     return columns.flatMap { $0 >= 20 ? min($0, 1000) : nil }
   }
 

@@ -144,13 +144,14 @@ public final class Timeline {
   /// Makes sure, before long work, that a timeline can be written to `path`: to nothing, or to an earlier one.
   ///
   /// - Parameters:
+  ///   - option: that named the file, for messages.
   ///   - folders: where the file must not be, with the options that named them.
   ///   - files: that it must not be, likewise.
   public static func check(
-    _ path: String, notIn folders: [(option: String, path: String?)] = [],
+    _ path: String, option: String, notIn folders: [(option: String, path: String?)] = [],
     notAs files: [(option: String, path: String?)] = []
   ) throws(Failure) {
-    try ReportFile.check(path, option: "--profile", notIn: folders, notAs: files) { path in
+    try ReportFile.check(path, option: option, notIn: folders, notAs: files) { path in
       (try? readStart(path, limitBytes: firstBytes.count)).map { $0 == firstBytes } ?? false
     }
     _ = try AtomicFile(realPath(path))

@@ -19,7 +19,7 @@ public struct RunSummary: Sendable {
     let file = "\(path)/report.json"
     guard exists(file) else {
       throw Failure(
-        .missingInput, at: file, "is not there", hint: "expected a folder that finetune --output-dir has written")
+        .missingInput, at: file, "is not there", hint: "expected the folder that a run of fine-tuning has saved")
     }
     let document = try JSONDocument(contentsOf: file, limitBytes: 1 << 26, status: .badData)
     let root = document.root

@@ -3,14 +3,14 @@ import Reporting
 import System
 import Training
 
-/// Logs of a run for other programs, written while it runs: what `--report-to` names.
+/// Logs of a run for other programs, written while it runs.
 public final class RunLogs {
   public enum Kind: String, Sendable, CaseIterable {
     /// Scalars that TensorBoard reads.
     case tensorboard
     /// Lines of kind, step, epoch, name and value.
     case csv
-    /// The lines of `--metrics`.
+    /// The lines of a metrics file.
     case jsonl
   }
 
@@ -20,33 +20,36 @@ public final class RunLogs {
   private var table: (path: String, descriptor: Int32)?
 
   /// Refuses a folder in which a log would replace something else than an earlier log.
+  ///
+  /// - Parameters:
+  ///   - option: that named the folder, for messages.
+  ///   - folders: where it must not be, with the options that named them.
   public static func check(
-    _ kinds: [Kind], folder: String, notIn folders: [(option: String, path: String?)]
+    _ kinds: [Kind], folder: String, option: String, notIn folders: [(option: String, path: String?)]
   ) throws(Failure) {
-    for (option, path) in folders {
+    for (other, path) in folders {
       if let path, isInside(folder, path) {
-        throw Failure(
-          .usage, at: "--logging-dir", "\(folder) is in the folder of \(option)", hint: "name a folder elsewhere")
+        throw Failure(.usage, at: option, "\(folder) is in the folder of \(other)", hint: "name a folder elsewhere")
       }
     }
     if exists(folder) && !isDirectory(folder) {
-      throw Failure(.cannotCreate, at: folder, "is a file, expected a folder or nothing (--logging-dir)")
+      throw Failure(.cannotCreate, at: folder, "is a file, expected a folder or nothing (\(option))")
     }
-    if kinds.contains(.jsonl) { try MetricsFile.check("\(folder)/metrics.jsonl") }
+    if kinds.contains(.jsonl) { try MetricsFile.check("\(folder)/metrics.jsonl", option: option) }
     if kinds.contains(.csv) {
-      try ReportFile.check("\(folder)/metrics.csv", option: "--logging-dir") { path in
+      try ReportFile.check("\(folder)/metrics.csv", option: option) { path in
         (try? readStart(path, limitBytes: header.utf8.count)).map { $0.elementsEqual(header.utf8) } ?? false
       }
     }
   }
 
   /// Makes the folder and the logs, of which earlier ones are emptied; TensorBoard's is a new file each time.
-  public init(_ kinds: [Kind], folder: String, host: String) throws(Failure) {
+  public init(_ kinds: [Kind], folder: String, option: String, host: String) throws(Failure) {
     try makeDirectory(folder)
-    if kinds.contains(.jsonl) { metrics = try MetricsFile("\(folder)/metrics.jsonl") }
+    if kinds.contains(.jsonl) { metrics = try MetricsFile("\(folder)/metrics.jsonl", option: option) }
     if kinds.contains(.csv) {
       let path = "\(folder)/metrics.csv"
-      let descriptor = try ReportFile.open(path, option: "--logging-dir")
+      let descriptor = try ReportFile.open(path, option: option)
       table = (path, descriptor)
       try writeAll(Array(Self.header.utf8), to: descriptor, at: path)
     }

@@ -25,7 +25,7 @@ public struct RunRecord: Sendable {
   public struct Setting: Sendable, Equatable {
     public var name: String
     public var value: String
-    /// `--epochs`, `default`, `config.json`.
+    /// An option's name, `default`, `config.json`.
     public var origin: String
 
     public init(_ name: String, _ value: String, _ origin: String) {

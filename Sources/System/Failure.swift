@@ -49,12 +49,24 @@ public struct Failure: Error, Sendable, Equatable, CustomStringConvertible {
   public var message: String
   /// How to mend it, where that is not obvious.
   public var hint: String?
+  /// What kind of mistake it is, where the program that prints it may know a better way out than `hint`: an option of its
+  /// own.
+  public var cause: Cause?
 
-  public init(_ status: ExitStatus, at place: String? = nil, _ message: String, hint: String? = nil) {
+  /// A kind of mistake. Whoever makes failures of a kind names it, in an extension.
+  public struct Cause: Hashable, Sendable {
+    public let name: String
+    public init(_ name: String) { self.name = name }
+  }
+
+  public init(
+    _ status: ExitStatus, at place: String? = nil, _ message: String, hint: String? = nil, cause: Cause? = nil
+  ) {
     self.status = status
     self.place = place
     self.message = message
     self.hint = hint
+    self.cause = cause
   }
 
   /// One line; control characters in quoted values are escaped so that a file cannot write to the terminal, and long values

@@ -73,7 +73,7 @@ public final class WeightSource: Sendable {
     }
     throw Failure(
       .missingInput, at: folder, "has neither model.safetensors nor pytorch_model.bin, nor an index of either",
-      hint: "finetune --init random starts with fresh weights")
+      hint: "expected a checkpoint's folder", cause: .noWeights)
   }
 
   /// Opens one file, of whichever format it is.
@@ -114,4 +114,9 @@ public final class WeightSource: Sendable {
 
   /// The tensor of exactly this name, compared byte by byte.
   public func tensor(named name: String) -> (any StoredTensor)? { places[Array(name.utf8)].map { entries[$0] } }
+}
+
+extension Failure.Cause {
+  /// A folder holds no file of weights.
+  public static let noWeights = Failure.Cause("no weights")
 }

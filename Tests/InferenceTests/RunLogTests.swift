@@ -8,7 +8,7 @@ import Training
 
 struct RunLogTests {
   private func written(_ kinds: [RunLogs.Kind], in folder: String) throws {
-    let logs = try RunLogs(kinds, folder: folder, host: "node")
+    let logs = try RunLogs(kinds, folder: folder, option: "--logging-dir", host: "node")
     let step = #"{"kind":"step","step":300,"epoch":0.5,"loss":0.25,"learning_rate":3e-5,"grad_norm":2}"#
     try logs.write(try JSONDecoder().decode(StepRecord.self, from: Data(step.utf8)))
     let evaluation = #"{"kind":"eval","step":300,"epoch":1,"loss":0.5,"examples":8,"pearson":null,"accuracy":0.75}"#
@@ -80,11 +80,11 @@ struct RunLogTests {
     for _ in 1...2 { try written([.csv, .jsonl], in: logs) }
     let lines = String(decoding: try readBytes("\(logs)/metrics.csv"), as: UTF8.self).split(separator: "\n")
     #expect(lines.count == 7 && lines.contains("train,300,0.5,loss,0.25") && lines.contains("eval,300,1.0,pearson,"))
-    try RunLogs.check([.csv, .jsonl, .tensorboard], folder: logs, notIn: [])
+    try RunLogs.check([.csv, .jsonl, .tensorboard], folder: logs, option: "--logging-dir", notIn: [])
     try folder.write("mine", "logs/metrics.csv")
-    #expect(throws: (any Error).self) { try RunLogs.check([.csv], folder: logs, notIn: []) }
+    #expect(throws: (any Error).self) { try RunLogs.check([.csv], folder: logs, option: "--logging-dir", notIn: []) }
     #expect(throws: (any Error).self) {
-      try RunLogs.check([.csv], folder: logs, notIn: [("--output-dir", folder.path)])
+      try RunLogs.check([.csv], folder: logs, option: "--logging-dir", notIn: [("--output-dir", folder.path)])
     }
   }
 }

@@ -14,20 +14,18 @@ public final class Evaluator {
   private var batch = Batch()
   private var model: Model?
 
-  /// - Parameters:
-  ///   - precision: that of the training; products are as exact as counts need them.
-  ///   - threads: shared with whoever does not compute meanwhile.
-  init(
-    _ configuration: BertConfiguration, head: (any TaskHead)?, _ precision: ProductPrecision, threads: ThreadPool
-  ) {
+  /// - Parameter gemm: for evaluation. Its threads are shared with whoever does not compute meanwhile.
+  init(_ configuration: BertConfiguration, head: (any TaskHead)?, _ gemm: GEMM) {
     self.head = head
     self.configuration = configuration
-    gemm = GEMM(precision, isForEvaluation: true, threads: threads)
+    self.gemm = gemm
   }
 
   /// An evaluator of a model's weights, whoever trains them.
-  public convenience init(_ model: Model, _ precision: ProductPrecision, threads: ThreadPool) {
-    self.init(model.configuration, head: model.head, precision, threads: threads)
+  ///
+  /// - Parameter gemm: as above.
+  public convenience init(_ model: Model, _ gemm: GEMM) {
+    self.init(model.configuration, head: model.head, gemm)
     self.model = model
   }
 

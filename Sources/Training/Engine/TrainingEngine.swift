@@ -51,28 +51,32 @@ public final class TrainingEngine {
   ///   - model: the same weights on every rank.
   ///   - limits: the largest batch.
   ///   - precision: of the products, one that `isAvailable`.
-  ///   - threads: this rank's threads.
+  ///   - settings: how it computes and reaches the others.
+  ///   - threads: this rank's; nil makes as many as the settings say.
   ///   - seed: of dropout.
   ///   - encoderIsFrozen: train the head only; nothing is computed, sent or kept for the rest.
   ///   - wire: how gradients travel between hosts.
   public init(
     _ communicator: any Communicator, model: Model, optimizer: AdamWOptimizer.Options, limits: BatchLimits,
-    precision: ProductPrecision = .high, threads: ThreadPool = ThreadPool(count: Hardware.threads), seed: UInt64,
+    precision: ProductPrecision = .high, settings: RankSettings = RankSettings(), threads: ThreadPool? = nil,
+    seed: UInt64,
     maxGradientNorm: Double? = nil, encoderIsFrozen: Bool = false, wire: WirePrecision = .no
   ) throws(Failure) {
     try MemoryNeed.training(model.configuration, limits: limits, ranksOnHost: communicator.localSize)
       .require(for: "the training", communicator)
+    let threads = threads ?? ThreadPool(count: settings.threads)
     self.communicator = communicator
     self.model = model
     self.maxGradientNorm = maxGradientNorm
     self.encoderIsFrozen = encoderIsFrozen
     self.seed = seed
     network = BertClassifier(
-      model.configuration, head: model.head, limits: limits, gemm: GEMM(precision, threads: threads))
-    evaluator = Evaluator(model.configuration, head: model.head, precision, threads: threads)
+      model.configuration, head: model.head, limits: limits, gemm: settings.gemm(precision, threads: threads))
+    evaluator = Evaluator(
+      model.configuration, head: model.head, settings.gemm(precision, isForEvaluation: true, threads: threads))
     batch.reserveCapacity(rows: limits.sequences, tokens: limits.tokens)
     let options = SynchronizationOptions(
-      wire: wire, overlaps: processVariable("LOCKSTEP_OVERLAP") != "off", bucketBytes: try bucketBytes(communicator))
+      wire: wire, overlaps: settings.overlapsSums, bucketBytes: settings.bucketBytes)
     (synchronizer, self.optimizer) = try makeGradientSynchronizer(
       model.memory, model.layout.gradients(encoderIsFrozen: encoderIsFrozen), options,
       updatesLater: maxGradientNorm != nil, communicator
@@ -247,17 +251,5 @@ public final class TrainingEngine {
     }
     return try evaluator.evaluate(
       dataset, hasLabels: hasLabels, batchSize: batchSize, parameters: model.parameters.pointer, communicator)
-  }
-}
-
-/// The size of buckets that the user fixes; nil where none.
-private func bucketBytes(_ communicator: any Communicator) throws(Failure) -> Int? {
-  let variable = "LOCKSTEP_BUCKET_BYTES"
-  return try communicator.agree { () throws(Failure) -> Int? in
-    guard let text = processVariable(variable) else { return nil }
-    guard let bytes = Int(text), (1024...1 << 30).contains(bytes) else {
-      throw Failure(.usage, at: variable, "\"\(text)\", expected 1024 to \(1 << 30) bytes")
-    }
-    return bytes
   }
 }

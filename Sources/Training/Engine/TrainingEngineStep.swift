@@ -130,7 +130,9 @@ extension TrainingEngine {
   /// Every rank knows the same, so all end in order and one line is printed.
   private func refuse(_ message: String) throws(Failure) {
     try communicator.agree { () throws(Failure) in
-      throw Failure(.badData, message, hint: "a lower learning rate or --max-grad-norm 1 may help")
+      throw Failure(
+        .badData, message, hint: "a lower learning rate may help, or gradients that are clipped to a norm of 1",
+        cause: .notFinite)
     }
   }
 }

@@ -9,9 +9,12 @@ public enum GradientsFile {
   /// Makes sure, before long work, that gradients can be written to `path`: to nothing, or to earlier ones.
   ///
   /// - Parameters:
+  ///   - option: that named the file, for messages.
   ///   - folders: where the file must not be, with the options that named them.
-  public static func check(_ path: String, notIn folders: [(option: String, path: String?)]) throws(Failure) {
-    try ReportFile.check(path, option: "--gradients", notIn: folders) { path in
+  public static func check(
+    _ path: String, option: String, notIn folders: [(option: String, path: String?)]
+  ) throws(Failure) {
+    try ReportFile.check(path, option: option, notIn: folders) { path in
       (try? SafetensorsFile(path))?.metadata[mark.key] == mark.value
     }
   }

@@ -28,18 +28,18 @@ public final class Model {
   /// A model of all ranks: one copy of the weights on each host, or where that can't be had a copy each. All weights are
   /// 0; fill them on rank 0 and call `broadcast`.
   ///
+  /// - Parameter sharesMemory: false takes a copy each.
   /// - Throws: `.unavailable` where memory lacks, before it is taken.
   public init(
-    _ configuration: BertConfiguration, head: (any TaskHead)? = nil, _ communicator: any Communicator
+    _ configuration: BertConfiguration, head: (any TaskHead)? = nil, _ communicator: any Communicator,
+    sharesMemory: Bool = true
   ) throws(Failure) {
     self.head = head
     try MemoryNeed.weights(configuration).require(for: "the model", communicator)
     self.configuration = configuration
     layout = ParameterLayout(configuration)
     memory = try makeReplicaMemory(
-      layout.gradients(encoderIsFrozen: false),
-      // To find out whether a fault lies there.
-      sharesMemory: processVariable("LOCKSTEP_SHARED_MEMORY") != "off", communicator)
+      layout.gradients(encoderIsFrozen: false), sharesMemory: sharesMemory, communicator)
   }
 
   /// Fresh weights that depend on the seed alone.

@@ -53,7 +53,7 @@ extension ModelFolder {
         files.isEmpty
           ? "holds \(foreign) and was not saved by this program"
           : "holds \(foreign) beside a model that this program saved",
-        hint: "name another folder, or replace everything in it with --overwrite-output-dir")
+        hint: "name another folder, or allow that everything in it is replaced", cause: .foreignFiles)
     }
   }
 

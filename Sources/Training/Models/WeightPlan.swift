@@ -94,16 +94,16 @@ public struct WeightPlan: Sendable {
   private static func missing(_ slot: ParameterSlot, _ source: WeightSource) -> Failure {
     Failure(
       .badData, at: source.path, "no tensor \(slot.name) \(slot.shape), which config.json claims",
-      hint: "--ignore-mismatched-sizes starts fresh where tensors are missing or their shapes differ")
+      hint: "config.json and the weights do not belong together", cause: .missingTensor)
   }
 
   private static func mismatch(_ entry: any StoredTensor, _ slot: ParameterSlot) -> Failure {
-    Failure(
+    let isClassifier = slot.name.hasPrefix("classifier.")
+    return Failure(
       .badData, at: entry.path, "tensor \(entry.name) has shape \(entry.shape), expected \(slot.shape)",
-      hint: slot.name.hasPrefix("classifier.")
-        ? "the checkpoint was made for another number of labels; --ignore-mismatched-sizes starts with a fresh classifier"
-        : "config.json and the weights do not belong together; --ignore-mismatched-sizes starts fresh where shapes differ"
-    )
+      hint: isClassifier
+        ? "the checkpoint was made for another number of labels" : "config.json and the weights do not belong together",
+      cause: isClassifier ? .otherLabels : .otherShape)
   }
 }
 

@@ -2,7 +2,6 @@ import CPU
 import Collectives
 import Glibc
 import Kernels
-import Reporting
 import System
 
 /// The start and the end of a program that runs as one rank of a job.
@@ -13,29 +12,37 @@ public enum Worker {
   /// Before that: refuses a CPU that lacks instructions which the kernels were built with, and starts the process anew
   /// where OpenBLAS would run at half speed.
   ///
-  /// - Parameter program: the name that stands in front of error messages.
+  /// - Parameters:
+  ///   - program: the name that stands in front of error messages.
+  ///   - remedy: the program's own way out of a failure, in place of its hint; nil keeps that.
   public static func run(
-    program: String, _ body: @escaping @Sendable (any Communicator) throws(Failure) -> Void
+    program: String, remedy: @escaping @Sendable (Failure) -> String? = { _ in nil },
+    _ body: @escaping @Sendable (any Communicator, RankSettings) throws(Failure) -> Void
   ) -> Never {
     let report: @Sendable (Failure) -> Void = { failure in
+      var failure = failure
+      failure.hint = remedy(failure) ?? failure.hint
       // One write for the whole line, so that lines of several ranks do not mix.
       try? writeAll(Array("\(program): error: \(failure)\n".utf8), to: STDERR_FILENO, at: "standard error")
     }
+    let settings: RankSettings
     do throws(Failure) {
-      try prepareProcess()
+      settings = try prepareProcess()
     } catch {
       report(error)
       exit(error.status.rawValue)
     }
     let status = withCommunicator(report: report) { (communicator) throws(Failure) in
-      try requireSameSetUp(communicator)
-      try body(communicator)
+      try requireSameSetUp(communicator, settings)
+      try body(communicator, settings)
     }
     exit(status.rawValue)
   }
 
   /// Ranks of another build, with other arguments, or with kernels that round otherwise would train on different numbers.
-  private static func requireSameSetUp(_ communicator: any Communicator) throws(Failure) {
+  private static func requireSameSetUp(
+    _ communicator: any Communicator, _ settings: RankSettings
+  ) throws(Failure) {
     guard communicator.size > 1 else { return }
     // On one host it is the same file.
     let isOnOneHost = communicator.localSize == communicator.size
@@ -44,26 +51,26 @@ public enum Worker {
     try communicator.requireSame([
       ("the program's build", build),
       ("the program's arguments", CommandLine.arguments.dropFirst().joined(separator: " ")),
-      ("OpenBLAS's kernels", BLAS.coreName), ("threads", "\(Hardware.threads)"),
+      ("OpenBLAS's kernels", BLAS.coreName), ("threads", "\(settings.threads)"),
     ])
   }
 
   private static func digestOfProgram() throws(Failure) -> String {
-    var digest: UInt64 = 0xcbf2_9ce4_8422_2325
-    for byte in try readBytes("/proc/self/exe") { digest = (digest ^ UInt64(byte)) &* 0x100_0000_01b3 }
-    return String(digest, radix: 16)
+    String(FNV1a.hash(try readBytes("/proc/self/exe")), radix: 16)
   }
 
   /// What a process does before it computes: refuses a CPU that it was not built for, sets OpenBLAS's threads and kernels,
-  /// which may start the process anew, and checks the variables that it reads. `run` does it by itself.
-  public static func prepareProcess() throws(Failure) {
+  /// which may start the process anew, and reads what the environment says. `run` does it by itself.
+  @discardableResult
+  public static func prepareProcess() throws(Failure) -> RankSettings {
     keepStandardStreams()
     // A file that grows beyond `ulimit -f` is an error of the write, with a message.
     signal(SIGXFSZ, SIG_IGN)
     try checkCPU()
-    try checkVariables()
-    try setUpBLAS()
+    let settings = try RankSettings.ofThisProcess()
+    try setUpBLAS(threads: settings.threads)
     BLAS.setThreads(1)
+    return settings
   }
 
   /// Opens what of standard input, output and error is closed, for reading only: or else the next file would be standard
@@ -92,12 +99,12 @@ public enum Worker {
   ///
   /// Its threads would have nothing to do, since a rank has threads of its own. Where memory is short, one of them asks
   /// for its buffer over and over, and the process never ends.
-  private static func setUpBLAS() throws(Failure) {
+  private static func setUpBLAS(threads: Int) throws(Failure) {
     let kernels = try kernelsToAskFor()
     guard kernels != nil || processVariable("OPENBLAS_NUM_THREADS") != "1" else { return }
     if let kernels { setenv("OPENBLAS_CORETYPE", kernels, 1) }
     // The rank's own threads stay as many as they were to be.
-    setenv(Hardware.threadsVariable, "\(Hardware.threads)", 1)
+    setenv(RankSettings.threadsVariable, "\(threads)", 1)
     setenv("OPENBLAS_NUM_THREADS", "1", 1)
     // CommandLine.unsafeArgv is the process's own vector, ended by nil as execv wants it.
     execv("/proc/self/exe", CommandLine.unsafeArgv)
@@ -129,16 +136,5 @@ public enum Worker {
     let needed = ["avx512f", "avx512bw", "avx512dq", "avx512vl"]
     guard !coresWithAVX512.contains(BLAS.coreName), needed.allSatisfy(CPU.has) else { return nil }
     return "SkylakeX"
-  }
-
-  private static func checkVariables() throws(Failure) {
-    if let text = processVariable(Hardware.threadsVariable), Hardware.threadCount(text) == nil {
-      throw Failure(.usage, at: Hardware.threadsVariable, "\"\(text)\", expected 1 to 1024")
-    }
-    let range = Reporter.columnsRange
-    if let text = processVariable(Reporter.columnsVariable), !(Int(text).map(range.contains) ?? false) {
-      throw Failure(
-        .usage, at: Reporter.columnsVariable, "\"\(text)\", expected \(range.lowerBound) to \(range.upperBound)")
-    }
   }
 }

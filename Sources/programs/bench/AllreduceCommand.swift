@@ -24,7 +24,7 @@ struct AllreduceCommand: Measurement {
 
   @OptionGroup var wire: WireOptions
 
-  func run(_ communicator: any Communicator) throws(Failure) {
+  func run(_ communicator: any Communicator, _ settings: RankSettings) throws(Failure) {
     try check(maxMegabytes, "--max-megabytes", 1...100_000)
     try check(bucketKilobytes, "--bucket-kilobytes", 1...1_000_000)
     try check(repetitions, "--repetitions", 1...100_000)
@@ -61,8 +61,8 @@ struct AllreduceCommand: Measurement {
         results.append(AllreduceResult.Entry(method, bytes: size / 4 * 4, seconds: seconds, ranks: communicator.size))
       }
     }
-    let bandwidth = try communicator.sum(Bandwidth.measure(communicator)) * 1e-9
-    let machine = try Machine(communicator)
+    let bandwidth = try communicator.sum(Bandwidth.measure(communicator, threads: settings.threads)) * 1e-9
+    let machine = try Machine(communicator, settings)
     guard communicator.isMain else { return }
     try Output.write(
       json: AllreduceResult(results: results, memory_gigabytes_per_second_all_ranks: bandwidth, machine: machine))

@@ -13,9 +13,8 @@ enum Bandwidth {
   ///
   /// - Parameter megabytes: of each of the two arrays of a rank; all together must not fit into the caches.
   static func measure(
-    _ communicator: any Communicator, megabytes: Int = 128, repetitions: Int = 5
+    _ communicator: any Communicator, threads: Int, megabytes: Int = 128, repetitions: Int = 5
   ) throws(Failure) -> Double {
-    let threads = Hardware.threads
     let count = megabytes * 1_000_000 / MemoryLayout<Float>.stride / threads
     var best = Double.infinity
     // The threads keep their memory from one repetition to the next.

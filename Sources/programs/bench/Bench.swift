@@ -1,6 +1,7 @@
 import ArgumentParser
 import Collectives
 import System
+import Training
 
 /// The root command. A new measurement is one file and one line in this list.
 struct Bench: ParsableCommand {
@@ -15,5 +16,5 @@ struct Bench: ParsableCommand {
 
 /// A subcommand that all ranks run together.
 protocol Measurement: ParsableCommand {
-  func run(_ communicator: any Communicator) throws(Failure)
+  func run(_ communicator: any Communicator, _ settings: RankSettings) throws(Failure)
 }

@@ -24,13 +24,13 @@ struct GEMMCommand: Measurement {
   @Option(help: "How often each product is timed; the best counts.")
   var repetitions = 5
 
-  func run(_ communicator: any Communicator) throws(Failure) {
+  func run(_ communicator: any Communicator, _ settings: RankSettings) throws(Failure) {
     try check(tokens, "--tokens", 1...100_000)
     try check(hiddenSize, "--hidden-size", 1...100_000)
     try check(intermediateSize, "--intermediate-size", 1...100_000)
     try check(repetitions, "--repetitions", 1...100_000)
     let products = LayerProducts(tokens: tokens, hidden: hiddenSize, intermediate: intermediateSize)
-    let bench = ProductBench(products)
+    let bench = ProductBench(products, settings)
     // All ranks at once, as in training.
     var results: [ProductResult] = []
     for method in ProductMethod.available {

@@ -29,7 +29,7 @@ struct KernelsCommand: Measurement {
   @Option(help: "How often each kernel is timed; the median counts.")
   var repetitions = 9
 
-  func run(_ communicator: any Communicator) throws(Failure) {
+  func run(_ communicator: any Communicator, _ settings: RankSettings) throws(Failure) {
     try check(tokens, "--tokens", 1...100_000)
     try check(hiddenSize, "--hidden-size", 1...100_000)
     try check(intermediateSize, "--intermediate-size", 1...100_000)
@@ -55,7 +55,7 @@ struct KernelsCommand: Measurement {
       let slowest = try communicator.allGather(Spread(times).median).max() ?? 0
       results.append(KernelsResult.Entry(kernel, seconds: slowest))
     }
-    let machine = try Machine(communicator)
+    let machine = try Machine(communicator, settings)
     guard communicator.isMain else { return }
     try Output.write(json: KernelsResult(kernels: results, machine: machine))
   }

@@ -24,14 +24,14 @@ struct LoadCommand: Measurement {
   @Option(help: ArgumentHelp("The folder of the task's tables; needs --model.", valueName: "dir"))
   var data: String?
 
-  func run(_ communicator: any Communicator) throws(Failure) {
+  func run(_ communicator: any Communicator, _ settings: RankSettings) throws(Failure) {
     let arrival = Ancestry.secondsSinceBoot()
     try communicator.agree { () throws(Failure) in
       guard data == nil || model != nil else {
         throw Failure(.usage, at: "--data", "needs --model", hint: "the folder with vocab.txt")
       }
     }
-    let start = try startUp(communicator, arrival: arrival)
+    let start = try startUp(communicator, settings, arrival: arrival)
     var tokenizing: TokenizingResult?
     var loading: LoadingResult?
     if let model {
@@ -43,17 +43,19 @@ struct LoadCommand: Measurement {
         }
       }
       if exists("\(model)/model.safetensors") || exists("\(model)/model.safetensors.index.json") {
-        loading = try LoadingResult(folder, communicator)
+        loading = try LoadingResult(folder, communicator, settings)
       }
     }
-    let machine = try Machine(communicator)
+    let machine = try Machine(communicator, settings)
     guard communicator.isMain else { return }
     try Output.write(
       json: LoadResult(start_up: start, tokenizing: tokenizing, loading: loading, machine: machine))
   }
 
   /// The embedded default up to its first step, as `finetune` does it.
-  private func startUp(_ communicator: any Communicator, arrival: Double) throws(Failure) -> StartUpResult {
+  private func startUp(
+    _ communicator: any Communicator, _ settings: RankSettings, arrival: Double
+  ) throws(Failure) -> StartUpResult {
     var clock = LapClock()
     let corpus = ParaphraseCorpus.standard
     let folder = try ModelFolder(
@@ -73,12 +75,11 @@ struct LoadCommand: Measurement {
       ranks: communicator.size)
     let loader = try MicroBatchLoader(
       rows, plan: plan, rank: communicator.rank, order: .shuffled(seed: Int(recipe.seed)))
-    let model = try Model(folder.configuration, communicator)
+    let model = try Model(folder.configuration, communicator, sharesMemory: settings.sharesMemory)
     try model.load(WeightPlan(.random, from: folder, communicator), seed: Int(recipe.seed), communicator)
     let engine = try TrainingEngine(
       communicator, model: model, optimizer: AdamWOptimizer.Options(weightDecay: recipe.weightDecay),
-      limits: loader.limits,
-      seed: recipe.seed)
+      limits: loader.limits, settings: settings, seed: recipe.seed)
     let modelSeconds = clock.lap()
     var loss = Double.nan
     for microBatch in loader.epoch(0) {
@@ -156,11 +157,13 @@ private struct LoadingResult: Encodable {
   /// Of fp32 weights in memory, whatever the file holds.
   var gigabytes_per_second: Double
 
-  init(_ folder: ModelFolder, _ communicator: any Communicator) throws(Failure) {
+  init(
+    _ folder: ModelFolder, _ communicator: any Communicator, _ settings: RankSettings
+  ) throws(Failure) {
     try communicator.barrier()
     var clock = LapClock()
     let weights = try WeightPlan(.checkpoint, from: folder, communicator)
-    let model = try Model(folder.configuration, communicator)
+    let model = try Model(folder.configuration, communicator, sharesMemory: settings.sharesMemory)
     try model.load(weights, seed: 42, communicator)
     seconds = clock.lap()
     parameters = model.parameters.count

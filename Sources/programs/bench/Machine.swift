@@ -17,14 +17,14 @@ struct Machine: Encodable {
   var threads_per_rank: Int
 
   /// Called by all ranks.
-  init(_ communicator: any Communicator) throws(Failure) {
+  init(_ communicator: any Communicator, _ settings: RankSettings) throws(Failure) {
     cpu = Self.cpuName
     system = Self.systemName
     blas = Hardware.blas
     mpi = communicator is MPICommunicator ? MPILibrary.version : nil
     ranks = communicator.size
     hosts = try hostNames(communicator)
-    threads_per_rank = Hardware.threads
+    threads_per_rank = settings.threads
   }
 
   private static var cpuName: String {

@@ -18,10 +18,10 @@ enum ProductMethod: Sendable {
       }
   }
 
-  var name: String {
+  func name(_ settings: RankSettings) -> String {
     switch self {
     case .blas: "fp32 BLAS"
-    case .training(let precision): GEMM(precision).name
+    case .training(let precision): settings.gemm(precision, threads: ThreadPool(count: 1)).name
     case .tiles(parts: 0): "fp32"
     case .tiles(parts: 1): "bf16"
     case .tiles(let parts): "fp32 as \(parts) parts in bf16"
@@ -89,12 +89,14 @@ struct ProductResult: Encodable {
 /// Verifies and times products on random numbers.
 final class ProductBench {
   private let products: LayerProducts
+  private let settings: RankSettings
   private let a: UnsafeMutablePointer<Float>
   private let b: UnsafeMutablePointer<Float>
   private let c: UnsafeMutablePointer<Float>
 
-  init(_ products: LayerProducts) {
+  init(_ products: LayerProducts, _ settings: RankSettings) {
     self.products = products
+    self.settings = settings
     func most(_ count: (LayerProduct) -> Int) -> Int { products.all.map(count).max() ?? 0 }
     let (aCount, bCount) = (most { $0.rows * $0.depth }, most { $0.columns * $0.depth })
     a = allocateFloats(aCount)
@@ -113,10 +115,10 @@ final class ProductBench {
   /// - Throws: `.internalError` where a product is wrong.
   func measure(_ method: ProductMethod, repetitions: Int) throws(Failure) -> ProductResult {
     let tiles = InstructionSet.ofThisCPU.map(TileGEMM.init)
-    let threads = ThreadPool(count: Hardware.threads)
+    let threads = ThreadPool(count: settings.threads)
     let gemm: GEMM? =
       switch method {
-      case .training(let precision): GEMM(precision, threads: threads)
+      case .training(let precision): settings.gemm(precision, threads: threads)
       case .blas: GEMM(.highest, threads: threads, leavesToBLAS: true)
       case .tiles: nil
       }
@@ -136,7 +138,7 @@ final class ProductBench {
           into: c, outputStride: product.columns, .overwrite)
       }
     }
-    var result = ProductResult(method: method.name, gflops_per_second: 0, products: [:])
+    var result = ProductResult(method: method.name(settings), gflops_per_second: 0, products: [:])
     var seconds = 0.0
     for product in products.all {
       multiply(product)
@@ -172,7 +174,8 @@ final class ProductBench {
       let value = c[row * product.columns + column]
       guard abs(Double(value) - sum) <= method.bound * magnitude else {
         throw Failure(
-          .internalError, at: "\(product.name), \(method.name)", "[\(row), \(column)] is \(value), expected \(sum)")
+          .internalError, at: "\(product.name), \(method.name(settings))",
+          "[\(row), \(column)] is \(value), expected \(sum)")
       }
     }
   }

@@ -46,10 +46,12 @@ extension MachineFigures {
   ///
   /// - Parameter tokens: of a rank's batch.
   init(
-    _ configuration: BertConfiguration, precision: ProductPrecision, tokens: Int, _ communicator: any Communicator
+    _ configuration: BertConfiguration, precision: ProductPrecision, tokens: Int, _ communicator: any Communicator,
+    _ settings: RankSettings
   ) throws(Failure) {
     let bench = ProductBench(
-      LayerProducts(tokens: tokens, hidden: configuration.hiddenSize, intermediate: configuration.intermediateSize))
+      LayerProducts(tokens: tokens, hidden: configuration.hiddenSize, intermediate: configuration.intermediateSize),
+      settings)
     func rate(_ method: ProductMethod) throws(Failure) -> Double {
       try communicator.barrier()
       return try communicator.sum(bench.measure(method, repetitions: 5).gflops_per_second)
@@ -57,7 +59,7 @@ extension MachineFigures {
     library_gflops_per_second = precision == .bf16 ? nil : try rate(.blas)
     own_gflops_per_second = try rate(.training(precision))
     // The ranks of a host share its memory; every host's weights are updated, so the slowest counts.
-    let shares = try communicator.allGather(Bandwidth.measure(communicator))
+    let shares = try communicator.allGather(Bandwidth.measure(communicator, threads: settings.threads))
     let names = try communicator.allGather(Array(communicator.host.utf8))
     let hosts = Set(names).map { host in zip(names, shares).reduce(0) { $0 + ($1.0 == host ? $1.1 : 0) } }
     memory_gigabytes_per_second = (hosts.min() ?? 0) * 1e-9

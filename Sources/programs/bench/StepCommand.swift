@@ -47,19 +47,21 @@ struct StepCommand: Measurement {
   @Option(help: "Seed of order, weights and dropout.")
   var seed = 42
 
-  func run(_ communicator: any Communicator) throws(Failure) {
+  func run(_ communicator: any Communicator, _ settings: RankSettings) throws(Failure) {
     let inputs = try communicator.agree { () throws(Failure) in try Inputs(self) }
     let plan = try ShardPlan(datasetSize: inputs.train.count, batchSize: batchSize, ranks: communicator.size)
     let loader = try MicroBatchLoader(inputs.train, plan: plan, rank: communicator.rank, order: .shuffled(seed: seed))
-    let model = try Model(inputs.folder.configuration, communicator)
+    let model = try Model(inputs.folder.configuration, communicator, sharesMemory: settings.sharesMemory)
     try model.load(WeightPlan(.random, from: inputs.folder, communicator), seed: seed, communicator)
     try communicator.agree { () throws(Failure) in
-      if let profile, communicator.isMain { try Timeline.check(profile, notIn: [("--model", self.model)]) }
+      if let profile, communicator.isMain {
+        try Timeline.check(profile, option: "--profile", notIn: [("--model", self.model)])
+      }
     }
     let verified = try Verification(model, inputs.sample, precision: inputs.precision, communicator)
     let engine = try TrainingEngine(
       communicator, model: model, optimizer: AdamWOptimizer.Options(weightDecay: 0.01), limits: loader.limits,
-      precision: inputs.precision, seed: UInt64(bitPattern: Int64(seed)), wire: wire.ddpCommHook)
+      precision: inputs.precision, settings: settings, seed: UInt64(bitPattern: Int64(seed)), wire: wire.ddpCommHook)
 
     let timed = try takeSteps(engine, loader, profile: profile != nil)
     try Verification.check(firstLoss: timed.losses[0], model, communicator)
@@ -69,13 +71,13 @@ struct StepCommand: Measurement {
 
     let perRank = timed.tokens.reduce(0, +) / Double(steps * communicator.size)
     let figures = try MachineFigures(
-      inputs.folder.configuration, precision: inputs.precision, tokens: max(1, Int(perRank)), communicator)
+      inputs.folder.configuration, precision: inputs.precision, tokens: max(1, Int(perRank)), communicator, settings)
     let roofline = Roofline(inputs.folder.configuration)
     let operations = timed.operations.reduce(0, +)
     let total = timed.wall.reduce(0, +)
     var milliseconds = ["total": Spread(timed.wall.map { 1e3 * $0 })]
     for part in StepPart.allCases { milliseconds[part.name] = Spread(timed.parts[part.rawValue].map { 1e3 * $0 }) }
-    let machine = try Machine(communicator)
+    let machine = try Machine(communicator, settings)
     guard communicator.isMain else { return }
     try Output.write(
       json: StepResult(
@@ -86,7 +88,8 @@ struct StepCommand: Measurement {
         transfer: TransferResult(timed.transfers, parts: timed.parts, wire: wire.ddpCommHook),
         memory: memory, verified: verified, evaluation: evaluated, steps: steps, batch_size: batchSize,
         parameters: roofline.parameters, precision: inputs.precision == .bf16 ? "bf16" : "fp32",
-        products: GEMM(inputs.precision).name, shares_memory: model.isShared, first_loss: timed.losses[0],
+        products: settings.gemm(inputs.precision, threads: ThreadPool(count: 1)).name, shares_memory: model.isShared,
+        first_loss: timed.losses[0],
         last_loss: timed.losses[timed.losses.count - 1], machine: machine))
   }
 

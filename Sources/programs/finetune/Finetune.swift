@@ -6,10 +6,12 @@ import System
 import Training
 
 /// The job: set up, train, evaluate after each epoch, summarise, save.
-func finetune(_ command: FinetuneCommand, _ communicator: any Communicator, _ reporter: Reporter) throws(Failure) {
+func finetune(
+  _ command: FinetuneCommand, _ communicator: any Communicator, _ settings: RankSettings, _ reporter: Reporter
+) throws(Failure) {
   let clock = ContinuousClock()
   let begin = clock.now
-  let job = try communicator.agree { () throws(Failure) in try Job(command, communicator) }
+  let job = try communicator.agree { () throws(Failure) in try Job(command, communicator, settings) }
   // Ranks that have read other things would train on different numbers in silence.
   let fingerprints = job.fingerprints.map { (name: $0.name, value: String($0.value, radix: 16)) }
   try communicator.requireSame(fingerprints, hint: "copy the same files to every host")
@@ -20,7 +22,7 @@ func finetune(_ command: FinetuneCommand, _ communicator: any Communicator, _ re
     MemoryNeed.weights(job.configuration)
     + .training(job.configuration, limits: job.loader.limits, ranksOnHost: communicator.localSize)
   try need.require(for: "the training", communicator)
-  let model = try Model(job.configuration, communicator)
+  let model = try Model(job.configuration, communicator, sharesMemory: settings.sharesMemory)
   try model.load(weights, seed: job.seed, communicator)
 
   // Last, when nothing else can be wrong: a metrics file of an earlier run is emptied here.
@@ -43,7 +45,7 @@ func finetune(_ command: FinetuneCommand, _ communicator: any Communicator, _ re
 
   let engine = try TrainingEngine(
     communicator, model: model, optimizer: job.optimizer, limits: job.loader.limits,
-    precision: job.precision, seed: UInt64(bitPattern: Int64(job.seed)),
+    precision: job.precision, settings: settings, seed: UInt64(bitPattern: Int64(job.seed)),
     maxGradientNorm: command.maxGradNorm ?? job.recipe.maxGradNorm, wire: command.wire.ddpCommHook)
   if command.profile != nil {
     engine.timeline = try Timeline(

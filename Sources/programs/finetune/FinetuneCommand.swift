@@ -232,9 +232,9 @@ struct FinetuneCommand: ParsableCommand {
   /// Refuses files for reports that would replace something else. For the rank that writes them.
   func checkReports() throws(Failure) {
     let folders = [(option: "--output-dir", path: outputDir), ("--model", model)]
-    if let loggingDir { try RunLogs.check(logs(), folder: loggingDir, notIn: folders) }
-    if let metrics { try MetricsFile.check(metrics, notIn: folders) }
-    if let profile { try Timeline.check(profile, notIn: folders, notAs: [("--metrics", metrics)]) }
+    if let loggingDir { try RunLogs.check(logs(), folder: loggingDir, option: "--logging-dir", notIn: folders) }
+    if let metrics { try MetricsFile.check(metrics, option: "--metrics", notIn: folders) }
+    if let profile { try Timeline.check(profile, option: "--profile", notIn: folders, notAs: [("--metrics", metrics)]) }
     if let predictions = tables.predictions {
       try PredictionsFile.check(
         predictions, notIn: folders, notAs: [("--metrics", metrics), ("--profile", profile)])

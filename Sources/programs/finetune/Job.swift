@@ -27,6 +27,7 @@ struct Job {
   var recipe: Recipe
   var initialization: Initialization
   var precision: ProductPrecision
+  var settings: RankSettings
   /// Names and values to print at the start.
   var facts: [(name: String, value: String)]
   /// What the rows are called.
@@ -45,7 +46,8 @@ struct Job {
     var texts: SentencePairs
   }
 
-  init(_ command: FinetuneCommand, _ communicator: any Communicator) throws(Failure) {
+  init(_ command: FinetuneCommand, _ communicator: any Communicator, _ settings: RankSettings) throws(Failure) {
+    self.settings = settings
     try command.check()
     let source = try Self.source(command, communicator)
     recipe = source.recipe
@@ -185,10 +187,10 @@ struct Job {
         "steps",
         "\(grouped(schedule.totalSteps)) in \(epochs) epoch\(epochs == 1 ? "" : "s"), learning rate \(schedule.peakRate) after \(schedule.warmupSteps) warm-up steps, then \(schedule.kind.description)"
       ),
-      ("precision", GEMM(precision).name),
+      ("precision", settings.gemm(precision, threads: ThreadPool(count: 1)).name),
       (
         "ranks",
-        "\(communicator.size), \(communicator.localSize) on this host (\(communicator.host)), \(Hardware.threads) thread\(Hardware.threads == 1 ? "" : "s") each"
+        "\(communicator.size), \(communicator.localSize) on this host (\(communicator.host)), \(counted(settings.threads, "thread")) each"
       ),
       ("BLAS", Hardware.blas),
       ("seed", "\(seed)"),

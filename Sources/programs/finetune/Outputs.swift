@@ -51,11 +51,12 @@ struct Outputs {
       }
     }
     metrics = try command.metrics.map { (path) throws(Failure) in
-      guard let manifest = checkpoint?.manifest else { return try MetricsFile(path) }
-      return try MetricsFile(path, continuingAfter: manifest.step, evaluated: manifest.isEvaluated)
+      guard let manifest = checkpoint?.manifest else { return try MetricsFile(path, option: "--metrics") }
+      return try MetricsFile(
+        path, option: "--metrics", continuingAfter: manifest.step, evaluated: manifest.isEvaluated)
     }
     logs = try command.loggingDir.map { (folder) throws(Failure) in
-      try RunLogs(command.logs(), folder: folder, host: host)
+      try RunLogs(command.logs(), folder: folder, option: "--logging-dir", host: host)
     }
     self.notes = notes
   }

@@ -18,7 +18,7 @@ extension RunRecord {
     metricNames = job.validations.flatMap { rows in job.metric.names.map { $0 + rows.suffix } }
     self.times = times.secondsByKind.enumerated().map { RankTime(rank: $0, host: $1.host, seconds: $1.seconds) }
     settings = Self.settings(job, command)
-    versions = Self.versions(communicator)
+    versions = Self.versions(job.settings, communicator)
     self.command =
       ["./launch", "--num_processes", "\(communicator.size)", "finetune"] + CommandLine.arguments.dropFirst()
   }
@@ -78,7 +78,9 @@ extension RunRecord {
     return settings
   }
 
-  private static func versions(_ communicator: any Communicator) -> [(name: String, value: String)] {
+  private static func versions(
+    _ settings: RankSettings, _ communicator: any Communicator
+  ) -> [(name: String, value: String)] {
     var system = utsname()
     uname(&system)
     func text(_ field: some Any) -> String {
@@ -88,7 +90,7 @@ extension RunRecord {
     return [
       (
         "ranks",
-        "\(communicator.size), \(communicator.localSize) on the host of rank 0, \(Hardware.threads) threads each"
+        "\(communicator.size), \(communicator.localSize) on the host of rank 0, \(settings.threads) threads each"
       ),
       ("BLAS", Hardware.blas), ("system", "\(text(system.sysname)) \(text(system.release)) \(text(system.machine))"),
       ("processor", processor?.split(separator: ":").last.map { $0.trimmed } ?? "unknown"),

@@ -4,8 +4,8 @@ import Reporting
 import System
 import Training
 
-Worker.run(program: "finetune") { (communicator) throws(Failure) in
-  let reporter = Reporter(isActive: communicator.isMain)
+Worker.run(program: "finetune", remedy: remedy) { (communicator, settings) throws(Failure) in
+  let reporter = Reporter(isActive: communicator.isMain, columns: settings.terminalColumns)
   let parsed = try communicator.agree { () throws(Failure) in
     let arguments = Array(CommandLine.arguments.dropFirst())
     try RefusedOptions.check(arguments)
@@ -13,6 +13,6 @@ Worker.run(program: "finetune") { (communicator) throws(Failure) in
   }
   switch parsed {
   case .help(let text): try reporter.lines(text)
-  case .command(let command): try finetune(command, communicator, reporter)
+  case .command(let command): try finetune(command, communicator, settings, reporter)
   }
 }

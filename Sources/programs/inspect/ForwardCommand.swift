@@ -42,7 +42,9 @@ struct ForwardCommand: Inspection {
 
   func run() throws {
     try check(rows, "--rows", Limits.rows)
-    if let gradients { try GradientsFile.check(gradients, notIn: [("--model", model), ("--data", data)]) }
+    if let gradients {
+      try GradientsFile.check(gradients, option: "--gradients", notIn: [("--model", model), ("--data", data)])
+    }
     let task = try GLUETask.named(task)
     let folder = try ModelFolder(model, labels: task.labelCount)
     try folder.requireTokenTypes(for: task)
@@ -59,7 +61,8 @@ struct ForwardCommand: Inspection {
     try model.load(weights, seed: 0)
     for line in weights.report.lines { printError("inspect: warning: \(line)") }
     let result = try model.forwardBackward(
-      asOneBatch: dataset, keepsGradients: gradients != nil, gemm: GEMM(precision.precision()))
+      asOneBatch: dataset, keepsGradients: gradients != nil,
+      gemm: RankSettings.ofThisProcess().gemm(precision.precision(), threads: ThreadPool(count: 1)))
 
     var output = JSONOutput()
     output.raw("{\"rows\":")

@@ -16,7 +16,8 @@ do {
   case .command(var command): try command.run()
   }
 } catch {
-  let failure = error as? Failure ?? Failure(.internalError, "\(error)")
+  var failure = error as? Failure ?? Failure(.internalError, "\(error)")
+  failure.hint = remedy(for: failure) ?? failure.hint
   printError("inspect: error: \(failure)")
   exit(failure.status.rawValue)
 }

@@ -7,10 +7,12 @@ import Tokenization
 import Training
 
 /// Measures a model, and another one on the same rows, and prints what was found on rank 0.
-func evaluate(_ command: EvaluateCommand, _ communicator: any Communicator, _ reporter: Reporter) throws(Failure) {
+func evaluate(
+  _ command: EvaluateCommand, _ communicator: any Communicator, _ settings: RankSettings, _ reporter: Reporter
+) throws(Failure) {
   try communicator.agree { () throws(Failure) in try command.check() }
-  let first = try measure(command, command.model, communicator)
-  let second = try command.against.map { (path) throws(Failure) in try measure(command, path, communicator) }
+  let first = try measure(command, command.model, communicator, settings)
+  let second = try command.against.map { (path) throws(Failure) in try measure(command, path, communicator, settings) }
   let result = try communicator.agree { () throws(Failure) -> EvaluationResult? in
     guard communicator.isMain else { return nil }
     // Numbers of one model's classes mean other classes in another.
@@ -28,9 +30,9 @@ func evaluate(_ command: EvaluateCommand, _ communicator: any Communicator, _ re
 }
 
 private func measure(
-  _ command: EvaluateCommand, _ path: String, _ communicator: any Communicator
+  _ command: EvaluateCommand, _ path: String, _ communicator: any Communicator, _ settings: RankSettings
 ) throws(Failure) -> MeasuredModel {
-  let predictor = try command.options.predictor(path, program: "evaluate", communicator)
+  let predictor = try command.options.predictor(path, program: "evaluate", communicator, settings)
   let (dataset, name, metric, cut) = try communicator.agree { () throws(Failure) in
     let (pairs, name, metrics) = try command.labelledRows(predictor, path: path)
     var encoder = RowEncoder(predictor.folder.tokenizer, maxLength: predictor.maxLength)

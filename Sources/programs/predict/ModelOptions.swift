@@ -24,7 +24,9 @@ struct ModelOptions: ParsableArguments {
   }
 
   /// The model in the folder `path` on all ranks, with what its files are odd about said by rank 0.
-  func predictor(_ path: String, program: String, _ communicator: any Communicator) throws(Failure) -> Predictor {
+  func predictor(
+    _ path: String, program: String, _ communicator: any Communicator, _ settings: RankSettings
+  ) throws(Failure) -> Predictor {
     let (folder, precision) = try communicator.agree { () throws(Failure) in
       let folder = try ModelFolder(path)
       if let maxLength, maxLength > folder.configuration.maximumPositions {
@@ -42,7 +44,8 @@ struct ModelOptions: ParsableArguments {
         ("vocabulary", String(folder.tokenizer.fingerprint, radix: 16)),
       ], hint: "copy the same files to every host")
     for warning in folder.tokenizer.warnings where communicator.isMain { note("\(path): \(warning)", program) }
-    return try Predictor(folder, precision: precision, batchSize: batchSize, maxLength: maxLength, communicator)
+    return try Predictor(
+      folder, precision: precision, batchSize: batchSize, maxLength: maxLength, settings: settings, communicator)
   }
 }
 

@@ -8,10 +8,12 @@ import Tokenization
 import Training
 
 /// Answers what was asked, on rank 0, in order.
-func predict(_ command: PredictCommand, _ communicator: any Communicator) throws(Failure) {
+func predict(
+  _ command: PredictCommand, _ communicator: any Communicator, _ settings: RankSettings
+) throws(Failure) {
   try communicator.agree { () throws(Failure) in try command.check() }
-  if command.test { return try submit(command, communicator) }
-  let predictor = try command.options.predictor(command.model, program: "predict", communicator)
+  if command.test { return try submit(command, communicator, settings) }
+  let predictor = try command.options.predictor(command.model, program: "predict", communicator, settings)
   let isForPerson = command.text != nil && !command.json
   let writer = AnswerWriter(predictor.labels)
   let source = try communicator.agree { () throws(Failure) in
@@ -105,7 +107,9 @@ private func failIfUnanswered(
 }
 
 /// `predict --task NAME --test`: the files that GLUE's server takes.
-private func submit(_ command: PredictCommand, _ communicator: any Communicator) throws(Failure) {
+private func submit(_ command: PredictCommand, _ communicator: any Communicator, _ settings: RankSettings)
+  throws(Failure)
+{
   let folder = command.outputDir ?? "."
   let (task, tables) = try communicator.agree { () throws(Failure) in
     let task = try GLUETask.named(command.rows.task ?? "")
@@ -128,7 +132,7 @@ private func submit(_ command: PredictCommand, _ communicator: any Communicator)
     }
     return (task, tables)
   }
-  let predictor = try command.options.predictor(command.model, program: "predict", communicator)
+  let predictor = try command.options.predictor(command.model, program: "predict", communicator, settings)
   let outputs = try predictor.labels.outputs(for: task, model: command.model)
   for (split, pairs) in tables {
     let rows = try TokenizedDataset(pairs, tokenizer: predictor.folder.tokenizer, maxLength: predictor.maxLength)

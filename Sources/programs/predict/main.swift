@@ -11,8 +11,8 @@ import Training
 signal(SIGPIPE, SIG_IGN)
 let words = Array(CommandLine.arguments.dropFirst())
 if words.first == EvaluateCommand.configuration.commandName {
-  Worker.run(program: "evaluate") { (communicator) throws(Failure) in
-    let reporter = Reporter(isActive: communicator.isMain)
+  Worker.run(program: "evaluate", remedy: remedy) { (communicator, settings) throws(Failure) in
+    let reporter = Reporter(isActive: communicator.isMain, columns: settings.terminalColumns)
     let parsed = try communicator.agree { () throws(Failure) in
       try parse(
         EvaluateCommand.self, as: EvaluateCommand.self, program: "evaluate",
@@ -20,11 +20,11 @@ if words.first == EvaluateCommand.configuration.commandName {
     }
     switch parsed {
     case .help(let text): try reporter.lines(text)
-    case .command(let command): try evaluate(command, communicator, reporter)
+    case .command(let command): try evaluate(command, communicator, settings, reporter)
     }
   }
 } else if words.first == ReportCommand.configuration.commandName {
-  Worker.run(program: "report") { (communicator) throws(Failure) in
+  Worker.run(program: "report", remedy: remedy) { (communicator, _) throws(Failure) in
     try communicator.agree { () throws(Failure) in
       guard communicator.isMain else { return }
       let arguments = Array(CommandLine.arguments.dropFirst(2))
@@ -35,15 +35,15 @@ if words.first == EvaluateCommand.configuration.commandName {
     }
   }
 } else {
-  Worker.run(program: "predict") { (communicator) throws(Failure) in
-    let reporter = Reporter(isActive: communicator.isMain)
+  Worker.run(program: "predict", remedy: remedy) { (communicator, settings) throws(Failure) in
+    let reporter = Reporter(isActive: communicator.isMain, columns: settings.terminalColumns)
     let parsed = try communicator.agree { () throws(Failure) in
       try parse(
         PredictCommand.self, as: PredictCommand.self, program: "predict", Array(CommandLine.arguments.dropFirst()))
     }
     switch parsed {
     case .help(let text): try reporter.lines(text)
-    case .command(let command): try predict(command, communicator)
+    case .command(let command): try predict(command, communicator, settings)
     }
   }
 }

@@ -6,10 +6,10 @@ import Training
 extension Check {
   /// Ranks and what they say to one another.
   static let communication = [
-    Check(name: "process state") { (communicator) throws(Failure) in
+    Check(name: "process state") { (communicator, settings) throws(Failure) in
       let ranks = try communicator.allGather(communicator.rank)
       let sizes = try communicator.allGather(communicator.size)
-      let threads = try communicator.allGather(Hardware.threads)
+      let threads = try communicator.allGather(settings.threads)
       let hosts = try communicator.allGather(Array(communicator.host.utf8))
       let localSizes = try communicator.allGather(communicator.localSize)
       let ownHost = hosts[communicator.rank]
@@ -21,7 +21,7 @@ extension Check {
         difference("ranks on \(communicator.host)", localSizes[communicator.rank], here.count),
         difference("place on \(communicator.host)", communicator.localRank, here.firstIndex(of: communicator.rank)))
     },
-    Check(name: "process order: a barrier holds until all are there") { (communicator) throws(Failure) in
+    Check(name: "process order: a barrier holds until all are there") { (communicator, _) throws(Failure) in
       // The clock of one host is the same for all ranks on it.
       usleep(UInt32(20_000 * (communicator.rank % 4)))
       let before = monotonicSeconds()
@@ -32,7 +32,7 @@ extension Check {
       let latest = hosts.indices.filter { hosts[$0] == hosts[communicator.rank] }.map { arrivals[$0] }.max() ?? 0
       return latest <= after ? nil : "left the barrier \(latest - after) s before another rank came"
     },
-    Check(name: "gather: numbers, lists and texts of any length, in rank order") { (communicator) throws(Failure) in
+    Check(name: "gather: numbers, lists and texts of any length, in rank order") { (communicator, _) throws(Failure) in
       let (rank, size) = (communicator.rank, communicator.size)
       let lists = try communicator.allGather((1...size).map { Double($0 + size * rank) })
       let texts = try communicator.allGather([UInt8](repeating: UInt8(rank % 256), count: rank * 3))
@@ -42,7 +42,7 @@ extension Check {
         difference("texts", texts, (0..<size).map { [UInt8](repeating: UInt8($0 % 256), count: $0 * 3) }),
         difference("empty texts", none, [[UInt8]](repeating: [], count: size)))
     },
-    Check(name: "reduce: sums, means and maxima") { (communicator) throws(Failure) in
+    Check(name: "reduce: sums, means and maxima") { (communicator, _) throws(Failure) in
       let (rank, size) = (communicator.rank, communicator.size)
       let values = (1...2).map { Double($0 + 2 * rank) }
       let sums = try communicator.sum(values)
@@ -54,7 +54,7 @@ extension Check {
         difference("maximum", maximum, Double(2 * size)))
     },
     Check(name: "reduce: large and odd counts of floats, the same bits on every rank") {
-      (communicator) throws(Failure) in
+      (communicator, _) throws(Failure) in
       for count in [1, 2, 7, 1000, 100_003] {
         var values = (0..<count).map { Float($0 % 1000 + communicator.rank) }
         try values.withUnsafeMutableBufferPointer { (buffer) throws(Failure) in try communicator.sum(buffer) }
@@ -70,7 +70,7 @@ extension Check {
       }
       return nil
     },
-    Check(name: "broadcast: from every rank") { (communicator) throws(Failure) in
+    Check(name: "broadcast: from every rank") { (communicator, _) throws(Failure) in
       for root in 0..<communicator.size {
         let text = Array("rank \(communicator.rank)".utf8)
         let found = try communicator.broadcast(text, from: root)
@@ -78,7 +78,7 @@ extension Check {
       }
       return nil
     },
-    Check(name: "trigger: a flag that one rank sets is seen by all, once") { (communicator) throws(Failure) in
+    Check(name: "trigger: a flag that one rank sets is seen by all, once") { (communicator, _) throws(Failure) in
       for setter in 0..<communicator.size {
         let isSet = try communicator.sum(communicator.rank == setter ? 1 : 0) >= 1
         let isStillSet = try communicator.sum(0) >= 1
@@ -86,7 +86,7 @@ extension Check {
       }
       return nil
     },
-    Check(name: "errors: one rank's failure is thrown on every rank") { (communicator) throws(Failure) in
+    Check(name: "errors: one rank's failure is thrown on every rank") { (communicator, _) throws(Failure) in
       let last = communicator.size - 1
       do throws(Failure) {
         try communicator.agree { () throws(Failure) in
@@ -98,7 +98,7 @@ extension Check {
         return text.hasSuffix("on purpose") && error.status == .badData ? nil : "thrown was \(text)"
       }
     },
-    Check(name: "shared memory: each rank on a host sees what the others write") { (communicator) throws(Failure) in
+    Check(name: "shared memory: each rank on a host sees what the others write") { (communicator, _) throws(Failure) in
       guard let memory = try communicator.makeHostMemory(count: 3 + communicator.localRank) else { return nil }
       for index in memory.parts[communicator.localRank].indices {
         memory.parts[communicator.localRank][index] = Float(communicator.localRank)

@@ -5,7 +5,7 @@ import System
 extension Check {
   /// Which rows are whose.
   static let data = [
-    Check(name: "split between processes: parts that differ by one at most") { (communicator) throws(Failure) in
+    Check(name: "split between processes: parts that differ by one at most") { (communicator, _) throws(Failure) in
       for count in [communicator.size, 17, 4 * communicator.size + 3] where count >= communicator.size {
         let plan = try ShardPlan(datasetSize: count, batchSize: count, ranks: communicator.size)
         let counts = try communicator.allGather(plan.rowCount(step: 0, rank: communicator.rank))
@@ -16,7 +16,7 @@ extension Check {
       return nil
     },
     Check(name: "RNG: the same order on every rank, torch's, another for each epoch and seed") {
-      (communicator) throws(Failure) in
+      (communicator, _) throws(Failure) in
       let first = shuffledOrder(count: 100, seed: 42, epoch: 0)
       let orders = [
         first, shuffledOrder(count: 100, seed: 42, epoch: 1), shuffledOrder(count: 100, seed: 43, epoch: 1),
@@ -31,14 +31,14 @@ extension Check {
         difference("again", shuffledOrder(count: 100, seed: 42, epoch: 0), first),
         difference("seed 42", shuffledOrder(count: 10, seed: 42, epoch: 0), [2, 6, 1, 8, 4, 5, 0, 9, 3, 7]))
     },
-    Check(name: "data loader: every row exactly once") { (communicator) throws(Failure) in
+    Check(name: "data loader: every row exactly once") { (communicator, _) throws(Failure) in
       for (count, batchSize) in sizes(communicator.size) where count >= communicator.size {
         let rows = try gatheredRows(communicator, count, batchSize, .exact, splitBatches: false).flatMap { $0 }
         if let problem = difference("\(count) rows by \(batchSize)", rows.sorted(), Array(0..<count)) { return problem }
       }
       return nil
     },
-    Check(name: "data loader: split batches") { (communicator) throws(Failure) in
+    Check(name: "data loader: split batches") { (communicator, _) throws(Failure) in
       let batchSize = 4 * communicator.size
       for count in [batchSize, 3 * batchSize + 1, 5 * batchSize - 1] {
         let rounds = try gatheredRows(communicator, count, batchSize, .exact, splitBatches: true)
@@ -49,7 +49,7 @@ extension Check {
       return nil
     },
     Check(name: "data loader: even batches, dropped and ragged ends, as Accelerate deals them") {
-      (communicator) throws(Failure) in
+      (communicator, _) throws(Failure) in
       let size = communicator.size
       for (count, batchSize) in sizes(size) {
         for (remainder, even, drop) in [(TailPolicy.pad, true, false), (.drop, true, true), (.ragged, false, false)] {
@@ -70,7 +70,7 @@ extension Check {
       }
       return nil
     },
-    Check(name: "data loader: shuffled, the same rows as unshuffled") { (communicator) throws(Failure) in
+    Check(name: "data loader: shuffled, the same rows as unshuffled") { (communicator, _) throws(Failure) in
       let count = 32 * communicator.size
       let plan = try ShardPlan(datasetSize: count, batchSize: 8, ranks: communicator.size)
       var epochs: [[Int]] = []
@@ -85,7 +85,7 @@ extension Check {
       }
       return difference("different epochs", Set(epochs).count, 3)
     },
-    Check(name: "custom batch sampler: batches of any size, in turn") { (communicator) throws(Failure) in
+    Check(name: "custom batch sampler: batches of any size, in turn") { (communicator, _) throws(Failure) in
       let batches = [[0, 1, 2], [3, 4], [5, 6, 7, 8], [9, 10, 11], [12, 13]]
       let shard = try BatchSamplerShard(varying: batches, ranks: communicator.size, evenBatches: false)
       let wanted = batches.indices.filter { $0 % communicator.size == communicator.rank }.map { batches[$0] }

@@ -45,12 +45,12 @@ struct MemoryCommand: RankCommand {
   @Flag(help: "Print JSON.")
   var json = false
 
-  func run(_ communicator: any Communicator, _ reporter: Reporter) throws(Failure) {
+  func run(_ communicator: any Communicator, _ settings: RankSettings, _ reporter: Reporter) throws(Failure) {
     try communicator.agree { () throws(Failure) in try check() }
     let estimate = try communicator.agree { () throws(Failure) -> MemoryEstimate in try makeEstimate() }
     let measured: Int? =
       try communicator.agree { () throws(Failure) -> Int? in
-        measure && communicator.isMain ? try measuredBytes(estimate) : nil
+        measure && communicator.isMain ? try measuredBytes(estimate, settings) : nil
       }
     try reporter.lines(json ? estimate.json(measured: measured) : estimate.table(measured: measured))
   }
@@ -96,7 +96,7 @@ struct MemoryCommand: RankCommand {
   }
 
   /// What two steps on full batches take beyond what the process has already.
-  private func measuredBytes(_ estimate: MemoryEstimate) throws(Failure) -> Int {
+  private func measuredBytes(_ estimate: MemoryEstimate, _ settings: RankSettings) throws(Failure) -> Int {
     let before = residentBytes()
     let communicator = SoloCommunicator()
     let folder = try folder()
@@ -108,7 +108,8 @@ struct MemoryCommand: RankCommand {
     let model = Model(estimate.configuration)
     model.initialize(seed: 1)
     let engine = try TrainingEngine(
-      communicator, model: model, optimizer: AdamWOptimizer.Options(weightDecay: 0.01), limits: loader.limits, seed: 1)
+      communicator, model: model, optimizer: AdamWOptimizer.Options(weightDecay: 0.01), limits: loader.limits,
+      settings: settings, seed: 1)
     for epoch in 0..<2 {
       for microBatch in loader.epoch(epoch) {
         engine.backward(microBatch)

@@ -11,7 +11,7 @@ struct NetworkCommand: RankCommand {
   static let configuration = CommandConfiguration(
     commandName: "network", abstract: "Measures an all-reduce of 1 kB and one of 64 MB over all ranks.")
 
-  func run(_ communicator: any Communicator, _ reporter: Reporter) throws(Failure) {
+  func run(_ communicator: any Communicator, _ settings: RankSettings, _ reporter: Reporter) throws(Failure) {
     let hosts = Set(try communicator.allGather(Array(communicator.host.utf8))).count
     let over = "\(communicator.size) rank\(communicator.size == 1 ? "" : "s") on \(hosts) host\(hosts == 1 ? "" : "s")"
     for (name, bytes, times) in [("1 kB", 1 << 10, 21), ("64 MB", 64 << 20, 3)] {

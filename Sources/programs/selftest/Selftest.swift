@@ -6,7 +6,7 @@ import Training
 
 /// A command that every rank runs.
 protocol RankCommand: ParsableCommand {
-  func run(_ communicator: any Communicator, _ reporter: Reporter) throws(Failure)
+  func run(_ communicator: any Communicator, _ settings: RankSettings, _ reporter: Reporter) throws(Failure)
 }
 
 /// The root command. A new subcommand is one file and one line in this list.
@@ -23,14 +23,14 @@ struct ChecksCommand: RankCommand {
   static let configuration = CommandConfiguration(
     commandName: "checks", abstract: "Tests what a job relies on (the default).")
 
-  func run(_ communicator: any Communicator, _ reporter: Reporter) throws(Failure) {
+  func run(_ communicator: any Communicator, _ settings: RankSettings, _ reporter: Reporter) throws(Failure) {
     let places = try communicator.allGather(Array("\(communicator.host), rank \(communicator.localRank) there".utf8))
     for (rank, place) in places.enumerated() {
       try reporter.line("rank \(rank) of \(communicator.size): \(String(decoding: place, as: UTF8.self))")
     }
-    try reporter.line("\(Hardware.threads) threads a rank, \(Hardware.blas)")
+    try reporter.line("\(settings.threads) threads a rank, \(Hardware.blas)")
     for check in Check.communication + Check.data + Check.training {
-      let problem = try check.problem(communicator)
+      let problem = try check.problem(communicator, settings)
       try communicator.agree { () throws(Failure) in
         if let problem { throw Failure(.disagreement, at: check.name, problem) }
       }
@@ -44,7 +44,7 @@ struct ChecksCommand: RankCommand {
 struct Check: Sendable {
   var name: String
   /// What is wrong on this rank; nil where nothing is. All ranks call it together.
-  var problem: @Sendable (any Communicator) throws(Failure) -> String?
+  var problem: @Sendable (any Communicator, RankSettings) throws(Failure) -> String?
 }
 
 /// `what: found, expected wanted` where they differ.

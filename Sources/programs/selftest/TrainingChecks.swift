@@ -8,44 +8,46 @@ import Training
 extension Check {
   /// Training on all ranks against training on one, each rank alone computing the latter.
   static let training = [
-    Check(name: "training: N ranks equal 1 rank") { (communicator) throws(Failure) in
-      try compare(TrainingRun(), communicator)
+    Check(name: "training: N ranks equal 1 rank") { (communicator, settings) throws(Failure) in
+      try compare(TrainingRun(), communicator, settings)
     },
-    Check(name: "training: split batches") { (communicator) throws(Failure) in
-      try compare(TrainingRun(splitsBatches: true), communicator)
+    Check(name: "training: split batches") { (communicator, settings) throws(Failure) in
+      try compare(TrainingRun(splitsBatches: true), communicator, settings)
     },
-    Check(name: "training: dropout, the same on any number of ranks") { (communicator) throws(Failure) in
-      try compare(TrainingRun(dropout: 0.1), communicator)
+    Check(name: "training: dropout, the same on any number of ranks") { (communicator, settings) throws(Failure) in
+      try compare(TrainingRun(dropout: 0.1), communicator, settings)
     },
-    Check(name: "training: a last batch that is not full") { (communicator) throws(Failure) in
-      try compare(TrainingRun(rows: 8 * communicator.size * 2 + communicator.size + 1, isShuffled: true), communicator)
+    Check(name: "training: a last batch that is not full") { (communicator, settings) throws(Failure) in
+      try compare(
+        TrainingRun(rows: 8 * communicator.size * 2 + communicator.size + 1, isShuffled: true), communicator, settings)
     },
-    Check(name: "training: clipped gradients") { (communicator) throws(Failure) in
-      try compare(TrainingRun(maxGradientNorm: 0.5), communicator)
+    Check(name: "training: clipped gradients") { (communicator, settings) throws(Failure) in
+      try compare(TrainingRun(maxGradientNorm: 0.5), communicator, settings)
     },
-    Check(name: "gradient accumulation: steps at the window's end and the epoch's") { (communicator) throws(Failure) in
+    Check(name: "gradient accumulation: steps at the window's end and the epoch's") {
+      (communicator, _) throws(Failure) in
       let data = try TrainingRun.dataset(rows: 5 * communicator.size)
       let plan = try ShardPlan(datasetSize: data.count, batchSize: 1, ranks: communicator.size)
       let loader = try MicroBatchLoader(data, plan: plan, rank: communicator.rank, accumulationSteps: 2)
       return difference("sync", loader.epoch(0).map(\.isLastInStep), [false, true, false, true, true])
     },
     Check(name: "gradient accumulation: windows of small batches equal large batches") {
-      (communicator) throws(Failure) in
-      let large = try TrainingRun()(communicator)
-      let small = try TrainingRun(batchSize: 4, accumulationSteps: 2)(communicator)
+      (communicator, settings) throws(Failure) in
+      let large = try TrainingRun()(communicator, settings)
+      let small = try TrainingRun(batchSize: 4, accumulationSteps: 2)(communicator, settings)
       return large.difference(from: small)
     },
-    Check(name: "learning rate: the same steps whatever the ranks, down to 0") { (communicator) throws(Failure) in
+    Check(name: "learning rate: the same steps whatever the ranks, down to 0") { (communicator, _) throws(Failure) in
       let schedule = LinearRate(peakRate: 2e-5, warmupSteps: 100, totalSteps: 690)
       let rates = [1, 2, 26, 101, 691].map { schedule.rate(step: $0) }
       let all = try communicator.allGather(rates)
       if Set(all).count != 1 { return "another rank has other rates" }
       return difference("rate", rates, [0, 2e-7, 5e-6, 2e-5, 0], tolerance: 1e-12)
     },
-    Check(name: "metrics: every row counted once") { (communicator) throws(Failure) in
+    Check(name: "metrics: every row counted once") { (communicator, settings) throws(Failure) in
       for rows in [82, 99, 512] {
-        let found = try TrainingRun.evaluation(rows: rows, communicator)
-        let alone = try TrainingRun.evaluation(rows: rows, SoloCommunicator())
+        let found = try TrainingRun.evaluation(rows: rows, communicator, settings)
+        let alone = try TrainingRun.evaluation(rows: rows, SoloCommunicator(), settings)
         let problem = communicator.first(
           difference("rows", found.examples, rows), difference("correct of \(rows)", found.correct, alone.correct),
           difference("accuracy", found.accuracy, alone.accuracy), difference("F1", found.f1, alone.f1),
@@ -56,12 +58,14 @@ extension Check {
     },
   ]
 
-  private static func compare(_ run: TrainingRun, _ communicator: any Communicator) throws(Failure) -> String? {
-    let together = try run(communicator)
+  private static func compare(
+    _ run: TrainingRun, _ communicator: any Communicator, _ settings: RankSettings
+  ) throws(Failure) -> String? {
+    let together = try run(communicator, settings)
     var alone = run
     alone.batchSize = run.splitsBatches ? run.globalBatchSize(communicator) : run.batchSize * communicator.size
     alone.rows = run.rowCount(communicator)
-    return together.difference(from: try alone(SoloCommunicator()))
+    return together.difference(from: try alone(SoloCommunicator(), settings))
   }
 }
 
@@ -96,7 +100,7 @@ struct TrainingRun {
   func rowCount(_ communicator: any Communicator) -> Int { rows ?? 3 * 8 * communicator.size }
 
   /// Trains two epochs.
-  func callAsFunction(_ communicator: any Communicator) throws(Failure) -> Result {
+  func callAsFunction(_ communicator: any Communicator, _ settings: RankSettings) throws(Failure) -> Result {
     let data = try Self.dataset(rows: rowCount(communicator))
     let plan = try ShardPlan(
       datasetSize: data.count, batchSize: splitsBatches ? globalBatchSize(communicator) : batchSize,
@@ -104,12 +108,12 @@ struct TrainingRun {
     let loader = try MicroBatchLoader(
       data, plan: plan, rank: communicator.rank, order: isShuffled ? .shuffled(seed: 42) : .file,
       accumulationSteps: accumulationSteps)
-    let model = try Self.model(communicator, dropout: dropout)
+    let model = try Self.model(communicator, settings, dropout: dropout)
     let engine = try TrainingEngine(
       communicator, model: model, optimizer: AdamWOptimizer.Options(weightDecay: 0.01), limits: loader.limits,
       // With two parts, a last digit that differs may round a factor's 16 bits the other way, and Adam makes much of that
       // where a gradient is small: 2e-5 of a loss after 6 steps at this rate, on 6 ranks.
-      precision: .highest, seed: 7, maxGradientNorm: maxGradientNorm)
+      precision: .highest, settings: settings, seed: 7, maxGradientNorm: maxGradientNorm)
     var result = Result()
     for epoch in 0..<2 {
       for microBatch in loader.epoch(epoch) {
@@ -125,20 +129,25 @@ struct TrainingRun {
   }
 
   /// What an untrained model gets right.
-  static func evaluation(rows: Int, _ communicator: any Communicator) throws(Failure) -> Evaluation {
+  static func evaluation(
+    rows: Int, _ communicator: any Communicator, _ settings: RankSettings
+  ) throws(Failure) -> Evaluation {
     let data = try dataset(rows: rows)
     let engine = try TrainingEngine(
-      communicator, model: try model(communicator, dropout: 0), optimizer: AdamWOptimizer.Options(weightDecay: 0),
-      limits: BatchLimits(tokens: 1, sequences: 1, length: 1), seed: 7)
+      communicator, model: try model(communicator, settings, dropout: 0),
+      optimizer: AdamWOptimizer.Options(weightDecay: 0),
+      limits: BatchLimits(tokens: 1, sequences: 1, length: 1), settings: settings, seed: 7)
     let counts = try engine.evaluate(data, batchSize: 8)
     try communicator.barrier()
     return counts
   }
 
-  private static func model(_ communicator: any Communicator, dropout: Double) throws(Failure) -> Model {
+  private static func model(
+    _ communicator: any Communicator, _ settings: RankSettings, dropout: Double
+  ) throws(Failure) -> Model {
     var configuration = try folder().configuration
     configuration.setDropout(dropout)
-    let model = try Model(configuration, communicator)
+    let model = try Model(configuration, communicator, sharesMemory: settings.sharesMemory)
     if communicator.isMain { model.initialize(seed: 11) }
     try model.broadcast(communicator)
     return model

@@ -1,0 +1,72 @@
+import Collectives
+import Kernels
+import System
+
+/// What the environment says to a program that runs as a rank: read once, where the program begins, and passed down.
+public struct RankSettings: Sendable, Equatable {
+  /// Threads of a rank: `LOCKSTEP_NUM_THREADS`, else `OPENBLAS_NUM_THREADS`, else `OMP_NUM_THREADS`, else 1.
+  public var threads = 1
+  /// Whether ranks of a host share weights and gradients where they can: not with `LOCKSTEP_SHARED_MEMORY=off`, to find
+  /// out whether a fault lies there.
+  public var sharesMemory = true
+  /// Whether gradients travel between hosts while backward goes on: not with `LOCKSTEP_OVERLAP=off`.
+  public var overlapsSums = true
+  /// `LOCKSTEP_BUCKET_BYTES`: what a rank sums over hosts at once, on the wire; nil measures.
+  public var bucketBytes: Int?
+  /// Whether BLAS computes all fp32 products, to find out who is to blame for a number: `LOCKSTEP_PRODUCTS=blas`.
+  public var leavesProductsToBLAS = false
+  /// `LOCKSTEP_TERMINAL_COLUMNS`, what the launcher knows of the user's terminal: a rank's output is never one under
+  /// mpirun.
+  public var terminalColumns: Int?
+  /// `LOCKSTEP_MIXED_PRECISION`, what the launcher was told, as it was said.
+  public var mixedPrecision: String?
+
+  /// What is where the environment says nothing.
+  public init() {}
+
+  static let threadsVariable = "LOCKSTEP_NUM_THREADS"
+  public static let mixedPrecisionVariable = "LOCKSTEP_MIXED_PRECISION"
+
+  /// - Parameter variable: the value of a variable; nil where there is none.
+  /// - Throws: `.usage` for a value that means nothing.
+  public init(environment variable: (String) -> String?) throws(Failure) {
+    func number(_ name: String, _ range: ClosedRange<Int>, _ unit: String = "") throws(Failure) -> Int? {
+      guard let text = variable(name) else { return nil }
+      guard let value = Int(text), range.contains(value) else {
+        throw Failure(
+          .usage, at: name, "\"\(text)\", expected \(range.lowerBound) to \(range.upperBound)\(unit)")
+      }
+      return value
+    }
+    let mostThreads = 1...1024
+    let others = ["OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"]
+      .compactMap { variable($0).flatMap { Int($0) } }.filter(mostThreads.contains)
+    threads = try number(Self.threadsVariable, mostThreads) ?? others.first ?? 1
+    sharesMemory = variable("LOCKSTEP_SHARED_MEMORY") != "off"
+    overlapsSums = variable("LOCKSTEP_OVERLAP") != "off"
+    bucketBytes = try number("LOCKSTEP_BUCKET_BYTES", 1024...1 << 30, " bytes")
+    leavesProductsToBLAS = variable("LOCKSTEP_PRODUCTS") == "blas"
+    // What a terminal can say of its width.
+    terminalColumns = try number("LOCKSTEP_TERMINAL_COLUMNS", 0...65_535)
+    mixedPrecision = variable(Self.mixedPrecisionVariable)
+  }
+
+  /// Those of this process.
+  public static func ofThisProcess() throws(Failure) -> RankSettings {
+    try RankSettings(environment: processVariable)
+  }
+
+  /// What multiplies.
+  ///
+  /// - Parameters:
+  ///   - precision: one that `isAvailable`.
+  ///   - isForEvaluation: whether nothing but counts and a mean loss comes of its forward products.
+  ///   - threads: that share out a product; nil makes this rank's.
+  public func gemm(
+    _ precision: ProductPrecision, isForEvaluation: Bool = false, threads: ThreadPool? = nil
+  ) -> GEMM {
+    GEMM(
+      precision, isForEvaluation: isForEvaluation, threads: threads ?? ThreadPool(count: self.threads),
+      leavesToBLAS: leavesProductsToBLAS)
+  }
+}
