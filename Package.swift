@@ -79,9 +79,11 @@ let package = Package(
     .target(name: "JSON", dependencies: ["System"]),
     .target(name: "CPU", dependencies: ["CCPU"]),
     .target(name: "Kernels", dependencies: ["COpenBLAS", "CCPU", "CTiles"], swiftSettings: hotLoops),
-    .target(name: "BERT", dependencies: ["Kernels", "JSON", "System"]),
+    // The rows of one step, as a data set gives them and a model computes them.
+    .target(name: "Batches"),
+    .target(name: "BERT", dependencies: ["Batches", "Kernels", "JSON", "System"]),
     .target(name: "Tokenization", dependencies: ["JSON", "System"]),
-    .target(name: "Datasets", dependencies: ["Tokenization", "JSON", "System"]),
+    .target(name: "Datasets", dependencies: ["Batches", "Tokenization", "JSON", "System"]),
     .target(name: "Corpus", dependencies: ["System"]),
     .target(name: "Safetensors", dependencies: ["System"]),
     .target(name: "TorchPickle", dependencies: ["Safetensors", "System"]),
@@ -98,7 +100,8 @@ let package = Package(
     .target(
       name: "Training",
       dependencies: [
-        "DataParallel", "Reporting", "BERT", "Kernels", "CPU", "Collectives", "Datasets", "Tokenization", "Safetensors",
+        "DataParallel", "Reporting", "BERT", "Batches", "Kernels", "CPU", "Collectives", "Datasets", "Tokenization",
+        "Safetensors",
         "WeightFiles", "JSON", "Checkpoints", "System",
       ]),
     // What a trained model says about rows.
@@ -131,7 +134,8 @@ let package = Package(
       ],
       path: "Sources/programs/predict", linkerSettings: staticRuntime),
     .executableTarget(
-      name: "inspect", dependencies: ["Training", "ProgramSupport", argumentParser], path: "Sources/programs/inspect",
+      name: "inspect", dependencies: ["Training", "Batches", "ProgramSupport", argumentParser],
+      path: "Sources/programs/inspect",
       linkerSettings: staticRuntime),
     .executableTarget(
       name: "bench",
@@ -149,7 +153,8 @@ let package = Package(
     .target(
       name: "Lockstep",
       dependencies: [
-        "Training", "Reporting", "BERT", "Kernels", "Checkpoints", "Collectives", "Datasets", "Tokenization", "System",
+        "Training", "Reporting", "BERT", "Batches", "Kernels", "Checkpoints", "Collectives", "Datasets", "Tokenization",
+        "System",
       ]),
     .executableTarget(
       name: "manual-loop", dependencies: ["Lockstep"], path: "Examples/ManualLoop", linkerSettings: staticRuntime),
@@ -170,7 +175,8 @@ let package = Package(
 
     // Goldens, comparisons that name the worst element, processes, what a machine must have: shared by test targets.
     .target(
-      name: "TestSupport", dependencies: ["BERT", "Kernels", "Datasets", "Safetensors", "Tokenization", "System"],
+      name: "TestSupport",
+      dependencies: ["BERT", "Batches", "Kernels", "Datasets", "Safetensors", "Tokenization", "System"],
       path: "Tests/Support/TestSupport"),
     .testTarget(name: "SystemTests", dependencies: ["System", "TestSupport"]),
     .testTarget(name: "JSONTests", dependencies: ["JSON", "System"]),
@@ -180,7 +186,7 @@ let package = Package(
     .testTarget(
       name: "TokenizationTests", dependencies: ["Tokenization", "JSON", "System", "TestSupport"],
       exclude: ["fuzz.py", "make_goldens.py", "make_unicode_tables.py", "Goldens"]),
-    .testTarget(name: "DatasetsTests", dependencies: ["Datasets", "TestSupport"]),
+    .testTarget(name: "DatasetsTests", dependencies: ["Datasets", "Batches", "TestSupport"]),
     .testTarget(
       name: "CorpusTests", dependencies: ["Corpus", "Datasets", "Tokenization"], exclude: ["train_in_torch.py"]),
     .testTarget(

@@ -1,3 +1,4 @@
+import Batches
 import Kernels
 
 // Vaswani et al., arXiv 1706.03762: context = dropout(softmax(Q · Kᵀ / √d)) · V, for each sequence and head alone, so no
@@ -48,7 +49,7 @@ extension BertClassifier {
   }
 
   /// Calls `body` for every head of every sequence, with the thread that it runs on.
-  private func forEachHead(_ layer: Int, _ input: PackedInput, _ body: (HeadPlace, Int) -> Void) {
+  private func forEachHead(_ layer: Int, _ input: PackedBatch, _ body: (HeadPlace, Int) -> Void) {
     let firstOnly = needsFirstTokensOnly(layer)
     let site = DropoutSite.attention(layer: layer).number
     let heads = configuration.heads
@@ -71,7 +72,7 @@ extension BertClassifier {
   ///
   /// - Parameter bias: `[3H]`.
   func attentionForward(
-    _ layer: Int, _ input: PackedInput, _ view: AttentionView, bias: UnsafePointer<Float>, _ dropout: DropoutPlan?
+    _ layer: Int, _ input: PackedBatch, _ view: AttentionView, bias: UnsafePointer<Float>, _ dropout: DropoutPlan?
   ) {
     let kept = memory.layers[layer]
     let hidden = configuration.hiddenSize
@@ -112,7 +113,7 @@ extension BertClassifier {
   /// Overwrites the gradients of queries, keys and values from that of the context, `[queries, H]`, and adds those of
   /// their biases.
   func attentionBackward(
-    _ layer: Int, _ input: PackedInput, _ view: AttentionView, contextGradient: UnsafePointer<Float>,
+    _ layer: Int, _ input: PackedBatch, _ view: AttentionView, contextGradient: UnsafePointer<Float>,
     into gradients: AttentionView, biasGradient: UnsafeMutablePointer<Float>, _ dropout: DropoutPlan?
   ) {
     let kept = memory.layers[layer]

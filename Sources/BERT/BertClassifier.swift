@@ -1,3 +1,4 @@
+import Batches
 import Kernels
 
 /// Dropout of one step: the rates come from the configuration, the randomness from (seed, step, row, place).
@@ -36,8 +37,8 @@ public final class BertClassifier {
   public let gemm: GEMM
   /// Called when forward or backward has finished a part, to see where the time goes.
   public var partFinished: ((ModelPart, ModelPass) -> Void)?
-  /// The batch of the last forward, which backward continues.
-  var current: (input: PackedInput, dropout: DropoutPlan?)?
+  /// The batch of the last forward, which backward continues: it must not be filled anew before.
+  var current: (input: PackedBatch, dropout: DropoutPlan?)?
 
   /// - Parameters:
   ///   - limits: no batch may exceed them.
@@ -91,7 +92,7 @@ public final class BertClassifier {
   /// - Parameters:
   ///   - parameters: the flat buffer in the order of `layout`.
   ///   - dropout: nil switches dropout off (evaluation).
-  public func forward(_ input: PackedInput, parameters: UnsafePointer<Float>, dropout: DropoutPlan? = nil) {
+  public func forward(_ input: PackedBatch, parameters: UnsafePointer<Float>, dropout: DropoutPlan? = nil) {
     let limits = memory.limits
     precondition(
       input.tokens <= limits.tokens && input.sequences <= limits.sequences,
@@ -123,6 +124,22 @@ public final class BertClassifier {
     }
     if let head { taskHeadForward(head, input, parameters) } else { headForward(input, parameters, dropout) }
     partFinished?(.head, .forward)
+  }
+
+  /// Computes the loss of the last forward's batch by the kind of its labels, as transformers has it, and the gradient of its
+  /// logits: binary cross-entropy where rows have sets of classes, squared error where the model has one output, else
+  /// cross-entropy.
+  ///
+  /// - Parameter gradientScale: factor of each row's loss in the objective: 1 / rows over all ranks makes it the global mean.
+  /// - Returns: the sum of the rows' losses, not scaled.
+  public func loss(gradientScale: Double) -> Double {
+    guard let batch = current?.input else { preconditionFailure("a loss without forward") }
+    if batch.isMultiLabel {
+      return binaryCrossEntropyLoss(
+        categories: batch.categories, offsets: batch.categoryStarts, gradientScale: gradientScale)
+    }
+    if configuration.labels == 1 { return squaredErrorLoss(targets: batch.scores, gradientScale: gradientScale) }
+    return crossEntropyLoss(labels: batch.classes, gradientScale: gradientScale)
   }
 
   /// Computes the cross-entropy of the last forward's batch and the gradient of its logits.
@@ -159,14 +176,6 @@ public final class BertClassifier {
   /// or a caller does with one of its own.
   public var logitsGradient: UnsafeMutableBufferPointer<Float> {
     UnsafeMutableBufferPointer(start: memory.logitsGradient, count: logits.count)
-  }
-
-  /// Tells where the batch of the last forward now lies: the same numbers, for a backward that comes later.
-  public func rebind(_ input: PackedInput) {
-    guard let current else { preconditionFailure("rebind without forward") }
-    precondition(
-      current.input.tokens == input.tokens && current.input.sequences == input.sequences, "rebind to another batch")
-    self.current = (input, current.dropout)
   }
 
   /// Computes the binary cross-entropy of the last forward's batch, each row's the mean over the classes, and the gradient
@@ -265,7 +274,7 @@ public final class BertClassifier {
   }
 
   /// The address of each token's vector at `site`, or of each sequence's first token's.
-  func address(_ site: DropoutSite, _ input: PackedInput, _ firstTokensOnly: Bool) -> (Int) -> RandomAddress {
+  func address(_ site: DropoutSite, _ input: PackedBatch, _ firstTokensOnly: Bool) -> (Int) -> RandomAddress {
     firstTokensOnly ? firstTokenAddress(site, input) : tokenAddress(site)
   }
 
@@ -278,7 +287,7 @@ public final class BertClassifier {
     }
   }
 
-  func firstTokenAddress(_ site: DropoutSite, _ input: PackedInput) -> (Int) -> RandomAddress {
+  func firstTokenAddress(_ site: DropoutSite, _ input: PackedBatch) -> (Int) -> RandomAddress {
     let number = site.number
     let rows = input.rows
     return { RandomAddress(site: number, row: UInt32(truncatingIfNeeded: rows[$0]), position: 0) }

@@ -1,3 +1,4 @@
+import Batches
 import Kernels
 
 extension BertClassifier {
@@ -8,7 +9,7 @@ extension BertClassifier {
   }
 
   /// hidden[0] = dropout(LayerNorm(word + type + position)).
-  func embeddingsForward(_ input: PackedInput, _ parameters: UnsafePointer<Float>, _ dropout: DropoutPlan?) {
+  func embeddingsForward(_ input: PackedBatch, _ parameters: UnsafePointer<Float>, _ dropout: DropoutPlan?) {
     let columns = configuration.hiddenSize
     let norm = norm(parameters)
     let address = tokenAddress(.embeddings)
@@ -35,7 +36,7 @@ extension BertClassifier {
 
   /// Adds the gradients of the three tables and the norm, from `hiddenGradient`, which is overwritten.
   func embeddingsBackward(
-    _ input: PackedInput, _ parameters: UnsafePointer<Float>, _ gradients: UnsafeMutablePointer<Float>,
+    _ input: PackedBatch, _ parameters: UnsafePointer<Float>, _ gradients: UnsafeMutablePointer<Float>,
     _ dropout: DropoutPlan?
   ) {
     let columns = configuration.hiddenSize

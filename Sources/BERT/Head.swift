@@ -1,3 +1,4 @@
+import Batches
 import Kernels
 
 extension BertClassifier {
@@ -6,7 +7,7 @@ extension BertClassifier {
   }
 
   /// logits = dropout(tanh(first token · Wᵀ + b)) · Wᵀ + b.
-  func headForward(_ input: PackedInput, _ parameters: UnsafePointer<Float>, _ dropout: DropoutPlan?) {
+  func headForward(_ input: PackedBatch, _ parameters: UnsafePointer<Float>, _ dropout: DropoutPlan?) {
     let hidden = configuration.hiddenSize
     let rows = input.sequences
     let encoded = memory.hidden[configuration.layers]  // [sequences, H]: first tokens only
@@ -29,7 +30,7 @@ extension BertClassifier {
 
   /// Overwrites `firstTokensGradient` with the gradient of the encoder's output at first tokens.
   func headBackward(
-    _ input: PackedInput, _ parameters: UnsafePointer<Float>, _ gradients: UnsafeMutablePointer<Float>,
+    _ input: PackedBatch, _ parameters: UnsafePointer<Float>, _ gradients: UnsafeMutablePointer<Float>,
     _ mode: OutputMode, _ dropout: DropoutPlan?
   ) {
     let hidden = configuration.hiddenSize

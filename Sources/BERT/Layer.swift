@@ -1,3 +1,4 @@
+import Batches
 import Kernels
 
 extension BertClassifier {
@@ -11,7 +12,7 @@ extension BertClassifier {
   ///
   /// The last layer's output is computed at first tokens only: 5/6 of its products fall away, and no result changes.
   func layerForward(
-    _ index: Int, _ input: PackedInput, _ parameters: UnsafePointer<Float>, _ dropout: DropoutPlan?
+    _ index: Int, _ input: PackedBatch, _ parameters: UnsafePointer<Float>, _ dropout: DropoutPlan?
   ) {
     let slots = layout.layers[index]
     let kept = memory.layers[index]
@@ -58,7 +59,7 @@ extension BertClassifier {
   /// Turns `hiddenGradient` from that of the layer's output into that of its input; adds or overwrites the gradients of
   /// its parameters. The last layer begins with `firstTokensGradient` instead.
   func layerBackward(
-    _ index: Int, _ input: PackedInput, _ parameters: UnsafePointer<Float>, _ gradients: UnsafeMutablePointer<Float>,
+    _ index: Int, _ input: PackedBatch, _ parameters: UnsafePointer<Float>, _ gradients: UnsafeMutablePointer<Float>,
     _ mode: OutputMode, _ dropout: DropoutPlan?
   ) {
     feedForwardBackward(index, input, parameters, gradients, mode, dropout)
@@ -67,7 +68,7 @@ extension BertClassifier {
 
   /// The layer's second half: from the gradient of its output to that of the first half's.
   private func feedForwardBackward(
-    _ index: Int, _ input: PackedInput, _ parameters: UnsafePointer<Float>, _ gradients: UnsafeMutablePointer<Float>,
+    _ index: Int, _ input: PackedBatch, _ parameters: UnsafePointer<Float>, _ gradients: UnsafeMutablePointer<Float>,
     _ mode: OutputMode, _ dropout: DropoutPlan?
   ) {
     let slots = layout.layers[index]
@@ -108,7 +109,7 @@ extension BertClassifier {
 
   /// The layer's first half: from the gradient of its output to that of the layer's input.
   private func selfAttentionBackward(
-    _ index: Int, _ input: PackedInput, _ parameters: UnsafePointer<Float>, _ gradients: UnsafeMutablePointer<Float>,
+    _ index: Int, _ input: PackedBatch, _ parameters: UnsafePointer<Float>, _ gradients: UnsafeMutablePointer<Float>,
     _ mode: OutputMode, _ dropout: DropoutPlan?
   ) {
     let slots = layout.layers[index]
@@ -160,7 +161,7 @@ extension BertClassifier {
 
   /// Overwrites what `view` shows: projections of the layer's input, whose biases attention adds.
   private func projectQueryKeyValue(
-    _ index: Int, _ input: PackedInput, _ view: AttentionView, _ parameters: UnsafePointer<Float>
+    _ index: Int, _ input: PackedBatch, _ view: AttentionView, _ parameters: UnsafePointer<Float>
   ) {
     let hidden = configuration.hiddenSize
     let x = memory.hidden[index]  // [tokens, H]
@@ -176,7 +177,7 @@ extension BertClassifier {
 
   /// Adds the projections' part to `hiddenGradient`, which holds that of the residual.
   private func queryKeyValueBackward(
-    _ index: Int, _ input: PackedInput, _ view: AttentionView, _ parameters: UnsafePointer<Float>,
+    _ index: Int, _ input: PackedBatch, _ view: AttentionView, _ parameters: UnsafePointer<Float>,
     _ gradients: UnsafeMutablePointer<Float>, _ mode: OutputMode
   ) {
     let hidden = configuration.hiddenSize
@@ -216,7 +217,7 @@ extension BertClassifier {
 
   /// Copies the rows of first tokens from `x` `[tokens, H]` to `firstTokens` and returns it.
   private func gatherFirstTokens(
-    _ input: PackedInput, _ x: UnsafePointer<Float>
+    _ input: PackedBatch, _ x: UnsafePointer<Float>
   ) -> UnsafeMutablePointer<Float> {
     let hidden = configuration.hiddenSize
     for row in 0..<input.sequences {

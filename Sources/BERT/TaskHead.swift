@@ -1,3 +1,4 @@
+import Batches
 import Kernels
 
 /// A parameter of a head: a slot of the flat buffer, under the name that a saved model gives it.
@@ -61,7 +62,7 @@ public struct HeadBackward {
 }
 
 extension BertClassifier {
-  func taskHeadForward(_ head: any TaskHead, _ input: PackedInput, _ parameters: UnsafePointer<Float>) {
+  func taskHeadForward(_ head: any TaskHead, _ input: PackedBatch, _ parameters: UnsafePointer<Float>) {
     head.forward(
       HeadForward(
         rows: input.sequences, hiddenSize: configuration.hiddenSize, states: memory.hidden[configuration.layers],
@@ -70,7 +71,7 @@ extension BertClassifier {
 
   /// Overwrites `firstTokensGradient`, and the gradients of the head's parameters in that mode.
   func taskHeadBackward(
-    _ head: any TaskHead, _ input: PackedInput, _ parameters: UnsafePointer<Float>,
+    _ head: any TaskHead, _ input: PackedBatch, _ parameters: UnsafePointer<Float>,
     _ gradients: UnsafeMutablePointer<Float>, _ mode: OutputMode
   ) {
     let slots = layout.headSlots

@@ -1,4 +1,5 @@
 import BERT
+import Batches
 import Datasets
 import System
 
@@ -6,7 +7,7 @@ import System
 ///
 /// Its memory is used again when nobody holds it any more.
 public final class Batch {
-  var content = PackedBatch()
+  let content = PackedBatch()
   let dataset: TokenizedDataset
   /// What no batch of its loader exceeds.
   let limits: BatchLimits
@@ -32,20 +33,24 @@ public final class Batch {
   }
 
   /// Rows; may be 0 on some ranks in the last round of an epoch.
-  public var count: Int { content.count }
+  public var count: Int { content.sequences }
   /// `[rows]`: the class of each, or -1 where it has none.
-  public var labels: [Int] { content.labels.map { Int($0) } }
+  public var labels: [Int] { copy(content.classes, count).map { Int($0) } }
   /// `[rows]`: the score of each, 0 where it has none.
-  public var scores: [Float] { content.scores }
+  public var scores: [Float] { copy(content.scores, count) }
   /// `[rows]`: their numbers in the data set.
-  public var rows: [Int] { content.rows }
+  public var rows: [Int] { copy(content.rows, count) }
   /// `[tokens]`: of all rows, one after the other.
-  public var inputIDs: [Int32] { content.inputIDs }
+  public var inputIDs: [Int32] { copy(content.tokenIDs, content.tokens) }
   /// `[tokens]`.
-  public var tokenTypeIDs: [Int32] { content.tokenTypeIDs }
+  public var tokenTypeIDs: [Int32] { copy(content.typeIDs, content.tokens) }
   /// `[rows + 1]`: row i is tokens `offsets[i]..<offsets[i + 1]`.
-  public var offsets: [Int] { content.offsets.map { Int($0) } }
+  public var offsets: [Int] { copy(content.starts, count + 1).map { Int($0) } }
 
   /// The rows' labels, as the data set has them.
-  var ownLabels: [Label] { content.rows.map { dataset.labels[$0] } }
+  var ownLabels: [Label] { rows.map { dataset.labels[$0] } }
+
+  private func copy<Value>(_ values: UnsafePointer<Value>, _ count: Int) -> [Value] {
+    Array(UnsafeBufferPointer(start: values, count: count))
+  }
 }

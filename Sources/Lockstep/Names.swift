@@ -49,5 +49,4 @@ public typealias BertConfiguration = BERT.BertConfiguration
 public typealias StepReport = Reporting.StepReport
 
 typealias Engine = TrainingEngine
-typealias PackedBatch = Datasets.Batch
 typealias Weights = Training.Model

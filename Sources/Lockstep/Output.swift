@@ -158,7 +158,7 @@ public struct Loss {
   /// Overwrites the engine's gradient of the logits by that of the sum of the rows' losses over `rows`.
   private func fillGradient(_ engine: Engine, rows: Int) {
     guard let gradient else {
-      _ = engine.loss(of: output.batch.content, gradientScale: factor / Double(rows))
+      _ = engine.loss(gradientScale: factor / Double(rows))
       return
     }
     let scale = Float(factor * Double(output.batch.count) / Double(rows))

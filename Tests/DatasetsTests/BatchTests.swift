@@ -1,3 +1,4 @@
+import Batches
 import Datasets
 import System
 import TestSupport
@@ -37,20 +38,24 @@ import Tokenization
 
   @Test func packed() throws {
     let dataset = try dataset()
-    var batch = Batch()
+    let batch = PackedBatch()
     batch.fill(from: dataset, rows: [1, 2, 3])
     batch.fill(from: dataset, rows: [2, 0])
-    #expect(batch.inputIDs == [2, 5, 3, 2, 4, 5, 3, 6, 3])
-    #expect(batch.tokenTypeIDs == [0, 0, 0, 0, 0, 0, 0, 1, 1])
-    #expect(batch.offsets == [0, 3, 9] && batch.longestRow == 6 && batch.tokenCount == 9)
-    #expect(batch.labels == [-1, 1] && batch.scores == [2.5, 0] && batch.rows == [2, 0] && batch.count == 2)
+    func list<Value>(_ values: UnsafePointer<Value>, _ count: Int) -> [Value] {
+      Array(UnsafeBufferPointer(start: values, count: count))
+    }
+    #expect(list(batch.tokenIDs, 9) == [2, 5, 3, 2, 4, 5, 3, 6, 3])
+    #expect(list(batch.typeIDs, 9) == [0, 0, 0, 0, 0, 0, 0, 1, 1])
+    #expect(list(batch.starts, 3) == [0, 3, 9] && batch.longestRow == 6 && batch.tokens == 9)
+    #expect(list(batch.classes, 2) == [-1, 1] && list(batch.scores, 2) == [2.5, 0] && list(batch.rows, 2) == [2, 0])
+    #expect(batch.sequences == 2 && batch.length(0) == 3 && batch.length(1) == 6)
     batch.fill(from: dataset, rows: [])
-    #expect(batch.offsets == [0] && batch.count == 0 && batch.longestRow == 0 && batch.tokenCount == 0)
+    #expect(batch.starts[0] == 0 && batch.sequences == 0 && batch.longestRow == 0 && batch.tokens == 0)
   }
 
   @Test func padded() throws {
     let dataset = try dataset()
-    var batch = Batch()
+    let batch = PackedBatch()
     batch.fill(from: dataset, rows: [2, 3])
     let padded = batch.padded(padID: 9)
     #expect(padded.rowCount == 2 && padded.length == 5)
@@ -62,13 +67,12 @@ import Tokenization
   /// A reallocation would move the memory.
   @Test func fillingAllocatesNothingOnceLargeEnough() throws {
     let dataset = try dataset()
-    var batch = Batch()
-    batch.reserveCapacity(rows: 4, tokens: 32)
-    func places() -> [UnsafeRawPointer?] {
+    let batch = PackedBatch()
+    batch.reserveCapacity(sequences: 4, tokens: 32)
+    func places() -> [UnsafeRawPointer] {
       [
-        batch.inputIDs.withUnsafeBytes { $0.baseAddress }, batch.tokenTypeIDs.withUnsafeBytes { $0.baseAddress },
-        batch.offsets.withUnsafeBytes { $0.baseAddress }, batch.labels.withUnsafeBytes { $0.baseAddress },
-        batch.scores.withUnsafeBytes { $0.baseAddress }, batch.rows.withUnsafeBytes { $0.baseAddress },
+        UnsafeRawPointer(batch.tokenIDs), UnsafeRawPointer(batch.typeIDs), UnsafeRawPointer(batch.starts),
+        UnsafeRawPointer(batch.classes), UnsafeRawPointer(batch.scores), UnsafeRawPointer(batch.rows),
       ]
     }
     let before = places()

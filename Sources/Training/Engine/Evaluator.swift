@@ -1,4 +1,5 @@
 import BERT
+import Batches
 import Collectives
 import Datasets
 import Kernels
@@ -11,7 +12,7 @@ public final class Evaluator {
   private let head: (any TaskHead)?
   private let gemm: GEMM
   private var network: BertClassifier?
-  private var batch = Batch()
+  private let batch = PackedBatch()
   private var model: Model?
 
   /// - Parameter gemm: for evaluation. Its threads are shared with whoever does not compute meanwhile.
@@ -61,12 +62,10 @@ public final class Evaluator {
     var start = rows.lowerBound
     while start < rows.upperBound {
       let end = network.limits.end(ofBatchFrom: start, in: dataset, before: rows.upperBound)
-      batch.fill(from: dataset, rows: Array(start..<end))
-      batch.withPackedInput { input in
-        network.forward(input, parameters: parameters)
-        if hasLabels { lossSum += network.loss(of: batch, gradientScale: 1) }
-        logits.append(contentsOf: network.logits)
-      }
+      batch.fill(from: dataset, rows: start..<end)
+      network.forward(batch, parameters: parameters)
+      if hasLabels { lossSum += network.loss(gradientScale: 1) }
+      logits.append(contentsOf: network.logits)
       start = end
     }
     return (lossSum, logits)
@@ -75,10 +74,10 @@ public final class Evaluator {
   /// Logits `[rows, labels]` of a batch by the model that the evaluator was made for.
   ///
   /// - Parameter limits: hold for all batches of its kind.
-  public func logits(_ batch: Batch, limits: BatchLimits) -> [Float] {
+  public func logits(_ batch: PackedBatch, limits: BatchLimits) -> [Float] {
     guard let model else { preconditionFailure("an evaluator without a model") }
     let network = network(limits)
-    batch.withPackedInput { network.forward($0, parameters: model.parameters.pointer) }
+    network.forward(batch, parameters: model.parameters.pointer)
     return Array(network.logits)
   }
 

@@ -1,4 +1,5 @@
 import BERT
+import Batches
 import Datasets
 import Kernels
 import System
@@ -25,20 +26,18 @@ extension Model {
     try MemoryNeed.singleBatch(configuration, limits: limits, keepsGradients: keepsGradients).require(for: "the batch")
     let network = BertClassifier(
       configuration, head: head, limits: limits, keepsForBackward: keepsGradients, gemm: gemm)
-    var batch = Batch()
-    batch.fill(from: dataset, rows: Array(0..<dataset.count))
+    let batch = PackedBatch()
+    batch.fill(from: dataset, rows: 0..<dataset.count)
     var result = SingleBatchResult(logits: [], loss: 0, gradients: nil, gradientNorm: 0)
-    batch.withPackedInput { input in
-      network.forward(input, parameters: parameters.pointer)
-      result.logits = Array(network.logits)
-      let scale = 1 / Double(dataset.count)
-      result.loss = network.loss(of: batch, gradientScale: scale) * scale
-      guard keepsGradients else { return }
-      let gradients = FloatBuffer(count: layout.count)
-      network.backward(parameters: parameters.pointer, gradients: gradients.pointer, .overwrite)
-      result.gradientNorm = sumOfSquares(count: gradients.count, gradients.pointer).squareRoot()
-      result.gradients = gradients
-    }
+    network.forward(batch, parameters: parameters.pointer)
+    result.logits = Array(network.logits)
+    let scale = 1 / Double(dataset.count)
+    result.loss = network.loss(gradientScale: scale) * scale
+    guard keepsGradients else { return result }
+    let gradients = FloatBuffer(count: layout.count)
+    network.backward(parameters: parameters.pointer, gradients: gradients.pointer, .overwrite)
+    result.gradientNorm = sumOfSquares(count: gradients.count, gradients.pointer).squareRoot()
+    result.gradients = gradients
     return result
   }
 }

@@ -1,4 +1,5 @@
 import BERT
+import Batches
 import Collectives
 import DataParallel
 import Datasets
@@ -23,7 +24,7 @@ public final class TrainingEngine {
 
   private var network: BertClassifier
   private let evaluator: Evaluator
-  private var batch = Batch()
+  private let batch = PackedBatch()
   /// Adds up gradients over the ranks.
   let synchronizer: any GradientSynchronizer
   var windowLossSum = 0.0
@@ -74,7 +75,7 @@ public final class TrainingEngine {
       model.configuration, head: model.head, limits: limits, gemm: settings.gemm(precision, threads: threads))
     evaluator = Evaluator(
       model.configuration, head: model.head, settings.gemm(precision, isForEvaluation: true, threads: threads))
-    batch.reserveCapacity(rows: limits.sequences, tokens: limits.tokens)
+    batch.reserveCapacity(sequences: limits.sequences, tokens: limits.tokens)
     let options = SynchronizationOptions(
       wire: wire, overlaps: settings.overlapsSums, bucketBytes: settings.bucketBytes)
     (synchronizer, self.optimizer) = try makeGradientSynchronizer(
@@ -122,7 +123,7 @@ public final class TrainingEngine {
     batch.fill(from: microBatch.dataset, rows: microBatch.rows)
     finish(.data, &clock)
     computeForward(batch)
-    let lossSum = network.loss(of: batch, gradientScale: 1 / Double(microBatch.rowsInStep))
+    let lossSum = network.loss(gradientScale: 1 / Double(microBatch.rowsInStep))
     finish(.forward, &clock)
     backward(batch, lossSum: lossSum, rowsInStep: microBatch.rowsInStep, isLastInStep: microBatch.isLastInStep, &clock)
   }
@@ -130,15 +131,15 @@ public final class TrainingEngine {
   // MARK: The same, one after the other
 
   /// Forward of a batch of this rank, with dropout. Its loss and `backward` come next.
-  public func forward(_ batch: Batch) {
+  public func forward(_ batch: PackedBatch) {
     var clock = LapClock()
     computeForward(batch)
     finish(.forward, &clock)
   }
 
-  private func computeForward(_ batch: Batch) {
+  private func computeForward(_ batch: PackedBatch) {
     let plan = DropoutPlan(seed: seed, step: optimizer.step + 1)
-    batch.withPackedInput { network.forward($0, parameters: model.parameters.pointer, dropout: plan) }
+    network.forward(batch, parameters: model.parameters.pointer, dropout: plan)
   }
 
   /// `[rows, labels]` of the last forward.
@@ -147,41 +148,38 @@ public final class TrainingEngine {
   /// The gradient of the last forward's logits, for a loss of the caller's own to fill.
   public var logitsGradient: UnsafeMutableBufferPointer<Float> { network.logitsGradient }
 
-  /// The sum of the batch's losses after its forward, not scaled; fills `logitsGradient`.
+  /// The sum of the losses of the last forward's batch, not scaled; fills `logitsGradient`.
   ///
   /// - Parameter gradientScale: factor of each row's loss in the objective.
-  public func loss(of batch: Batch, gradientScale: Double) -> Double {
+  public func loss(gradientScale: Double) -> Double {
     var clock = LapClock()
     defer { finish(.forward, &clock) }
-    return network.loss(of: batch, gradientScale: gradientScale)
+    return network.loss(gradientScale: gradientScale)
   }
 
-  /// Backward of the batch of the last forward, from `logitsGradient`; the gradients add up until `step`.
+  /// Backward of `batch`, that of the last forward, from `logitsGradient`; the gradients add up until `step`.
   ///
   /// - Parameters:
   ///   - lossSum: of this rank's rows.
   ///   - rowsInStep: rows of the whole window over all ranks, by which the sum of all losses is divided.
   ///   - isLastInStep: whether the gradients of this rank are final with it, so that they may travel.
-  public func backward(_ batch: Batch, lossSum: Double, rowsInStep rows: Int, isLastInStep: Bool) {
+  public func backward(_ batch: PackedBatch, lossSum: Double, rowsInStep rows: Int, isLastInStep: Bool) {
     var clock = LapClock()
     backward(batch, lossSum: lossSum, rowsInStep: rows, isLastInStep: isLastInStep, &clock)
   }
 
   private func backward(
-    _ batch: Batch, lossSum: Double, rowsInStep rows: Int, isLastInStep: Bool, _ clock: inout LapClock
+    _ batch: PackedBatch, lossSum: Double, rowsInStep rows: Int, isLastInStep: Bool, _ clock: inout LapClock
   ) {
     let mode = beginMicroBatch(rows)
     windowLossSum += lossSum
-    batch.withPackedInput { input in
-      synchronizer.touch(rows: UnsafeBufferPointer(start: input.tokenIDs, count: input.tokens))
-      if isLastInStep { synchronizer.begin(header) }
-      network.rebind(input)
-      network.backward(
-        parameters: model.parameters.pointer, gradients: synchronizer.gradients.pointer, mode,
-        encoderIsFrozen: encoderIsFrozen, wordTableIsClear: true
-      ) { [synchronizer] offset in
-        if isLastInStep { synchronizer.advance(to: offset) }
-      }
+    synchronizer.touch(rows: UnsafeBufferPointer(start: batch.tokenIDs, count: batch.tokens))
+    if isLastInStep { synchronizer.begin(header) }
+    network.backward(
+      parameters: model.parameters.pointer, gradients: synchronizer.gradients.pointer, mode,
+      encoderIsFrozen: encoderIsFrozen, wordTableIsClear: true
+    ) { [synchronizer] offset in
+      if isLastInStep { synchronizer.advance(to: offset) }
     }
     finish(.backward, &clock)
   }

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Batches
 import Datasets
 import ProgramSupport
 import System
@@ -38,7 +39,7 @@ struct BatchesCommand: Inspection {
     let order = sharding.order(count: dataset.count)
 
     var output = JSONOutput()
-    var batch = Batch()
+    let batch = PackedBatch()
     output.raw("{\"task\":")
     output.string(task.name)
     output.raw(",\"split\":")
@@ -62,14 +63,14 @@ struct BatchesCommand: Inspection {
     try output.flush()
   }
 
-  private func write(_ batch: Batch, step: Int, to output: inout JSONOutput) {
-    let rectangle = [batch.count, batch.longestRow]
+  private func write(_ batch: PackedBatch, step: Int, to output: inout JSONOutput) {
+    let rectangle = [batch.sequences, batch.longestRow]
     output.raw("{\"step\":")
     output.number(step)
     output.raw(",\"rows\":")
-    output.numbers(batch.rows)
+    output.numbers(UnsafeBufferPointer(start: batch.rows, count: batch.sequences))
     output.raw(",\"tokens\":")
-    output.number(batch.tokenCount)
+    output.number(batch.tokens)
     output.raw(",\"shapes\":{\"input_ids\":")
     output.numbers(rectangle)
     output.raw(",\"token_type_ids\":")
@@ -77,7 +78,7 @@ struct BatchesCommand: Inspection {
     output.raw(",\"attention_mask\":")
     output.numbers(rectangle)
     output.raw(",\"labels\":")
-    output.numbers([batch.count])
+    output.numbers([batch.sequences])
     output.raw("}}")
   }
 }

@@ -1,4 +1,5 @@
 import BERT
+import Batches
 import Datasets
 import Kernels
 import Safetensors
@@ -55,20 +56,19 @@ package struct PackedRows: Sendable {
       tokens: tokenIDs.count, sequences: count, length: (0..<count).map { Int(starts[$0 + 1] - starts[$0]) }.max() ?? 0)
   }
 
-  package func withInput<Result>(_ body: (PackedInput) -> Result) -> Result {
-    tokenIDs.withUnsafeBufferPointer { tokenIDs in
-      typeIDs.withUnsafeBufferPointer { typeIDs in
-        starts.withUnsafeBufferPointer { starts in
-          rows.withUnsafeBufferPointer { rows in
-            body(
-              PackedInput(
-                tokens: tokenIDs.count, sequences: rows.count, tokenIDs: tokenIDs.baseAddress!,
-                typeIDs: typeIDs.baseAddress!, starts: starts.baseAddress!, rows: rows.baseAddress!))
-          }
-        }
+  /// A batch of all rows, without labels.
+  package var batch: PackedBatch {
+    let batch = PackedBatch()
+    for place in 0..<count {
+      let range = Int(starts[place])..<Int(starts[place + 1])
+      tokenIDs[range].withUnsafeBufferPointer { ids in
+        typeIDs[range].withUnsafeBufferPointer { batch.append(row: rows[place], tokenIDs: ids, typeIDs: $0) }
       }
     }
+    return batch
   }
+
+  package func withInput<Result>(_ body: (PackedBatch) -> Result) -> Result { body(batch) }
 }
 
 /// What a row is to be told to be.
