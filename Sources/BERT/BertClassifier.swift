@@ -79,14 +79,6 @@ public final class BertClassifier {
     UnsafeBufferPointer(start: memory.logits, count: (current?.input.sequences ?? 0) * configuration.labels)
   }
 
-  /// Hidden states that enter layer `index` in the last forward, `[tokens, hidden]`; the last index is the encoder's
-  /// output, `[sequences, hidden]`: first tokens only. Where activations are not kept for backward, only that survives.
-  public func hiddenStates(_ index: Int) -> UnsafeBufferPointer<Float> {
-    let input = current?.input
-    let rows = index == configuration.layers ? input?.sequences : input?.tokens
-    return UnsafeBufferPointer(start: memory.hidden[index], count: (rows ?? 0) * configuration.hiddenSize)
-  }
-
   /// Computes the logits of a batch.
   ///
   /// - Parameters:

@@ -2,8 +2,8 @@ import Synchronization
 
 /// What a rank tells the others on its host in a step, and what its host has heard from the others.
 ///
-/// Each field has one writer. A step is told last, so that whoever sees it sees the rest.
-struct StepMailbox {
+/// Each field has one writer. A step is told last, so that whoever sees it sees the rest: hence unchecked.
+struct StepMailbox: @unchecked Sendable {
   private let base: UnsafeMutableRawPointer
   private let wordCount: Int
 
@@ -36,6 +36,9 @@ struct StepMailbox {
     get { counter(1).pointee.load(ordering: .acquiring) }
     nonmutating set { counter(1).pointee.store(newValue, ordering: .releasing) }
   }
+
+  /// The mark of gradients from `offset` on that are final, of `count`.
+  static func mark(step: Int, offset: Int, of count: Int) -> Int { step << 40 | (count - offset + 1) }
 
   /// The step whose `heard` is there; on the mailbox of a host's first rank.
   var heardStep: Int {

@@ -1,6 +1,6 @@
 /// The rows of the word table that a step touches, on any of the ranks that are asked: of all others the gradient is 0, so
 /// that nobody needs to clear, add up or read it.
-package struct TouchedEmbeddingRows {
+package struct TouchedEmbeddingRows: Sendable {
   /// A bit for each row.
   package private(set) var bits: [UInt64]
   private let columns: Int

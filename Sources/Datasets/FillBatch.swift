@@ -28,38 +28,4 @@ extension PackedBatch {
       for index in indices { append(category: Int32(index)) }
     }
   }
-
-  /// The batch as transformers' collator makes it: every row padded to the longest.
-  public func padded(padID: Int32) -> PaddedBatch {
-    var padded = PaddedBatch(rowCount: sequences, length: longestRow)
-    for row in 0..<sequences {
-      let (start, count) = (Int(starts[row]), length(row))
-      let padding = longestRow - count
-      padded.inputIDs += UnsafeBufferPointer(start: tokenIDs + start, count: count)
-      padded.inputIDs += repeatElement(padID, count: padding)
-      padded.tokenTypeIDs += UnsafeBufferPointer(start: typeIDs + start, count: count)
-      padded.tokenTypeIDs += repeatElement(0, count: padding)
-      padded.attentionMask += repeatElement(1, count: count)
-      padded.attentionMask += repeatElement(0, count: padding)
-    }
-    return padded
-  }
-}
-
-/// A batch as a rectangle of rows, for looking at.
-public struct PaddedBatch: Sendable, Equatable {
-  public let rowCount: Int
-  /// Tokens of each row, padding included.
-  public let length: Int
-  /// [rows, length]
-  public fileprivate(set) var inputIDs: [Int32] = []
-  /// [rows, length]
-  public fileprivate(set) var tokenTypeIDs: [Int32] = []
-  /// [rows, length]: 1 for a token, 0 for padding.
-  public fileprivate(set) var attentionMask: [Int32] = []
-
-  fileprivate init(rowCount: Int, length: Int) {
-    self.rowCount = rowCount
-    self.length = length
-  }
 }

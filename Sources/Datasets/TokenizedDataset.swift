@@ -61,16 +61,6 @@ public struct TokenizedDataset: Sendable {
   /// Where the tokens of `row` are.
   public func tokens(_ row: Int) -> Range<Int> { offsets[row]..<offsets[row + 1] }
 
-  /// The share of a padded batch's tokens, in file order, that would be padding: 0.26 for MRPC in batches of 8.
-  public func paddingShare(batchSize: Int) -> Double {
-    var padded = 0
-    for start in stride(from: 0, to: count, by: max(1, batchSize)) {
-      let rows = start..<min(count, start + max(1, batchSize))
-      padded += rows.count * (rows.map { tokens($0).count }.max() ?? 0)
-    }
-    return padded == 0 ? 0 : 1 - Double(inputIDs.count) / Double(padded)
-  }
-
   /// A hash of all ids, types, lengths and labels, for finding out whether ranks have read the same rows.
   public var fingerprint: UInt64 {
     var state: UInt64 = 0xCBF2_9CE4_8422_2325

@@ -77,7 +77,6 @@ public enum BLAS {
   }
 
   /// Threads that a product uses.
-  public static var threads: Int { Int(openblas_get_num_threads()) }
 
   /// Sets the number of threads that a product uses.
   public static func setThreads(_ count: Int) { openblas_set_num_threads(Int32(count)) }

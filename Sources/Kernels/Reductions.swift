@@ -73,8 +73,3 @@ public func addBias(
     for j in 0..<columns { xRow[j] += bias[j] }
   }
 }
-
-/// x = scale · x, in place.
-public func scale(count: Int, _ x: UnsafeMutablePointer<Float>, by scale: Float) {
-  for i in 0..<count { x[i] *= scale }
-}

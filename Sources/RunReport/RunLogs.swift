@@ -53,7 +53,7 @@ public final class RunLogs {
       table = (path, descriptor)
       try writeAll(Array(Self.header.utf8), to: descriptor, at: path)
     }
-    if kinds.contains(.tensorboard) { events = try EventFile(folder: folder, host: host, time: Self.now()) }
+    if kinds.contains(.tensorboard) { events = try EventFile(folder: folder, host: host, time: secondsSince1970()) }
   }
 
   deinit { if let table { close(table.descriptor) } }
@@ -71,16 +71,9 @@ public final class RunLogs {
   }
 
   private func write(_ kind: String, _ values: [(String, Double)], step: Int, epoch: Double) throws(Failure) {
-    try events?.write(values.map { ("\(kind)/\($0)", $1) }, step: step, time: Self.now())
+    try events?.write(values.map { ("\(kind)/\($0)", $1) }, step: step, time: secondsSince1970())
     guard let table else { return }
     let lines = values.map { "\(kind),\(step),\(epoch),\($0),\($1.isFinite ? "\($1)" : "")\n" }.joined()
     try writeAll(Array(lines.utf8), to: table.descriptor, at: table.path)
-  }
-
-  /// Seconds since 1970.
-  private static func now() -> Double {
-    var time = timespec()
-    clock_gettime(CLOCK_REALTIME, &time)
-    return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
   }
 }

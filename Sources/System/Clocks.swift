@@ -15,9 +15,7 @@ public struct LapClock {
 
   /// Seconds of a clock that only runs forward, from an arbitrary zero of this host.
   public static func now() -> Double {
-    var time = timespec()
-    clock_gettime(CLOCK_MONOTONIC, &time)
-    return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
+    secondsOfClock(CLOCK_MONOTONIC)
   }
 
   /// Adds the seconds since the last call, or since the beginning, to `part`, and tells from when to when they were.
@@ -35,6 +33,18 @@ public struct LapClock {
     add(to: &seconds)
     return seconds
   }
+}
+
+/// Seconds since this host was started, the time that it slept included: the clock of /proc's start times.
+public func secondsSinceBoot() -> Double { secondsOfClock(CLOCK_BOOTTIME) }
+
+/// Seconds since 1970.
+public func secondsSince1970() -> Double { secondsOfClock(CLOCK_REALTIME) }
+
+private func secondsOfClock(_ clock: clockid_t) -> Double {
+  var time = timespec()
+  clock_gettime(clock, &time)
+  return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
 }
 
 /// The present time for people to read, in the form of `strftime`: `%H:%M:%S` is `14:02:11`.

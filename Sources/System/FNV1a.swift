@@ -19,6 +19,24 @@ public struct FNV1a: Sendable {
   /// Adds every byte.
   public mutating func add(_ bytes: some Sequence<UInt8>) { for byte in bytes { add(byte) } }
 
+  /// The hash of memory whose size is a multiple of 4, in four lanes of words of 8 bytes, which then are added in turn: at the
+  /// speed of memory. A variation of ours.
+  public static func hash(inLanes memory: UnsafeRawBufferPointer) -> UInt64 {
+    var lanes = SIMD4<UInt64>(repeating: start) &+ SIMD4(0, 1, 2, 3)
+    var offset = 0
+    while offset + 32 <= memory.count {
+      lanes = (lanes ^ memory.loadUnaligned(fromByteOffset: offset, as: SIMD4<UInt64>.self)) &* SIMD4(repeating: prime)
+      offset += 32
+    }
+    var hash = FNV1a(0)
+    for lane in 0..<4 { hash.add(lanes[lane]) }
+    while offset < memory.count {
+      hash.add(UInt64(memory.load(fromByteOffset: offset, as: UInt32.self)))
+      offset += 4
+    }
+    return hash.value
+  }
+
   /// The hash of `bytes`.
   public static func hash(_ bytes: some Sequence<UInt8>) -> UInt64 {
     var hash = FNV1a()

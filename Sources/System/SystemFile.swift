@@ -27,3 +27,17 @@ public func systemText(_ path: String) -> String? {
   let start = bytes.firstIndex { !isSpace($0) } ?? end
   return String(decoding: bytes[min(start, end)..<end], as: UTF8.self)
 }
+
+/// The number behind `Name:` in a kernel's file of such lines, in the file's unit, which is mostly kB; nil where there is
+/// none.
+public func systemNumber(_ name: String, in path: String) -> Int? {
+  let line = systemText(path)?.split(separator: "\n").first { $0.hasPrefix("\(name):") }
+  return line?.dropFirst(name.count + 1).split { $0 == " " || $0 == "\t" }.first.flatMap { Int($0) }
+}
+
+/// What the kernel calls the first processor; nil where it does not say.
+public func processorName() -> String? {
+  let line = systemText("/proc/cpuinfo")?.split(separator: "\n").first { $0.hasPrefix("model name") }
+  guard let line, let colon = line.firstIndex(of: ":") else { return nil }
+  return String(line[line.index(after: colon)...].drop { $0 == " " || $0 == "\t" })
+}

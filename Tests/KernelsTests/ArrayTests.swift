@@ -109,9 +109,6 @@ struct ArrayTests {
     var product = y
     multiply(count: count, x, y, into: &product)
     #expect(product == zip(x, y).map { $0 * $1 }.dropLast() + [1])
-    var scaled = x
-    scale(count: count, &scaled, by: -2)
-    #expect(scaled == x.dropLast().map { $0 * -2 } + [1])
     var biased = x + x
     addBias(rows: 2, columns: count + 1, x: &biased, bias: y)
     #expect(biased == (x + x).indices.map { (x + x)[$0] + y[$0 % (count + 1)] })

@@ -59,7 +59,5 @@ public struct ModelFolder: Sendable {
   }
 
   /// A digest of config.json's text.
-  public var configurationFingerprint: UInt64 {
-    configurationText.reduce(0xcbf2_9ce4_8422_2325) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
-  }
+  public var configurationFingerprint: UInt64 { FNV1a.hash(configurationText) }
 }

@@ -101,26 +101,13 @@ public struct MemoryNeed: Sendable, Equatable {
   /// less. Nil where neither is known.
   private static func freeBytes() -> Int? {
     var known: [Int] = []
-    let machine = lines(of: "/proc/meminfo")
-    func kilobytes(_ name: String) -> Int? {
-      machine.first { $0.hasPrefix(name) }.flatMap { Int($0.filter(\.isNumber)) }
+    let machine = "/proc/meminfo"
+    if let available = systemNumber("MemAvailable", in: machine) {
+      known.append(1024 * (available + (systemNumber("SwapFree", in: machine) ?? 0)))
     }
-    if let available = kilobytes("MemAvailable:") { known.append(1024 * (available + (kilobytes("SwapFree:") ?? 0))) }
-    let group = lines(of: "/proc/self/cgroup").first { $0.hasPrefix("0::") }?.dropFirst(3) ?? "/"
-    if let most = lines(of: "/sys/fs/cgroup\(group)/memory.max").first.flatMap({ Int($0) }) { known.append(most) }
+    let group =
+      systemText("/proc/self/cgroup")?.split(separator: "\n").first { $0.hasPrefix("0::") }?.dropFirst(3) ?? "/"
+    if let most = systemText("/sys/fs/cgroup\(group)/memory.max").flatMap({ Int($0) }) { known.append(most) }
     return known.min()
-  }
-
-  /// The lines of a file of the kernel's; none where it cannot be read.
-  private static func lines(of path: String) -> [String] {
-    guard let file = fopen(path, "re") else { return [] }
-    defer { fclose(file) }
-    var result: [String] = []
-    var line = [CChar](repeating: 0, count: 4096)
-    while fgets(&line, Int32(line.count), file) != nil {
-      let bytes = line.prefix { $0 != 0 && $0 != 0x0A }.map { UInt8(bitPattern: $0) }
-      result.append(String(decoding: bytes, as: UTF8.self))
-    }
-    return result
   }
 }

@@ -1,4 +1,5 @@
 import Glibc
+import System
 
 /// When the processes that led to this one were started, the oldest first: `launch`, mpirun, this one.
 struct Ancestry {
@@ -24,18 +25,12 @@ struct Ancestry {
     return parts
   }
 
-  /// The clock of /proc's start times.
-  static func secondsSinceBoot() -> Double {
-    var time = timespec()
-    clock_gettime(CLOCK_BOOTTIME, &time)
-    return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
-  }
-
   /// Of a process: its name, its parent and when it started, from `/proc/PID/stat`; the name stands in parentheses and
   /// may contain any character.
   private static func facts(_ process: pid_t) -> (name: String, parent: pid_t, start: Double)? {
-    let text = ProcessFile.text("/proc/\(process)/stat")
-    guard let open = text.firstIndex(of: "("), let close = text.lastIndex(of: ")") else { return nil }
+    guard let text = systemText("/proc/\(process)/stat"), let open = text.firstIndex(of: "("),
+      let close = text.lastIndex(of: ")")
+    else { return nil }
     let fields = text[text.index(after: close)...].split(separator: " ")
     guard fields.count > 19, let parent = pid_t(fields[1]), let ticks = Double(fields[19]) else { return nil }
     return (String(text[text.index(after: open)..<close]), parent, ticks / Double(sysconf(Int32(_SC_CLK_TCK))))

@@ -25,7 +25,7 @@ struct LoadCommand: Measurement {
   var data: String?
 
   func run(_ communicator: any Communicator, _ settings: RankSettings) throws(Failure) {
-    let arrival = Ancestry.secondsSinceBoot()
+    let arrival = secondsSinceBoot()
     try communicator.agree { () throws(Failure) in
       guard data == nil || model != nil else {
         throw Failure(.usage, at: "--data", "needs --model", hint: "the folder with vocab.txt")

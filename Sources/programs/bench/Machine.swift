@@ -18,21 +18,13 @@ struct Machine: Encodable {
 
   /// Called by all ranks.
   init(_ communicator: any Communicator, _ settings: RankSettings) throws(Failure) {
-    cpu = Self.cpuName
+    cpu = processorName() ?? "unknown"
     system = Self.systemName
     blas = Hardware.blas
     mpi = communicator is MPICommunicator ? MPILibrary.version : nil
     ranks = communicator.size
     hosts = try hostNames(communicator)
     threads_per_rank = settings.threads
-  }
-
-  private static var cpuName: String {
-    let lines = ProcessFile.text("/proc/cpuinfo").split(separator: "\n")
-    guard let line = lines.first(where: { $0.hasPrefix("model name") }), let colon = line.firstIndex(of: ":") else {
-      return "unknown"
-    }
-    return String(line[line.index(after: colon)...].drop { $0 == " " })
   }
 
   private static var systemName: String {
@@ -50,28 +42,6 @@ func hostNames(_ communicator: any Communicator) throws(Failure) -> [String] {
   try communicator.allGather(Array(communicator.host.utf8)).reduce(into: []) { names, bytes in
     let name = String(decoding: bytes, as: UTF8.self)
     if !names.contains(name) { names.append(name) }
-  }
-}
-
-/// Files of /proc, which have no size to go by.
-enum ProcessFile {
-  /// The text of a file; empty where it cannot be read.
-  static func text(_ path: String) -> String {
-    let descriptor = open(path, O_RDONLY | O_CLOEXEC)
-    guard descriptor >= 0 else { return "" }
-    defer { close(descriptor) }
-    var result: [UInt8] = []
-    var block = [UInt8](repeating: 0, count: 1 << 16)
-    while case let count = read(descriptor, &block, block.count), count > 0 { result += block[..<count] }
-    return String(decoding: result, as: UTF8.self)
-  }
-
-  /// The number behind `Name:` in a file of such lines, in kB; nil where there is none.
-  static func kilobytes(_ name: String, in path: String) -> Double? {
-    let line = text(path).split(separator: "\n").first { $0.hasPrefix("\(name):") }
-    return line.flatMap { $0.split(whereSeparator: { $0 == " " || $0 == "\t" }).dropFirst().first }.flatMap {
-      Double($0)
-    }
   }
 }
 
@@ -102,10 +72,10 @@ struct MemoryResult: Encodable {
     // Every rank is still there when any reads: the share of a page depends on who has it.
     try communicator.barrier()
     let own = [
-      ProcessFile.kilobytes("Rss", in: "/proc/self/smaps_rollup"),
-      ProcessFile.kilobytes("VmHWM", in: "/proc/self/status"),
-      ProcessFile.kilobytes("Pss", in: "/proc/self/smaps_rollup"),
-    ].map { ($0 ?? 0) * 1.024e-3 }
+      systemNumber("Rss", in: "/proc/self/smaps_rollup"),
+      systemNumber("VmHWM", in: "/proc/self/status"),
+      systemNumber("Pss", in: "/proc/self/smaps_rollup"),
+    ].map { Double($0 ?? 0) * 1.024e-3 }
     let all = try communicator.allGather(own)
     let names = try communicator.allGather(Array(communicator.host.utf8)).map { String(decoding: $0, as: UTF8.self) }
     let ranks = zip(names, all).map { Rank(host: $0, rss: $1[0], peak_rss: $1[1], pss: $1[2]) }

@@ -86,30 +86,15 @@ extension RunRecord {
     func text(_ field: some Any) -> String {
       withUnsafeBytes(of: field) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
     }
-    let processor = (try? readText("/proc/cpuinfo"))?.split(separator: "\n").first { $0.hasPrefix("model name") }
     return [
       (
         "ranks",
         "\(communicator.size), \(communicator.localSize) on the host of rank 0, \(settings.threads) threads each"
       ),
       ("BLAS", Hardware.blas), ("system", "\(text(system.sysname)) \(text(system.release)) \(text(system.machine))"),
-      ("processor", processor?.split(separator: ":").last.map { $0.trimmed } ?? "unknown"),
+      ("processor", processorName() ?? "unknown"),
     ]
   }
-
-  /// A file of /proc, which has no size to go by.
-  private static func readText(_ path: String) throws(Failure) -> String {
-    let descriptor = open(path, O_RDONLY | O_CLOEXEC)
-    guard descriptor >= 0 else { throw Failure(.missingInput, at: path, "cannot be opened: \(lastSystemError())") }
-    defer { close(descriptor) }
-    var block = [UInt8](repeating: 0, count: 1 << 12)
-    let count = read(descriptor, &block, block.count)
-    return String(decoding: block.prefix(max(0, count)), as: UTF8.self)
-  }
-}
-
-extension Substring {
-  fileprivate var trimmed: String { String(drop { $0 == " " || $0 == "\t" }) }
 }
 
 /// The files that a run leaves beside its model: the page, what `report` reads, and the model's card.

@@ -24,9 +24,9 @@ extension Check {
     Check(name: "process order: a barrier holds until all are there") { (communicator, _) throws(Failure) in
       // The clock of one host is the same for all ranks on it.
       usleep(UInt32(20_000 * (communicator.rank % 4)))
-      let before = monotonicSeconds()
+      let before = LapClock.now()
       try communicator.barrier()
-      let after = monotonicSeconds()
+      let after = LapClock.now()
       let arrivals = try communicator.allGather(before)
       let hosts = try communicator.allGather(Array(communicator.host.utf8))
       let latest = hosts.indices.filter { hosts[$0] == hosts[communicator.rank] }.map { arrivals[$0] }.max() ?? 0
@@ -109,10 +109,4 @@ extension Check {
       return difference("parts", found, memory.parts.indices.map { Array(repeating: $0, count: 3 + $0) })
     },
   ]
-}
-
-private func monotonicSeconds() -> Double {
-  var time = timespec()
-  clock_gettime(CLOCK_MONOTONIC, &time)
-  return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
 }

@@ -121,25 +121,8 @@ struct MemoryCommand: RankCommand {
 }
 
 /// The memory that this process has now, by the kernel's count.
-private func residentBytes() -> Int {
-  guard let file = fopen("/proc/self/statm", "r") else { return 0 }
-  defer { fclose(file) }
-  var line = [CChar](repeating: 0, count: 256)
-  guard fgets(&line, 256, file) != nil else { return 0 }
-  // The whole, then what is in memory, in pages.
-  let fields = line.split(separator: 0x20).map { String(decoding: $0.map { UInt8(bitPattern: $0) }, as: UTF8.self) }
-  return fields.count > 1 ? (Int(fields[1]) ?? 0) * Int(getpagesize()) : 0
-}
+private func residentBytes() -> Int { (systemNumber("VmRSS", in: "/proc/self/status") ?? 0) * 1024 }
 
-/// The most memory that this process has had so far, by the kernel's count.
-private func peakBytes() -> Int {
-  // Not getrusage's, which counts what the process was before it became this program.
-  guard let file = fopen("/proc/self/status", "r") else { return 0 }
-  defer { fclose(file) }
-  var line = [CChar](repeating: 0, count: 256)
-  while fgets(&line, 256, file) != nil {
-    let text = String(decoding: line.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
-    if text.hasPrefix("VmHWM:") { return (Int(text.filter(\.isNumber)) ?? 0) * 1024 }
-  }
-  return 0
-}
+/// The most memory that this process has had so far, by the kernel's count: not getrusage's, which counts what the process
+/// was before it became this program.
+private func peakBytes() -> Int { (systemNumber("VmHWM", in: "/proc/self/status") ?? 0) * 1024 }

@@ -170,12 +170,12 @@ func checkGathers(_ communicator: any Communicator, count: Int) throws(Failure) 
 
 /// FNV-1a over 8-byte words.
 func digest(_ bytes: UnsafeRawBufferPointer) -> Int {
-  var hash: UInt64 = 0xcbf2_9ce4_8422_2325
+  var hash = FNV1a()
   for offset in stride(from: 0, to: bytes.count - bytes.count % 8, by: 8) {
-    hash = (hash ^ bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self)) &* 0x100_0000_01b3
+    hash.add(bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self))
   }
-  for byte in bytes.suffix(bytes.count % 8) { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
-  return Int(truncatingIfNeeded: hash)
+  hash.add(bytes.suffix(bytes.count % 8))
+  return Int(truncatingIfNeeded: hash.value)
 }
 
 func expect(_ condition: Bool, _ message: @autoclosure () -> String) throws(Failure) {
