@@ -25,7 +25,8 @@ public struct Encoding: Sendable, Equatable {
   }
 }
 
-/// BERT's tokenizer, the same ids as transformers' `AutoTokenizer` (version 5) gives for the same folder.
+/// BERT's tokenizer, or that of a model of its family (RoBERTa's byte-pair encoding): the same ids as transformers'
+/// `AutoTokenizer` (version 5) gives for the same folder.
 public struct BertTokenizer: Sendable {
   /// The names that BertTokenizer's special tokens have where no file names others.
   static let usualTokens = [
@@ -41,6 +42,9 @@ public struct BertTokenizer: Sendable {
   public var fingerprint: UInt64 {
     var state = vocabulary.fingerprint
     for byte in settings.stableDescription.utf8 { state = hash(state, adding: byte) }
+    if let pairsFingerprint {
+      for byte in "\(pairsFingerprint)".utf8 { state = hash(state, adding: byte) }
+    }
     return state
   }
 
@@ -52,6 +56,8 @@ public struct BertTokenizer: Sendable {
   public let tokenTypeCount: Int
 
   private let settings: TokenizerRecipe.Settings
+  /// Of byte-pair encoding's pairs; nil for WordPiece.
+  private let pairsFingerprint: UInt64?
   let template: RowTemplate
   let truncatesLeft: Bool
   let firstKeepsOddToken: Bool
@@ -69,6 +75,7 @@ public struct BertTokenizer: Sendable {
   public init(files: TokenizerFiles, rows: Int? = nil) throws(Failure) {
     let recipe = try TokenizerRecipe(files)
     settings = recipe.settings
+    pairsFingerprint = recipe.pairs?.fingerprint
     if let rows { try recipe.requireRows(rows, files) }
     vocabulary = recipe.vocabulary
     warnings = recipe.warnings

@@ -22,6 +22,8 @@ indirect enum PreTokenizer: Sendable, Equatable {
   case punctuation(Behavior)
   case digits(individually: Bool)
   case text([UInt8], Behavior, inverted: Bool)
+  /// GPT-2's: words of bytes, for byte-pair encoding, which looks up bytes and not what stands for them.
+  case byteLevel(addsPrefixSpace: Bool, usesExpression: Bool)
   case sequence([PreTokenizer])
 
   /// Reads the value of the key `pre_tokenizer`; a kind that is not known here is refused.
@@ -53,14 +55,46 @@ indirect enum PreTokenizer: Sendable, Equatable {
       }
       guard let behavior = try behavior() else { throw json.failure("has no \"behavior\"") }
       self = .text(text, behavior, inverted: try json.requiredMember("invert").bool())
+    case "ByteLevel":
+      self = .byteLevel(
+        addsPrefixSpace: try json.requiredMember("add_prefix_space").bool(),
+        usesExpression: try json.member("use_regex")?.bool() ?? true)
     case "Sequence":
       var parts: [PreTokenizer] = []
       for part in try json.requiredMember("pretokenizers").elements() { parts.append(try PreTokenizer(part)) }
       self = .sequence(parts)
     default:
       throw type.unexpected(
-        "BertPreTokenizer, CharDelimiterSplit, Digits, Punctuation, Sequence, Split, Whitespace or WhitespaceSplit; "
+        "BertPreTokenizer, ByteLevel, CharDelimiterSplit, Digits, Punctuation, Sequence, Split, Whitespace or WhitespaceSplit; "
           + "others are not supported")
+    }
+  }
+
+  /// Whether the words are of bytes in the end, and of nothing that was made of bytes before.
+  var isByteLevel: Bool {
+    switch self {
+    case .byteLevel: true
+    case .sequence(let parts):
+      (parts.last?.isByteLevel ?? false) && !parts.dropLast().contains { $0.hasByteLevel }
+    default: false
+    }
+  }
+
+  /// Whether words of bytes come in anywhere.
+  var hasByteLevel: Bool {
+    switch self {
+    case .byteLevel: true
+    case .sequence(let parts): parts.contains { $0.hasByteLevel }
+    default: false
+    }
+  }
+
+  /// Whether a text that does not begin with a blank gets one.
+  var addsPrefixSpace: Bool {
+    switch self {
+    case .byteLevel(let addsPrefixSpace, _): addsPrefixSpace
+    case .sequence(let parts): parts.contains { $0.addsPrefixSpace }
+    default: false
     }
   }
 
@@ -71,6 +105,7 @@ indirect enum PreTokenizer: Sendable, Equatable {
     case .bert: return PreTokenizer.punctuation(.isolated).split(text, PreTokenizer.whitespaceSplit.split(text, ranges))
     case .pythonPunctuation:
       return cut(text, PreTokenizer.whitespaceSplit.split(text, ranges), .isolated, isPythonPunctuation)
+    case .byteLevel(_, let usesExpression): return usesExpression ? ranges.flatMap { cutLikeGPT2(text, $0) } : ranges
     case .sequence(let parts): return parts.reduce(ranges) { $1.split(text, $0) }
     case .whitespaceSplit: return cut(text, ranges, .removed) { isWhiteSpace($0) }
     case .punctuation(let behavior): return cut(text, ranges, behavior) { isPunctuation($0) }

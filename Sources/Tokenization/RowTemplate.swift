@@ -28,6 +28,12 @@ struct RowTemplate: Sendable, Equatable {
     pair = single + [.second(type: 1), .token(id: separatorID, type: 1)]
   }
 
+  /// `<s> a </s>` and `<s> a </s></s> b </s>`.
+  init(robertaStart: Int32, end: Int32) {
+    let (start, end) = (Piece.token(id: robertaStart, type: 0), Piece.token(id: end, type: 0))
+    self.init(single: [start, .first(type: 0), end], pair: [start, .first(type: 0), end, end, .second(type: 0), end])
+  }
+
   /// Reads the value of the key `post_processor`; a kind that is not known here is refused.
   init(_ json: JSONNode) throws(Failure) {
     let type = try json.requiredMember("type")
@@ -41,10 +47,7 @@ struct RowTemplate: Sendable, Equatable {
       self.init(
         classificationID: try tokenID(json.requiredMember("cls")), separatorID: try tokenID(json.requiredMember("sep")))
     case "RobertaProcessing":
-      let start = Piece.token(id: try tokenID(json.requiredMember("cls")), type: 0)
-      let end = Piece.token(id: try tokenID(json.requiredMember("sep")), type: 0)
-      self.init(
-        single: [start, .first(type: 0), end], pair: [start, .first(type: 0), end, end, .second(type: 0), end])
+      self.init(robertaStart: try tokenID(json.requiredMember("cls")), end: try tokenID(json.requiredMember("sep")))
     case "Sequence":
       let parts = try json.requiredMember("processors").elements()
       guard parts.count == 1 else {

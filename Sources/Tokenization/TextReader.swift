@@ -21,6 +21,7 @@ struct TextReader: Sendable {
   fileprivate let model: WordPiece
   private let normalizer: Normalizer
   private let preTokenizer: PreTokenizer
+  private let addsPrefixSpace: Bool
   /// The finders of added tokens in text as it is, and in normalized text.
   private let plain: AddedTokenFinder?
   private let normalized: AddedTokenFinder?
@@ -31,7 +32,7 @@ struct TextReader: Sendable {
 
   init(_ recipe: TokenizerRecipe, _ files: TokenizerFiles, rows: Int?) throws(Failure) {
     let settings = recipe.settings
-    guard let unknownID = recipe.vocabulary.id(of: settings.unknownToken) else {
+    guard let unknownID = recipe.pairs == nil ? recipe.vocabulary.id(of: settings.unknownToken) : 0 else {
       throw Failure(
         .badData, at: files.vocabularyPath,
         "has no token \(quoted(settings.unknownToken)) in \(recipe.vocabulary.count) tokens, which is unk_token",
@@ -39,9 +40,11 @@ struct TextReader: Sendable {
     }
     model = WordPiece(
       recipe.vocabulary, unknownID: unknownID, continuationPrefix: settings.continuationPrefix,
-      longestWordCharacters: settings.longestWordCharacters, spellsCharacters: settings.spellsCharacters)
+      longestWordCharacters: settings.longestWordCharacters,
+      spelling: recipe.pairs.map { .bytePairs($0) } ?? (settings.spellsCharacters ? .characters : .pieces))
     normalizer = settings.normalizer
     preTokenizer = settings.preTokenizer
+    addsPrefixSpace = settings.preTokenizer.addsPrefixSpace
     let path = files.path(files.bytes("tokenizer.json") == nil ? "tokenizer_config.json" : "tokenizer.json")
     plain = try settings.added.finder(
       normalized: false, splitsSpecials: settings.splitsSpecials, path: path
@@ -104,7 +107,10 @@ struct TextReader: Sendable {
   }
 
   private func cut(_ text: UnsafeBufferPointer<UInt8>, _ scratch: inout Scratch) {
-    guard !text.isEmpty else { return }
+    guard let first = text.first else { return }
+    if addsPrefixSpace && first != 0x20 {
+      return ([0x20] + text).withUnsafeBufferPointer { cut($0, &scratch) }
+    }
     for range in preTokenizer.split(text, [0..<text.count]) {
       scratch.words.word(UnsafeBufferPointer(rebasing: text[range]))
     }
@@ -138,5 +144,7 @@ extension TokenizerRecipe {
 
 extension TokenizerFiles {
   /// The file that holds the vocabulary.
-  var vocabularyPath: String { path(bytes("tokenizer.json") == nil ? "vocab.txt" : "tokenizer.json") }
+  var vocabularyPath: String {
+    path(["tokenizer.json", "vocab.txt", "vocab.json"].first { bytes($0) != nil } ?? "vocab.txt")
+  }
 }

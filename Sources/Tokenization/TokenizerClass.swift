@@ -12,13 +12,15 @@ struct TokenizerClass: Sendable, Equatable {
   var returnsTokenTypes: Bool
   /// Whether words are spelled as ``JapaneseSpelling`` says.
   var isJapanese = false
+  /// Whether the tokenizer is byte-pair encoding, built anew from vocabulary and pairs.
+  var isRoberta = false
 
   /// - Parameters:
   ///   - configuration: tokenizer_config.json, which is asked first.
   ///   - modelConfiguration: config.json.
   init(configuration: JSONNode?, modelConfiguration: JSONNode?) throws(Failure) {
     if let type = try modelConfiguration?.member("model_type"), !Self.modelTypes.contains(try type.string()) {
-      throw type.unexpected("bert", hint: "other models have tokenizers of other kinds")
+      throw type.unexpected("a model of BERT's family", hint: "other models have tokenizers of other kinds")
     }
     for json in [configuration, modelConfiguration] {
       guard let node = try json?.member("tokenizer_class"), case let name = try node.string(), !name.isEmpty else {
@@ -32,18 +34,23 @@ struct TokenizerClass: Sendable, Equatable {
       } else if Self.generalClasses.contains(base) {
         usesWholeTokenizerJSON = true
         returnsTokenTypes = false
+      } else if base == "RobertaTokenizer" {
+        usesWholeTokenizerJSON = false
+        returnsTokenTypes = false
+        isRoberta = true
       } else if name == "BertJapaneseTokenizer" {
         usesWholeTokenizerJSON = false
         returnsTokenTypes = false
         isJapanese = true
       } else {
-        throw node.unexpected("a tokenizer of BERT's kind: BertTokenizer or PreTrainedTokenizerFast")
+        throw node.unexpected("a tokenizer of BERT's kind: BertTokenizer, RobertaTokenizer or PreTrainedTokenizerFast")
       }
       return
     }
-    name = "BertTokenizer"
+    isRoberta = try modelConfiguration?.member("model_type")?.string() == "roberta"
+    name = isRoberta ? "RobertaTokenizer" : "BertTokenizer"
     usesWholeTokenizerJSON = false
-    returnsTokenTypes = true
+    returnsTokenTypes = !isRoberta
   }
 
   /// The classes that split as BertTokenizer does, without `Fast`.
@@ -58,6 +65,6 @@ struct TokenizerClass: Sendable, Equatable {
   /// The models whose tokenizer is BERT's where no class is named.
   private static let modelTypes: Set<String> = [
     "bert", "convbert", "distilbert", "electra", "ernie", "layoutlm", "lxmert", "megatron-bert", "mobilebert", "nezha",
-    "qdqbert", "squeezebert", "visual_bert",
+    "qdqbert", "roberta", "squeezebert", "visual_bert",
   ]
 }

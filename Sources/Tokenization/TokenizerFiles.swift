@@ -13,14 +13,15 @@ public struct TokenizerFiles: Sendable {
 
   /// The names of all files that belong to a tokenizer.
   public static let names = [
-    "tokenizer.json", "tokenizer_config.json", "vocab.txt", "special_tokens_map.json", "added_tokens.json",
+    "tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "merges.txt",
+    "special_tokens_map.json", "added_tokens.json",
   ]
 
   /// The most bytes of a file that are read. The largest vocabularies of WordPiece models have half a million tokens
   /// and fill 10 MB.
   private static func limitBytes(_ name: String) -> Int {
     switch name {
-    case "tokenizer.json", "vocab.txt": 1 << 26
+    case "tokenizer.json", "vocab.txt", "vocab.json", "merges.txt": 1 << 26
     default: 1 << 24
     }
   }

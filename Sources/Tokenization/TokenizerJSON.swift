@@ -17,15 +17,23 @@ struct TokenizerJSON {
   /// The token of the section `padding`, which is the class's where no other is named.
   var paddingToken: ConfiguredToken?
 
-  /// Refuses a model that is not WordPiece, by its name.
+  /// The object `model` where it is byte-pair encoding; nil for WordPiece.
+  var bytePairs: JSONNode?
+
+  /// Refuses a model that is neither WordPiece nor byte-pair encoding, by its name.
   init(_ json: JSONNode) throws(Failure) {
     let model = try json.requiredMember("model")
-    try Self.requireWordPiece(model)
+    if try Self.isBytePairs(model) { bytePairs = model }
     vocabulary = try model.requiredMember("vocab")
-    guard vocabulary.kind == .object else { throw vocabulary.unexpected("an object, as WordPiece has it") }
-    unknownToken = try model.requiredMember("unk_token").utf8()
-    continuationPrefix = try model.requiredMember("continuing_subword_prefix").utf8()
-    longestWordCharacters = try model.requiredMember("max_input_chars_per_word").int(0...(.max))
+    guard vocabulary.kind == .object else { throw vocabulary.unexpected("an object with tokens and their numbers") }
+    if bytePairs == nil {
+      unknownToken = try model.requiredMember("unk_token").utf8()
+      continuationPrefix = try model.requiredMember("continuing_subword_prefix").utf8()
+      longestWordCharacters = try model.requiredMember("max_input_chars_per_word").int(0...(.max))
+    } else {
+      // Read with the pairs, where this file's model counts as a whole.
+      (unknownToken, continuationPrefix, longestWordCharacters) = ([], [], .max)
+    }
     normalizer = try json.member("normalizer")
     preTokenizer = try json.member("pre_tokenizer")
     postProcessor = try json.member("post_processor")
@@ -46,16 +54,28 @@ struct TokenizerJSON {
     if let token = try json.member("padding")?.member("pad_token") { paddingToken = .text(try token.utf8()) }
   }
 
-  /// Older files name no type; the keys tell then.
-  private static func requireWordPiece(_ model: JSONNode) throws(Failure) {
+  /// Whether the model is byte-pair encoding. Older files name no type; the keys tell then.
+  private static func isBytePairs(_ model: JSONNode) throws(Failure) -> Bool {
     if let type = try model.member("type") {
-      guard try type.string() == "WordPiece" else {
-        throw type.unexpected("WordPiece", hint: "only BERT's kind of tokenizer is supported")
+      let name = try type.string()
+      guard name == "WordPiece" || name == "BPE" else {
+        throw type.unexpected("WordPiece or BPE", hint: "tokenizers of other kinds are not supported")
       }
-      return
+      return name == "BPE"
     }
-    let hasPrefix = try model.member("continuing_subword_prefix") != nil
-    let hasMerges = try model.member("merges") != nil
-    if !hasPrefix || hasMerges { throw model.failure("the model names no type and is not WordPiece") }
+    if try model.member("merges") != nil { return true }
+    guard try model.member("continuing_subword_prefix") != nil else {
+      throw model.failure("the model names no type and is not WordPiece")
+    }
+    return false
+  }
+
+  /// Refuses a model that is not what the tokenizer's class has.
+  func requireWordPiece() throws(Failure) {
+    guard let bytePairs else { return }
+    if let type = try bytePairs.member("type") {
+      throw type.unexpected("WordPiece", hint: "tokenizer_class names a tokenizer of BERT's kind")
+    }
+    throw bytePairs.failure("the model names no type and is not WordPiece")
   }
 }

@@ -5,6 +5,8 @@ import System
 struct TokenizerRecipe: Sendable {
   var vocabulary: Vocabulary
   var settings: Settings
+  /// Byte-pair encoding; nil for WordPiece.
+  var pairs: BytePairs?
   var warnings: [String] = []
   /// Tokens that no file names, which transformers adds behind a vocabulary that lacks them.
   var impliedTokens: Set<[UInt8]> = []
@@ -56,7 +58,11 @@ struct TokenizerRecipe: Sendable {
       tokens.finish(defaults: BertTokenizer.usualTokens, padding: nil)
       try self.init(japanese: JapaneseSpelling(documents.configuration), files, tokens, options)
       if json != nil { warnings.append("tokenizer.json is not read: BertJapaneseTokenizer reads vocab.txt") }
+    } else if kind.isRoberta {
+      tokens.finish(defaults: BertTokenizer.usualRobertaTokens, padding: nil)
+      try self.init(roberta: json, files, tokens, options, documents)
     } else {
+      try json?.requireWordPiece()
       tokens.finish(defaults: BertTokenizer.usualTokens, padding: nil)
       try self.init(vocabularyOf: json, files, tokens, options)
     }
@@ -85,6 +91,11 @@ struct TokenizerRecipe: Sendable {
       unknownToken: json.unknownToken, continuationPrefix: json.continuationPrefix,
       longestWordCharacters: json.longestWordCharacters, splitsSpecials: options.splitsSpecials, truncatesLeft: false,
       maxLength: options.maxLength)
+    if let model = json.bytePairs {
+      try usePairs(of: model)
+    } else if settings.preTokenizer.hasByteLevel, let node = json.preTokenizer {
+      throw node.failure("makes words of bytes for WordPiece (ByteLevel), which is not supported")
+    }
     settings.added.add(json.addedTokens.map(\.token), to: vocabulary)
     settings.added.add(tokens.tokensToAdd(after: settings.added), to: vocabulary)
     if let node = json.postProcessor { settings.template = try RowTemplate(node) }

@@ -1,6 +1,14 @@
 /// The WordPiece model: spells a word with the vocabulary's pieces, the longest first; pieces inside a word begin with
 /// a prefix. (Devlin et al. 2018; the greedy search of Schuster and Nakajima 2012.)
 struct WordPiece: Sendable {
+  enum Spelling: Sendable {
+    case pieces
+    /// Each character of a word is a piece, and has no prefix, in compatibility form NFKC.
+    case characters
+    /// By byte-pair encoding, over bytes.
+    case bytePairs(BytePairs)
+  }
+
   let vocabulary: Vocabulary
   /// Stands for a word that the vocabulary cannot spell.
   let unknownID: Int32
@@ -8,15 +16,15 @@ struct WordPiece: Sendable {
   let continuationPrefix: [UInt8]
   /// A longer word is unknown as a whole.
   let longestWordCharacters: Int
-  /// Whether each character of a word is a piece, and has no prefix, in compatibility form NFKC.
-  let spellsCharacters: Bool
+  /// How else words that were cut elsewhere are spelled.
+  let spelling: Spelling
   private let continuationHash: UInt64
 
   init(
     _ vocabulary: Vocabulary, unknownID: Int32, continuationPrefix: [UInt8], longestWordCharacters: Int,
-    spellsCharacters: Bool
+    spelling: Spelling = .pieces
   ) {
-    self.spellsCharacters = spellsCharacters
+    self.spelling = spelling
     self.vocabulary = vocabulary
     self.unknownID = unknownID
     self.continuationPrefix = continuationPrefix
@@ -82,6 +90,7 @@ struct WordWriter: ScalarSink {
   private var wordCharacterCount = 0
   /// The hash of each prefix of the rest of a word.
   private var hashes: [UInt64] = []
+  private var pairScratch = BytePairs.Scratch()
 
   init(_ model: WordPiece) { self.model = model }
 
@@ -92,7 +101,11 @@ struct WordWriter: ScalarSink {
 
   /// A word that was cut elsewhere.
   mutating func word(_ bytes: UnsafeBufferPointer<UInt8>) {
-    if model.spellsCharacters { return model.appendCharacters(bytes, to: &ids) }
+    switch model.spelling {
+    case .pieces: break
+    case .characters: return model.appendCharacters(bytes, to: &ids)
+    case .bytePairs(let pairs): return pairs.append(bytes, to: &ids, &pairScratch)
+    }
     // A character has at most 4 bytes: counted only where the number could matter.
     if bytes.count > model.longestWordCharacters, characterCount(bytes) > model.longestWordCharacters {
       ids.append(model.unknownID)

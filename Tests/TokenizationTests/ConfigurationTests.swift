@@ -61,7 +61,7 @@ import Tokenization
     ("{\"cls_token\": \"a b\"}", "without blank"), ("{\"truncation_side\": \"top\"}", "truncation_side"),
     ("{\"vocab\": {\"a\": 0}}", "vocab"), ("{\"init_inputs\": [1]}", "init_inputs"),
     ("{\"fast_tokenizer_files\": [\"tokenizer.4.0.json\"]}", "tokenizer.4.0.json"),
-    ("{\"tokenizer_class\": \"RobertaTokenizer\"}", "RobertaTokenizer"),
+    ("{\"tokenizer_class\": \"CamembertTokenizer\"}", "CamembertTokenizer"),
     ("{\"tokenizer_class\": \"BertJapaneseTokenizer\", \"word_tokenizer_type\": \"mecab\"}", "expected basic"),
     (
       "{\"tokenizer_class\": \"BertJapaneseTokenizer\", \"subword_tokenizer_type\": \"sentencepiece\"}",
@@ -85,7 +85,7 @@ import Tokenization
         ["vocab.txt": smallVocabulary], "{\"model_type\": \"bert\", \"tokenizer_class\": \"GPT2Tokenizer\"}",
         "GPT2Tokenizer"
       ),
-      (["vocab.txt": smallVocabulary], "{\"model_type\": \"roberta\"}", "roberta"),
+      (["vocab.txt": smallVocabulary], "{\"model_type\": \"gpt2\"}", "gpt2"),
       (["tokenizer.json": "{\"model\": {\"type\": \"BPE\", \"vocab\": {}, \"merges\": []}}"], nil, "BPE"),
       (["tokenizer.json": "{\"model\": {\"type\": \"Unigram\", \"vocab\": []}}"], nil, "Unigram"),
       (["tokenizer.json": "{\"model\": {\"type\": \"WordLevel\", \"vocab\": {}}}"], nil, "WordLevel"),

@@ -27,7 +27,7 @@ import Tokenization
   static let folders = (try? FileManager.default.contentsOfDirectory(atPath: goldens))?.filter { $0.hasSuffix(".ids") }
     .map { String($0.dropLast(4)) }.sorted()
 
-  @Test func allFoldersAreThere() { #expect(Self.folders?.count == 26) }
+  @Test func allFoldersAreThere() { #expect(Self.folders?.count == 38) }
 
   @Test(arguments: folders ?? [])
   func sameIDsAsTransformers(folder: String) throws {
@@ -37,7 +37,7 @@ import Tokenization
     #expect(outcome.different.isEmpty, "\(outcome.different.count): \(outcome.different.prefix(2))")
   }
 
-  /// 26 folders of 2,000 texts, and 300 of random contents.
+  /// 38 folders of 2,000 texts, and 300 of random contents.
   @Test(.enabled(if: python != nil, "LOCKSTEP_PYTHON names no Python with transformers"))
   func sameIDsAsTransformersIsAskedNow() throws {
     let folder = try TemporaryFolder()

@@ -27,7 +27,7 @@ fixed_texts = [
     "ΣΊΣ Σ Привет Ё Й", "हिन्दी", "ﬁ fi ½ ² ①", "a\u0301\u0323 x\u0323\u0301", "\u0301 \u0301a", "a\u302f\u302e\u0301", "x\u302e\u0334y\u0d3b\u0334",
     "\ufeffthe cat\ufffd", "it\u037e the\u1fef", "\U0001d165 \U0002f800 \uf900", "A.B.C.", "http://a.b/c?d=e&f+g", "the  cat   sat", "\u0897\u1ac1 new marks a\u0897",
     "\u2e43 \u061d \u166d a\u2e43b", "Zorblat ZORBLAT zorblatzorblat", "the [E1] cat [E2]dog[E3] [e1]", " [LEFT]  the  [RIGHT] cat[BOTH]dog  [BOTH]  ", "hot dog HOT DOG hotdog a hot dogs",
-    "word Word words Café cafe\u0301 CAFÉ", "<s> </s> <mask> <pad> <unk> <S>",
+    "they're  I'll 'd 's'S ''s  don't\u2019s 'tis\t 've", "a  b   c \u00a0 d\u3000 e \n\n f ", "x²½٣ 12 3a4 Ⅻ", "the<mask>cat <mask>  <pad>a </s>", "word Word words Café cafe\u0301 CAFÉ", "<s> </s> <mask> <pad> <unk> <S>",
     "the\u2000cat\u2001dog\u2002", "x[PAD] the[pad]cat x [PAD]",
 ]
 long_texts = ["the cat sat on the mat and the dog ran to the river", "a green lamp is unbelievable", "it was", ""]
@@ -93,6 +93,115 @@ def tokenizer_json(vocab, normalizer=None, pre={"type": "BertPreTokenizer"}, pos
 
 
 def lines(vocabulary): return ("\n".join(vocabulary) + "\n").encode()
+
+
+def byte_pairs(size=420):
+    """A byte-level BPE as RoBERTa's, learnt from the fixed texts: tokens by number, and pairs."""
+    from tokenizers import Tokenizer, models, trainers, pre_tokenizers
+    learnt = Tokenizer(models.BPE())
+    learnt.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    learnt.train_from_iterator(fixed_texts * 2 + long_texts * 5 + [" ".join(words)] * 2, trainers.BpeTrainer(
+        vocab_size=size, special_tokens=["<s>", "<pad>", "</s>", "<unk>"], initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()), show_progress=False))
+    model = json.loads(learnt.to_str())["model"]
+    vocab = dict(sorted(model["vocab"].items(), key=lambda item: item[1]))
+    vocab["<mask>"] = len(vocab)
+    return vocab, [pair if isinstance(pair, str) else " ".join(pair) for pair in model["merges"]]
+
+
+roberta_names = {"bos_token": "<s>", "eos_token": "</s>", "sep_token": "</s>", "cls_token": "<s>", "unk_token": "<unk>", "pad_token": "<pad>", "mask_token": "<mask>"}
+
+
+def bpe_json(vocab, merges, added, prefix=False, lists=False, **parts):
+    entries, end = [], len(vocab)
+    for token in added:
+        number = vocab.get(token["content"])
+        if number is None: number, end = end, end + 1
+        entries.append({"id": number, **token})
+    return {"version": "1.0", "truncation": None, "padding": None, "added_tokens": entries, "normalizer": None,
+            "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": prefix, "trim_offsets": True, "use_regex": True},
+            "post_processor": {"type": "RobertaProcessing", "sep": ["</s>", 2], "cls": ["<s>", 0], "trim_offsets": True, "add_prefix_space": prefix},
+            "decoder": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True},
+            "model": {"type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": "", "end_of_word_suffix": "", "fuse_unk": False,
+                      "byte_fallback": False, "ignore_merges": False, "vocab": vocab, "merges": [pair.split(" ") for pair in merges] if lists else merges}, **parts}
+
+
+def roberta_template(vocab, types=False):
+    token = lambda name, type_id=0: {"SpecialToken": {"id": name, "type_id": type_id}}
+    text = lambda name, type_id=0: {"Sequence": {"id": name, "type_id": type_id}}
+    single = [token("<s>"), text("A"), token("</s>")]
+    return {"type": "TemplateProcessing", "single": single, "pair": single + [token("</s>", int(types)), text("B", int(types)), token("</s>", int(types))],
+            "special_tokens": {name: {"id": name, "ids": [vocab[name]], "tokens": [name]} for name in ("<s>", "</s>")}}
+
+
+def roberta_folders():
+    vocab, merges = byte_pairs()
+    roberta = {"tokenizer_class": "RobertaTokenizer"}
+    two = {"vocab.json": json.dumps(vocab, ensure_ascii=False).encode(), "merges.txt": ("#version: 0.2\n" + "\n".join(merges) + "\n").encode()}
+    standard = [flags(token, normalized=False) for token in ("<s>", "<pad>", "</s>", "<unk>")] + [flags("<mask>", lstrip=True)]
+    old = [flags(token, normalized=True) for token in ("<s>", "<pad>", "</s>", "<unk>")] + [flags("<mask>", lstrip=True)]
+    decoder = {str(vocab[token["content"]]): token for token in standard}
+    model = {"config.json": {"model_type": "roberta", "vocab_size": len(vocab)}}
+    added = [flags("[E1]"), flags("Café", False), flags("hot dog", False, single_word=True), flags("[RIGHT]", rstrip=True), flags("[LEFT]", False, lstrip=True)]
+    yield "roberta", {**two, **model}
+    yield "roberta-files", {**two, "tokenizer_config.json": {**roberta, "model_max_length": 512, "add_prefix_space": False}, "special_tokens_map.json": {**roberta_names, "mask_token": flags("<mask>", lstrip=True)}}
+    yield "roberta-prefix", {**two, "tokenizer_config.json": {**roberta, "add_prefix_space": True, "mask_token": {"__type": "AddedToken", **flags("<mask>", lstrip=True)}, "trim_offsets": False}}
+    # The hub's roberta-base: special tokens of tokenizer.json are looked for in normalized text.
+    yield "roberta-hub", {**two, **model, "tokenizer_config.json": {"model_max_length": 512}, "tokenizer.json": bpe_json(vocab, merges, old)}
+    yield "roberta-saved-by-4", {**two, **model, "special_tokens_map.json": {**roberta_names, "mask_token": flags("<mask>", lstrip=True)}, "tokenizer.json": bpe_json(vocab, merges, standard + added[:2]),
+                                 "tokenizer_config.json": {**roberta, **roberta_names, "add_prefix_space": False, "added_tokens_decoder": {
+                                     **decoder, str(len(vocab)): added[0], str(len(vocab) + 1): added[1]}, "additional_special_tokens": ["[E1]"], "clean_up_tokenization_spaces": False,
+                                     "errors": "replace", "extra_special_tokens": {}, "model_max_length": 512, "trim_offsets": True}}
+    yield "roberta-saved-by-5", {**model, "tokenizer.json": bpe_json(vocab, merges, standard + added, lists=True), "tokenizer_config.json": {
+        **roberta, **roberta_names, "add_prefix_space": False, "backend": "tokenizers", "errors": "replace", "is_local": True, "model_max_length": 512, "trim_offsets": True}}
+    # Its own normalizer, pre-tokenizer and rows do not count for this class, the first file's pairs do.
+    yield "roberta-odd", {**two, "merges.txt": b"#version: 0.2\n", "tokenizer_config.json": {**roberta, "add_prefix_space": True, "cls_token": "<mask>", "split_special_tokens": True, "truncation_side": "left"},
+                          "tokenizer.json": bpe_json(vocab, merges, added, normalizer={"type": "Lowercase"}, pre_tokenizer={"type": "Whitespace"}, post_processor=None)}
+    yield "backend-pairs", {**model, "tokenizer.json": bpe_json(vocab, merges, standard + added, True, True, normalizer={"type": "Sequence", "normalizers": [{"type": "NFC"}, {"type": "Lowercase"}]},
+                                                               post_processor=roberta_template(vocab, True)),
+                            "tokenizer_config.json": {"tokenizer_class": "PreTrainedTokenizerFast", **roberta_names, "model_input_names": ["input_ids", "token_type_ids"]}}
+    short = {token: number for number, token in enumerate(token for token in vocab if token not in ("a", "Ġ", "Ã"))}
+    kept = [pair for pair in merges if all(part in short for part in pair.split(" ") + [pair.replace(" ", "")])]
+    for fused in (False, True):
+        yield f"backend-pairs-unknown-{fused}".lower(), {
+            "tokenizer_config.json": {"tokenizer_class": "TokenizersBackend"},
+            "tokenizer.json": bpe_json(short, kept, [], pre_tokenizer={"type": "Sequence", "pretokenizers": [
+                {"type": "Digits", "individual_digits": True}, {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": not fused}]},
+                post_processor=None, model={**bpe_json(short, kept, [])["model"], "unk_token": "<unk>", "fuse_unk": fused})}
+
+
+def random_roberta(rng):
+    """A folder of RoBERTa's whose parts are chosen at random."""
+    vocab, merges = byte_pairs()
+    maybe = lambda share: rng.random() < share
+    merges = list(merges)
+    if maybe(0.3): rng.shuffle(merges)
+    if maybe(0.2): merges += rng.sample(merges, 20)
+    tokens = ["[E1]", "[LEFT]", "[RIGHT]", "Café", "hot dog", "Word", "cat", "<mask>", "</s>", "<pad>", "the", "Ġthe", " the", "it's"]
+    flag = lambda content: flags(content, maybe(0.5), rng.choice([None, None, True, False]), maybe(0.2), maybe(0.3), maybe(0.3))
+    name = rng.choice(["RobertaTokenizer", "RobertaTokenizer", "RobertaTokenizerFast", "PreTrainedTokenizerFast", "TokenizersBackend", None])
+    config = {"tokenizer_class": name} if name else {}
+    for key, values in (("add_prefix_space", [True, False]), ("trim_offsets", [True, False]), ("split_special_tokens", [True, False]), ("truncation_side", ["left", "right"]),
+                        ("model_max_length", [10, 20, 512, int(1e30)]), ("errors", ["replace"]), ("model_input_names", [["input_ids", "attention_mask"], ["input_ids", "token_type_ids"]])):
+        if maybe(0.25): config[key] = rng.choice(values)
+    for key, usual in roberta_names.items():
+        if maybe(0.25): config[key] = rng.choice([usual, usual, rng.choice(tokens), {"__type": "AddedToken", **flag(usual)}, None if key in ("pad_token", "mask_token") else usual])
+    added = [flag(content) for content in rng.sample(tokens, rng.randrange(5))]
+    standard = [flags(token, normalized=maybe(0.5)) for token in ("<s>", "<pad>", "</s>", "<unk>")] + [flags("<mask>", lstrip=True)]
+    if maybe(0.35): config["added_tokens_decoder"] = {str(vocab.get(t["content"], len(vocab) + n)): t for n, t in enumerate((standard if maybe(0.6) else []) + added)}
+    files = {"config.json": {"model_type": "roberta"}}
+    if maybe(0.3): files["special_tokens_map.json"] = {key: rng.choice([usual, flag(usual), rng.choice(tokens)]) for key, usual in roberta_names.items() if maybe(0.5)}
+    if maybe(0.3): files["added_tokens.json"] = {content: len(vocab) + number for number, content in enumerate(rng.sample(tokens, 2))}
+    if maybe(0.5) or name in ("PreTrainedTokenizerFast", "TokenizersBackend"):
+        level = lambda prefix: {"type": "ByteLevel", "add_prefix_space": prefix, "trim_offsets": True, "use_regex": maybe(0.8)}
+        files["tokenizer.json"] = bpe_json(
+            vocab, merges, (standard if maybe(0.7) else []) + [flag(content) for content in rng.sample(tokens, rng.randrange(4))], lists=maybe(0.5),
+            normalizer=rng.choice([None, None, {"type": "NFC"}, {"type": "Lowercase"}, {"type": "Prepend", "prepend": " "}]),
+            pre_tokenizer=rng.choice([level(False), level(True), {"type": "Sequence", "pretokenizers": [{"type": rng.choice(["WhitespaceSplit", "Punctuation", "Whitespace"])}, level(False)]}]),
+            post_processor=rng.choice([None, roberta_template(vocab), roberta_template(vocab, True), bpe_json(vocab, [], [])["post_processor"]]))
+    if maybe(0.7) or "tokenizer.json" not in files:
+        files |= {"vocab.json": vocab, "merges.txt": ("#version: 0.2\n" * maybe(0.7) + "".join(pair + rng.choice(["\n", "\n", "\r\n"]) for pair in merges)).encode()}
+    if maybe(0.9): files["tokenizer_config.json"] = config
+    return files
 
 
 def named_folders(vocabulary):
@@ -169,6 +278,10 @@ def named_folders(vocabulary):
     yield "japanese-characters", {"vocab.txt": vocab, "tokenizer_config.json": {**japanese, "subword_tokenizer_type": "character"}}
     yield "japanese-pieces", {"vocab.txt": vocab, "tokenizer_config.json": {**japanese, "subword_tokenizer_type": "wordpiece"}}
     yield "distilbert", {"vocab.txt": vocab, "tokenizer_config.json": {"tokenizer_class": "DistilBertTokenizer", "do_lower_case": False}}
+    # Without a class DistilBERT's tokenizer is BERT's, token types included, which its model does not look at.
+    yield "distilbert-bare", {"vocab.txt": vocab, "config.json": {"model_type": "distilbert"}}
+    yield "electra", {"vocab.txt": vocab, "tokenizer_config.json": {"tokenizer_class": "ElectraTokenizer", "do_lower_case": True}, "config.json": {"model_type": "electra"}}
+    yield from roberta_folders()
 
 
 def random_folder(rng, vocabulary):
@@ -221,7 +334,7 @@ def random_folder(rng, vocabulary):
 
 def write(folder, files):
     folder.mkdir(parents=True)
-    (folder / "config.json").write_text('{"model_type": "bert"}\n')
+    (folder / "config.json").write_text('{"model_type": "bert"}\n')  # Where the files have none.
     for name, content in files.items():
         (folder / name).write_bytes(content if isinstance(content, bytes) else (json.dumps(content, indent=1) + "\n").encode())
 
@@ -264,7 +377,8 @@ def main():
     if options.texts > 500:  # So that no difference hides behind [UNK].
         vocabulary = list(dict.fromkeys(vocabulary + [prefix + char for prefix in ("", "##") for char in printable + common]))
     rng = random.Random(options.seed)
-    everything = list(named_folders(vocabulary)) + [(f"random-{number:03}", random_folder(rng, vocabulary)) for number in range(options.random)]
+    everything = list(named_folders(vocabulary)) + [
+        (f"random-{number:03}", random_roberta(rng) if number % 4 == 3 else random_folder(rng, vocabulary)) for number in range(options.random)]
     failed = 0
     for name, files in everything:
         write(options.out / name, files)

@@ -149,3 +149,21 @@ path = pathlib.Path("Sources/Tokenization/NormalizationTables.swift")
 path.write_text(head + "\n".join(parts) + "}\n")
 print(path, len(canonical), len(compatible), len(pairs), len(ranges(combining)) // 2, len(ranges(white)) // 2,
       len(ranges(word)) // 2, len(ranges(numeric)) // 2)
+
+# Categories as the regular expressions of tokenizers know them, for GPT-2's cutting of words.
+letters, numbers = (
+    [value for value in scalars if not split.pre_tokenize_str(chr(value))]
+    for split in (pre_tokenizers.Split(tokenizers.Regex(category), "removed") for category in (r"\p{L}", r"\p{N}")))
+blanks = pre_tokenizers.Split(tokenizers.Regex(r"\s"), "removed")
+assert [value for value in scalars if not blanks.pre_tokenize_str(chr(value))] == white
+head = f"""// Made by Tests/TokenizationTests/make_unicode_tables.py with tokenizers {tokenizers.__version__}; do not edit.
+
+// swift-format-ignore-file
+
+/// Unicode's categories as GPT-2's regular expression has them in `tokenizers`. Ranges are pairs of first and last value, in
+/// rising order.
+enum CategoryTables {{
+"""
+path = pathlib.Path("Sources/Tokenization/CategoryTables.swift")
+path.write_text(head + "\n".join([literal("letters", r"Ranges of `\p{L}`.", ranges(letters)), literal("numbers", r"Ranges of `\p{N}`.", ranges(numbers))]) + "}\n")
+print(path, len(ranges(letters)) // 2, len(ranges(numbers)) // 2)
