@@ -36,16 +36,25 @@ final class Activations {
   let limits: BatchLimits
   let keepsForBackward: Bool
 
-  let positions: UnsafeMutablePointer<Int32>  // [tokens]
+  let positions: UnsafeMutablePointer<Int32>  // [tokens]: each token's place in its sequence
+  /// `[tokens]`: rows of the table of positions; where these are the places, the same memory.
+  let positionIDs: UnsafeMutablePointer<Int32>
   let tokenRows: UnsafeMutablePointer<UInt32>  // [tokens]: the data set's row of each token
   let squares: UnsafeMutablePointer<Int>  // [sequences]: probabilities of one head, of all sequences before
-  let embeddingNormalized: UnsafeMutablePointer<Float>  // [tokens, H]
+  let embeddingNormalized: UnsafeMutablePointer<Float>  // [tokens, E]
   let embeddingDeviation: UnsafeMutablePointer<Float>  // [tokens]
+  /// What is projected to the first layer's input, and its gradient: `[tokens, E]`; nothing where embeddings have the
+  /// encoder's size.
+  let embedded: UnsafeMutablePointer<Float>
+  let embeddedGradient: UnsafeMutablePointer<Float>
   /// Input of each layer: `[tokens, H]`; and the last one's output: `[sequences, H]`, first tokens only.
   let hidden: [UnsafeMutablePointer<Float>]
   let layers: [Layer]
   let firstTokens: UnsafeMutablePointer<Float>  // [sequences, H]: the last layer's input at first tokens
-  let pooled: UnsafeMutablePointer<Float>  // [sequences, H], after tanh
+  let headInput: UnsafeMutablePointer<Float>  // [sequences, H], after dropout; nothing where there is none
+  /// `[sequences, H]`: first what the head's activation is applied to; nothing for tanh, whose slopes are its output's.
+  let headSlopes: UnsafeMutablePointer<Float>
+  let pooled: UnsafeMutablePointer<Float>  // [sequences, H], after the head's activation
   let pooledDropped: UnsafeMutablePointer<Float>  // [sequences, H]
   let logits: UnsafeMutablePointer<Float>  // [sequences, labels]
 
@@ -57,10 +66,10 @@ final class Activations {
   let intermediateGradient: UnsafeMutablePointer<Float>  // [tokens, I]
   let queryKeyValueGradient: UnsafeMutablePointer<Float>  // [tokens, 3H]
   let contextGradient: UnsafeMutablePointer<Float>  // [tokens, H]
-  /// `[max(3H, I)]` for each block of rows and each sequence: their parts of sums over all rows.
+  /// `[max(3H, I, 3E)]` for each block of rows and each sequence: their parts of sums over all rows.
   let blockSums: UnsafeMutablePointer<Float>
   let attention: [AttentionScratch]
-  /// `[max(H, I)]` + room for dropout, one for each thread.
+  /// `[max(H, I, E)]` + room for dropout, one for each thread.
   let rowScratches: [UnsafeMutablePointer<Float>]
   var rowScratch: UnsafeMutablePointer<Float> { rowScratches[0] }
 
@@ -80,14 +89,19 @@ final class Activations {
     let hiddenSize = configuration.hiddenSize
     let (tokens, sequences) = (limits.tokens, limits.sequences)
     let perToken = tokens * hiddenSize
-    let widest = max(3 * hiddenSize, configuration.intermediateSize)
+    let embeddingSize = configuration.embeddingSize
+    let projected = configuration.projectsEmbeddings ? tokens * embeddingSize : 0
+    let widest = max(3 * hiddenSize, configuration.intermediateSize, 3 * embeddingSize)
     func makeLayer() -> Layer { Layer(configuration, limits, in: arena) }
 
     positions = .allocate(capacity: isMeasuring ? 0 : tokens)
+    positionIDs =
+      configuration.paddingPosition == nil ? positions : .allocate(capacity: isMeasuring ? 0 : tokens)
     tokenRows = .allocate(capacity: isMeasuring ? 0 : tokens)
     squares = .allocate(capacity: isMeasuring ? 0 : sequences)
-    embeddingNormalized = arena.allocate(perToken)
+    embeddingNormalized = arena.allocate(tokens * embeddingSize)
     embeddingDeviation = arena.allocate(tokens)
+    embedded = arena.allocate(projected)
     if keepsForBackward {
       hidden = (0...configuration.layers).map { _ in arena.allocate(perToken) }
       layers = (0..<configuration.layers).map { _ in makeLayer() }
@@ -97,6 +111,9 @@ final class Activations {
       layers = Array(repeating: makeLayer(), count: configuration.layers)
     }
     firstTokens = arena.allocate(sequences * hiddenSize)
+    let head = configuration.family.head
+    headInput = arena.allocate(head.dropsInput ? sequences * hiddenSize : 0)
+    headSlopes = arena.allocate(head.activation == .tanh ? 0 : sequences * hiddenSize)
     pooled = arena.allocate(sequences * hiddenSize)
     pooledDropped = arena.allocate(sequences * hiddenSize)
     logits = arena.allocate(sequences * configuration.labels)
@@ -106,6 +123,7 @@ final class Activations {
     headGradient = arena.allocate(sequences * hiddenSize * backward)
     firstTokensGradient = arena.allocate(sequences * hiddenSize * backward)
     hiddenGradient = arena.allocate(perToken * backward)
+    embeddedGradient = arena.allocate(projected * backward)
     branchGradient = arena.allocate(perToken * backward)
     intermediateGradient = arena.allocate(tokens * configuration.intermediateSize * backward)
     queryKeyValueGradient = arena.allocate(3 * perToken * backward)
@@ -116,11 +134,12 @@ final class Activations {
       AttentionScratch(configuration, limits, keepsForBackward: keepsForBackward, in: arena)
     }
     rowScratches = (0..<threads).map { _ in
-      arena.allocate(max(hiddenSize, configuration.intermediateSize) + Dropout.padding)
+      arena.allocate(max(hiddenSize, configuration.intermediateSize, embeddingSize) + Dropout.padding)
     }
   }
 
   deinit {
+    if positionIDs != positions { positionIDs.deallocate() }
     positions.deallocate()
     tokenRows.deallocate()
     squares.deallocate()

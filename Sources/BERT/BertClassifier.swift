@@ -24,7 +24,8 @@ public enum ModelPart: Sendable, Equatable {
 public enum ModelPass: Sendable { case forward, backward }
 
 /// `BertForSequenceClassification`: embeddings, encoder, tanh pooler and a linear classifier, with explicit forward and
-/// backward on packed tokens, after Devlin et al., arXiv 1810.04805, and transformers' `modeling_bert.py`.
+/// backward on packed tokens, after Devlin et al., arXiv 1810.04805, and transformers' `modeling_bert.py`; and its like in
+/// the other families, which ``ModelFamily`` lists.
 ///
 /// It owns activations, never weights or gradients: those are flat buffers in the order of `layout`. One instance serves
 /// one caller, and computes on the threads of its gemm, with the same bits for any number of them.
@@ -98,13 +99,20 @@ public final class BertClassifier {
         end > start && end - start <= limits.length, "a sequence of \(end - start) tokens, limits are \(limits)")
       memory.squares[sequence] = square
       square += (end - start) * Activations.padded(end - start)
+      var countedTokens: Int32 = 0
       for token in start..<end {
         // Whoever reads rows refuses such with their place; here it would be somebody else's memory.
         let (id, type) = (Int(input.tokenIDs[token]), Int(input.typeIDs[token]))
         precondition(
-          id >= 0 && id < configuration.vocabularySize && type >= 0 && type < configuration.tokenTypes,
+          id >= 0 && id < configuration.vocabularySize && configuration.takes(tokenType: type),
           "token \(id) of type \(type), the model has \(configuration.vocabularySize) of \(configuration.tokenTypes)")
         memory.positions[token] = Int32(token - start)
+        if let padding = configuration.paddingPosition {
+          // Padding that a text spells out has the padding's position and is not counted.
+          let isPadding = id == padding
+          if !isPadding { countedTokens += 1 }
+          memory.positionIDs[token] = Int32(padding) + (isPadding ? 0 : countedTokens)
+        }
         memory.tokenRows[token] = UInt32(truncatingIfNeeded: input.rows[sequence])
       }
     }
@@ -239,7 +247,7 @@ public final class BertClassifier {
       partFinished?(.layer(index), .backward)
       becameFinal(layout.layers[index].queryKeyValue.weight)
     }
-    embeddingsBackward(input, parameters, gradients, dropout)
+    embeddingsBackward(input, parameters, gradients, mode, dropout)
     partFinished?(.embeddings, .backward)
     becameFinal(0)
   }
@@ -248,7 +256,7 @@ public final class BertClassifier {
 
   /// Numbers of the model's dropouts: part of each random number's address.
   enum DropoutSite {
-    case embeddings, attention(layer: Int), attentionOutput(layer: Int), output(layer: Int), classifier
+    case embeddings, attention(layer: Int), attentionOutput(layer: Int), output(layer: Int), classifier, headInput
 
     var number: UInt32 {
       switch self {
@@ -257,12 +265,18 @@ public final class BertClassifier {
       case .attention(let layer): UInt32(2 + 3 * layer)
       case .attentionOutput(let layer): UInt32(3 + 3 * layer)
       case .output(let layer): UInt32(4 + 3 * layer)
+      // The largest that a random number's address has room for: more than any model's layers need.
+      case .headInput: 0xFFFF
       }
     }
   }
 
   func hiddenDropout(_ plan: DropoutPlan?) -> Dropout? {
     plan.map { Dropout(probability: Float(configuration.hiddenDropout), seed: $0.seed, step: $0.step) }
+  }
+
+  func attentionOutputDropout(_ plan: DropoutPlan?) -> Dropout? {
+    configuration.dropsAttentionOutput ? hiddenDropout(plan) : nil
   }
 
   /// The address of each token's vector at `site`, or of each sequence's first token's.

@@ -2,32 +2,52 @@ import JSON
 import Kernels
 import System
 
-/// The geometry and rates of a BERT, as a checkpoint's `config.json` states them.
+/// The geometry and rates of a BERT, or of a model of its family, as a checkpoint's `config.json` states them.
 ///
-/// A key that the file leaves out has the value that transformers' `BertConfig` gives it: older files rely on that.
+/// A key that the file leaves out has the value that the model's class in transformers gives it: older files rely on that.
 public struct BertConfiguration: Sendable, Equatable {
-  public var vocabularySize: Int
-  public var hiddenSize: Int
-  public var layers: Int
-  public var heads: Int
-  public var intermediateSize: Int
-  public var maximumPositions: Int
-  public var tokenTypes: Int
-  public var labels: Int
+  public let family: ModelFamily
+  public var vocabularySize = 30_522
+  public var hiddenSize = 768
+  /// Numbers of an embedding; where they are not `hiddenSize` a linear layer makes them so.
+  public var embeddingSize = 768
+  public var layers = 12
+  public var heads = 12
+  public var intermediateSize = 3072
+  /// Rows of the table of positions.
+  public var positionRows = 512
+  /// The position of padding, where positions are counted from the next one on; nil where they begin with 0.
+  public var paddingPosition: Int?
+  /// Whether fresh positions are sines and cosines.
+  public var hasSinusoidalPositions = false
+  /// Rows of the table of token types; 0 where there is none, and rows may have any types.
+  public var tokenTypes = 2
+  public var labels = 2
   /// The function between the two products of a layer's feed-forward part.
-  public var activation: Activation
-  public var layerNormEpsilon: Double
-  public var initializerRange: Double
-  public var hiddenDropout: Double
-  public var attentionDropout: Double
+  public var activation = Activation.gelu
+  public var layerNormEpsilon = 1e-12
+  public var initializerRange = 0.02
+  public var hiddenDropout = 0.1
+  public var attentionDropout = 0.1
   /// Dropout before the classifier; `hidden_dropout_prob` where the file has none.
-  public var classifierDropout: Double
+  public var classifierDropout = 0.1
+  /// Whether the attention's output has dropout.
+  public var dropsAttentionOutput = true
   /// The token whose embedding gets no gradient; nil where the file says that there is none.
-  public var padTokenID: Int32?
+  public var padTokenID: Int32? = 0
   /// Parameters of a head that stands in place of pooler and classifier; nil for those. Its outputs are `labels`.
   public var headParameters: [HeadParameter]?
 
   public var headSize: Int { hiddenSize / heads }
+
+  /// The most tokens of a row.
+  public var maximumPositions: Int { positionRows - (paddingPosition.map { $0 + 1 } ?? 0) }
+
+  /// Whether embeddings have another size than the encoder's states.
+  var projectsEmbeddings: Bool { embeddingSize != hiddenSize }
+
+  /// Whether a token may have the type.
+  public func takes(tokenType type: Int) -> Bool { tokenTypes == 0 || (0..<tokenTypes).contains(type) }
 
   /// Sets every dropout of the model.
   public mutating func setDropout(_ probability: Double) {
@@ -43,27 +63,14 @@ public struct BertConfiguration: Sendable, Equatable {
   ///   - labels: outputs of the classifier; nil takes the file's `id2label` or `num_labels`, or 2 as transformers does.
   public init(json: [UInt8], path: String, labels: Int? = nil) throws(Failure) {
     let file = try JSONDocument(json, path: path).root
+    let family = try ModelFamily(of: file)
+    self.family = family
     try Self.refuseOtherModels(file)
-    vocabularySize = try file.size("vocab_size", default: 30_522)
-    hiddenSize = try file.size("hidden_size", default: 768, upTo: 1 << 16)
-    layers = try file.size("num_hidden_layers", default: 12, upTo: 1 << 12)
-    heads = try file.size("num_attention_heads", default: 12, upTo: 1 << 12)
-    intermediateSize = try file.size("intermediate_size", default: 3072, upTo: 1 << 18)
-    maximumPositions = try file.size("max_position_embeddings", default: 512, upTo: 1 << 16)
-    tokenTypes = try file.size("type_vocab_size", default: 2, upTo: 1 << 16)
-    activation = try Self.activation(file)
-    layerNormEpsilon = try file.number("layer_norm_eps", default: 1e-12)
-    initializerRange = try file.number("initializer_range", default: 0.02, below: 100)
-    hiddenDropout = try file.number("hidden_dropout_prob", default: 0.1)
-    attentionDropout = try file.number("attention_probs_dropout_prob", default: 0.1)
-    classifierDropout = hiddenDropout
-    if try file.member("classifier_dropout") != nil {
-      classifierDropout = try file.number("classifier_dropout", default: hiddenDropout)
-    }
+    try family.read(file, &self)
     // Read in any case: what is wrong with the file does not depend on the task.
     let ownLabels = try Self.labels(file)
     self.labels = labels ?? ownLabels
-    padTokenID = try Self.padTokenID(file, vocabularySize: vocabularySize)
+    if paddingPosition == nil { padTokenID = try Self.padTokenID(file, vocabularySize: vocabularySize) }
     try refuseImpossibleSizes(file, path: path)
   }
 
@@ -71,30 +78,20 @@ public struct BertConfiguration: Sendable, Equatable {
   /// pen.
   private func refuseImpossibleSizes(_ file: JSONNode, path: String) throws(Failure) {
     guard hiddenSize % heads == 0 else {
-      let node = try file.member("num_attention_heads") ?? file
-      throw node.failure("\"num_attention_heads\" is \(heads), which does not divide \"hidden_size\" \(hiddenSize)")
+      let keys = family.sizeKeys
+      let node = try file.member(keys.heads) ?? file
+      throw node.failure("\"\(keys.heads)\" is \(heads), which does not divide \"\(keys.hidden)\" \(hiddenSize)")
     }
     let parameters =
-      Double(vocabularySize + maximumPositions + tokenTypes) * Double(hiddenSize)
+      Double(vocabularySize + positionRows + tokenTypes + hiddenSize) * Double(embeddingSize)
       + Double(layers) * Double(hiddenSize) * Double(4 * hiddenSize + 2 * intermediateSize)
     guard parameters <= 5e10 else {
       throw Failure(.configuration, at: path, "describes a model of \(parameters) parameters, expected at most 5e10")
     }
   }
 
-  /// Refuses files of other models, and what BERT can be beyond an encoder.
+  /// Refuses what a BERT can be beyond an encoder.
   private static func refuseOtherModels(_ file: JSONNode) throws(Failure) {
-    if let type = try file.member("model_type") {
-      guard try type.string() == "bert" else { throw type.unexpected("\"bert\"") }
-    } else if let architectures = try file.member("architectures") {
-      // The first BERTs' files have no type.
-      for node in try architectures.elements() {
-        let name = try node.string()
-        guard name.hasPrefix("Bert") else {
-          throw node.failure("the file has no \"model_type\", and \"architectures\" names \(name), expected a BERT")
-        }
-      }
-    }
     if let embedding = try file.member("position_embedding_type"), try embedding.string() != "absolute" {
       throw embedding.unexpected("\"absolute\"")
     }
@@ -103,14 +100,6 @@ public struct BertConfiguration: Sendable, Equatable {
         throw flag.failure("\"\(key)\" is true: the file describes a decoder, expected an encoder")
       }
     }
-  }
-
-  private static func activation(_ file: JSONNode) throws(Failure) -> Activation {
-    guard let node = try file.rawMember("hidden_act") else { return .gelu }
-    guard let activation = Activation(name: try node.string()) else {
-      throw node.unexpected("one of \(Activation.names.joined(separator: ", "))")
-    }
-    return activation
   }
 
   /// The classes that the file speaks of: transformers takes `id2label` first, whatever the labels are called.
@@ -135,20 +124,5 @@ public struct BertConfiguration: Sendable, Equatable {
     if node.isNull { return nil }
     let id = try node.int(-vocabularySize...vocabularySize - 1)
     return Int32(id < 0 ? vocabularySize + id : id)
-  }
-}
-
-extension JSONNode {
-  /// The size under `key`, from 1 to `limit`.
-  fileprivate func size(_ key: String, default standard: Int, upTo limit: Int = 1 << 24) throws(Failure) -> Int {
-    try rawMember(key)?.int(1...limit) ?? standard
-  }
-
-  /// The number under `key`, from 0 to less than `limit`.
-  fileprivate func number(_ key: String, default standard: Double, below limit: Double = 1) throws(Failure) -> Double {
-    guard let node = try rawMember(key) else { return standard }
-    let value = try node.double()
-    guard (0..<limit).contains(value) else { throw node.unexpected("at least 0 and less than \(limit)") }
-    return value
   }
 }

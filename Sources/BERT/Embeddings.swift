@@ -4,25 +4,26 @@ import Kernels
 extension BertClassifier {
   private func norm(_ parameters: UnsafePointer<Float>) -> ResidualLayerNorm {
     ResidualLayerNorm(
-      columns: configuration.hiddenSize, epsilon: Float(configuration.layerNormEpsilon),
+      columns: configuration.embeddingSize, epsilon: Float(configuration.layerNormEpsilon),
       gain: parameters + layout.embeddings.norm.gain, shift: parameters + layout.embeddings.norm.shift)
   }
 
-  /// hidden[0] = dropout(LayerNorm(word + type + position)).
+  /// hidden[0] = dropout(LayerNorm(word + type + position)), then · Wᵀ + b where embeddings have a size of their own.
   func embeddingsForward(_ input: PackedBatch, _ parameters: UnsafePointer<Float>, _ dropout: DropoutPlan?) {
-    let columns = configuration.hiddenSize
+    let columns = configuration.embeddingSize
     let norm = norm(parameters)
+    let target = layout.embeddings.projection == nil ? memory.hidden[0] : memory.embedded  // [tokens, E]
     let address = tokenAddress(.embeddings)
     let dropout = hiddenDropout(dropout)
     gemm.threads.forEachBlock(of: input.tokens, blockCount: Activations.rowBlock) { thread, block in
       let first = block.lowerBound
       let normalized = memory.embeddingNormalized + first * columns
-      let output = memory.hidden[0] + first * columns
+      let output = target + first * columns
       let scratch = memory.rowScratches[thread]
       embed(
         tokens: block.count, columns: columns, words: parameters + layout.embeddings.word,
         wordIDs: input.tokenIDs + first, positions: parameters + layout.embeddings.position,
-        positionIDs: memory.positions + first, types: parameters + layout.embeddings.type,
+        positionIDs: memory.positionIDs + first, types: layout.embeddings.type.map { parameters + $0 },
         typeIDs: input.typeIDs + first, into: normalized)
       norm.forward(
         rows: block.count, x: normalized, bias: nil, residual: nil, dropout: nil,
@@ -32,15 +33,50 @@ extension BertClassifier {
           dropout, rows: block.count, columns: columns, x: output, scratch: scratch, address: { address(first + $0) })
       }
     }
+    guard let projection = layout.embeddings.projection else { return }
+    let hidden = configuration.hiddenSize
+    project(
+      .tokens(input.tokens), target, parameters + projection.weight, inputs: columns, outputs: hidden,
+      into: memory.hidden[0])
+    gemm.threads.forEachBlock(of: input.tokens, blockCount: Activations.rowBlock) { _, block in
+      addBias(
+        rows: block.count, columns: hidden, x: memory.hidden[0] + block.lowerBound * hidden,
+        bias: parameters + projection.bias)
+    }
   }
 
-  /// Adds the gradients of the three tables and the norm, from `hiddenGradient`, which is overwritten.
+  /// Adds or overwrites the projection's gradients, from `hiddenGradient`.
+  ///
+  /// - Returns: the gradient of what is projected, `[tokens, E]`.
+  private func projectionBackward(
+    _ input: PackedBatch, _ parameters: UnsafePointer<Float>, _ gradients: UnsafeMutablePointer<Float>,
+    _ mode: OutputMode
+  ) -> UnsafeMutablePointer<Float> {
+    let gradient = memory.hiddenGradient  // [tokens, H]
+    guard let projection = layout.embeddings.projection else { return gradient }
+    let (hidden, size) = (configuration.hiddenSize, configuration.embeddingSize)
+    weightGradient(
+      .tokens(input.tokens), gradient, outputs: hidden, memory.embedded, inputs: size,
+      into: gradients + projection.weight, mode)
+    gemm.threads.forEachPart(of: hidden, grain: 64) { _, part in
+      columnSums(
+        rows: input.tokens, columns: part.count, gradient + part.lowerBound, rowStride: hidden,
+        into: gradients + projection.bias + part.lowerBound, .add)
+    }
+    inputGradient(
+      .tokens(input.tokens), gradient, outputs: hidden, parameters + projection.weight, inputs: size,
+      into: memory.embeddedGradient, .overwrite)
+    return memory.embeddedGradient
+  }
+
+  /// Adds the gradients of the tables and the norm, from `hiddenGradient`, which is overwritten; adds or overwrites the
+  /// projection's.
   func embeddingsBackward(
     _ input: PackedBatch, _ parameters: UnsafePointer<Float>, _ gradients: UnsafeMutablePointer<Float>,
-    _ dropout: DropoutPlan?
+    _ mode: OutputMode, _ dropout: DropoutPlan?
   ) {
-    let columns = configuration.hiddenSize
-    let gradient = memory.hiddenGradient  // [tokens, H]
+    let columns = configuration.embeddingSize
+    let gradient = projectionBackward(input, parameters, gradients, mode)  // [tokens, E]
     let address = tokenAddress(.embeddings)
     if let dropout = hiddenDropout(dropout) {
       gemm.threads.forEachBlock(of: input.tokens, blockCount: Activations.rowBlock) { thread, block in
@@ -56,13 +92,15 @@ extension BertClassifier {
     )
     // Tokens of one id meet in one row, so threads share out the columns.
     gemm.threads.forEachPart(of: columns, grain: 64) { _, part in
-      func add(_ ids: UnsafePointer<Int32>, skippedID: Int32? = nil, to table: Int) {
+      func add(_ ids: UnsafePointer<Int32>, skippedID: Int32? = nil, to table: Int?) {
+        guard let table else { return }
         embedBackward(
           tokens: input.tokens, width: columns, part, ids: ids, skippedID: skippedID, gradient: gradient,
           into: gradients + table)
       }
       add(input.tokenIDs, skippedID: configuration.padTokenID, to: layout.embeddings.word)
-      add(memory.positions, to: layout.embeddings.position)
+      add(
+        memory.positionIDs, skippedID: configuration.paddingPosition.map { Int32($0) }, to: layout.embeddings.position)
       add(input.typeIDs, to: layout.embeddings.type)
     }
   }

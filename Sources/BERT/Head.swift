@@ -6,15 +6,43 @@ extension BertClassifier {
     plan.map { Dropout(probability: Float(configuration.classifierDropout), seed: $0.seed, step: $0.step) }
   }
 
-  /// logits = dropout(tanh(first token · Wᵀ + b)) · Wᵀ + b.
+  /// What the head's dense layer takes, `[sequences, H]`: the encoder's output at first tokens, after dropout where the
+  /// family has one there.
+  private var denseInput: UnsafeMutablePointer<Float> {
+    configuration.family.head.dropsInput ? memory.headInput : memory.hidden[configuration.layers]
+  }
+
+  /// Applies the head's first dropout, its own backward.
+  private func dropInput(_ x: UnsafeMutablePointer<Float>, _ input: PackedBatch, _ plan: DropoutPlan?) {
+    guard configuration.family.head.dropsInput, let dropout = classifierDropout(plan) else { return }
+    applyDropout(
+      dropout, rows: input.sequences, columns: configuration.hiddenSize, x: x, scratch: memory.rowScratch,
+      address: firstTokenAddress(.headInput, input))
+  }
+
+  /// pooled = f(pooled + b), the head's activation.
+  private func activateHead(_ rows: Int, bias: UnsafePointer<Float>) {
+    let hidden = configuration.hiddenSize
+    let activation = configuration.family.head.activation
+    if activation == .tanh { return biasTanh(rows: rows, columns: hidden, x: memory.pooled, bias: bias) }
+    memory.headSlopes.update(from: memory.pooled, count: rows * hidden)
+    biasActivation(
+      activation, rows: rows, columns: hidden, x: memory.headSlopes, bias: bias, into: memory.pooled,
+      keepsSlopes: memory.keepsForBackward)
+  }
+
+  /// logits = dropout(f([dropout](first token) · Wᵀ + b)) · Wᵀ + b; f is tanh in BERT.
   func headForward(_ input: PackedBatch, _ parameters: UnsafePointer<Float>, _ dropout: DropoutPlan?) {
     let hidden = configuration.hiddenSize
     let rows = input.sequences
-    let encoded = memory.hidden[configuration.layers]  // [sequences, H]: first tokens only
+    if configuration.family.head.dropsInput {
+      memory.headInput.update(from: memory.hidden[configuration.layers], count: rows * hidden)
+      dropInput(memory.headInput, input, dropout)
+    }
     project(
-      .firstTokens(rows), encoded, parameters + layout.pooler.weight, inputs: hidden, outputs: hidden,
+      .firstTokens(rows), denseInput, parameters + layout.pooler.weight, inputs: hidden, outputs: hidden,
       into: memory.pooled)
-    biasTanh(rows: rows, columns: hidden, x: memory.pooled, bias: parameters + layout.pooler.bias)
+    activateHead(rows, bias: parameters + layout.pooler.bias)
     memory.pooledDropped.update(from: memory.pooled, count: rows * hidden)
     if let dropout = classifierDropout(dropout) {
       applyDropout(
@@ -50,13 +78,18 @@ extension BertClassifier {
         dropout, rows: rows, columns: hidden, x: gradient, scratch: memory.rowScratch,
         address: firstTokenAddress(.classifier, input))
     }
-    tanhBackward(count: rows * hidden, y: memory.pooled, gradient: gradient)
+    if configuration.family.head.activation == .tanh {
+      tanhBackward(count: rows * hidden, y: memory.pooled, gradient: gradient)
+    } else {
+      multiply(count: rows * hidden, gradient, memory.headSlopes, into: gradient)
+    }
     weightGradient(
-      .firstTokens(rows), gradient, outputs: hidden, memory.hidden[configuration.layers], inputs: hidden,
+      .firstTokens(rows), gradient, outputs: hidden, denseInput, inputs: hidden,
       into: gradients + layout.pooler.weight, mode)
     columnSums(rows: rows, columns: hidden, gradient, into: gradients + layout.pooler.bias, .add)
     inputGradient(
       .firstTokens(rows), gradient, outputs: hidden, parameters + layout.pooler.weight, inputs: hidden,
       into: memory.firstTokensGradient, .overwrite)
+    dropInput(memory.firstTokensGradient, input, dropout)
   }
 }

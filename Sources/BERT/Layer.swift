@@ -33,7 +33,7 @@ extension BertClassifier {
       into: kept.attentionNormalized)
     addAndNormalize(
       rows, norm(slots.attentionNorm, parameters), kept.attentionNormalized,
-      bias: parameters + slots.attentionOutput.bias, residual: x, hiddenDropout(dropout),
+      bias: parameters + slots.attentionOutput.bias, residual: x, attentionOutputDropout(dropout),
       inverseDeviation: kept.attentionDeviation, into: kept.attentionOutput,
       address(.attentionOutput(layer: index), input, firstOnly))
 
@@ -123,8 +123,9 @@ extension BertClassifier {
 
     normBackward(
       rows, norm(slots.attentionNorm, parameters), normalized: kept.attentionNormalized,
-      inverseDeviation: kept.attentionDeviation, gradient: gradient, branch: branch, hiddenDropout(dropout),
-      gain: gradients + slots.attentionNorm.gain, shift: gradients + slots.attentionNorm.shift,
+      inverseDeviation: kept.attentionDeviation, gradient: gradient, branch: branch,
+      attentionOutputDropout(dropout), gain: gradients + slots.attentionNorm.gain,
+      shift: gradients + slots.attentionNorm.shift,
       bias: gradients + slots.attentionOutput.bias, address(.attentionOutput(layer: index), input, firstOnly))
     weightGradient(
       lines, branch, outputs: hidden, kept.context, inputs: hidden, into: gradients + slots.attentionOutput.weight, mode

@@ -109,7 +109,7 @@ extension Predictor {
     for index in questions.indices where questions[index].problem == nil {
       do throws(Failure) {
         rows.append(try encoder.encode(questions[index].text, questions[index].textPair))
-        if let highest = rows.last?.tokenTypeIDs.max(), highest >= folder.configuration.tokenTypes {
+        if let highest = rows.last?.tokenTypeIDs.max(), !folder.configuration.takes(tokenType: Int(highest)) {
           rows.removeLast()
           questions[index].problem = "a model of single sentences cannot take pairs, expected no second text"
         }

@@ -1,4 +1,5 @@
-/// Sums the rows of three tables for every token: BERT's word + position + token type embeddings.
+/// Sums the rows of three tables for every token: BERT's word + position + token type embeddings; or of two, where there
+/// are no types.
 ///
 /// - Parameters:
 ///   - words, positions, types: tables with `columns` columns.
@@ -7,14 +8,18 @@
 ///   - output: `[tokens, columns]`, overwritten.
 public func embed(
   tokens: Int, columns: Int, words: UnsafePointer<Float>, wordIDs: UnsafePointer<Int32>,
-  positions: UnsafePointer<Float>, positionIDs: UnsafePointer<Int32>, types: UnsafePointer<Float>,
+  positions: UnsafePointer<Float>, positionIDs: UnsafePointer<Int32>, types: UnsafePointer<Float>?,
   typeIDs: UnsafePointer<Int32>, into output: UnsafeMutablePointer<Float>
 ) {
   for token in 0..<tokens {
     let word = words + Int(wordIDs[token]) * columns
     let position = positions + Int(positionIDs[token]) * columns
-    let type = types + Int(typeIDs[token]) * columns
     let out = output + token * columns
+    guard let types else {
+      for j in 0..<columns { out[j] = word[j] + position[j] }
+      continue
+    }
+    let type = types + Int(typeIDs[token]) * columns
     for j in 0..<columns { out[j] = word[j] + type[j] + position[j] }
   }
 }

@@ -46,7 +46,7 @@ struct GoldenModel: Sendable {
 
 /// Forward and backward against torch and transformers.
 struct GoldenTests {
-  static let models = ["tiny-bert", "regression", "three-labels"]
+  static let models = ["tiny-bert", "regression", "three-labels"] + Golden.families + Golden.otherFamilies
 
   @Test("logits, loss and every gradient are transformers'", arguments: models, [ProductPrecision.highest, .high])
   func forwardAndBackward(name: String, precision: ProductPrecision) throws {
@@ -60,9 +60,11 @@ struct GoldenTests {
     #expect(relativeError(norm, model.gradientNorm) < 1e-5)
   }
 
-  @Test("any number of threads gives the same bits", arguments: ProductPrecision.allCases.filter(\.isAvailable))
-  func threads(precision: ProductPrecision) throws {
-    let model = try GoldenModel("tiny-bert")
+  @Test(
+    "any number of threads gives the same bits", arguments: ["tiny-bert"] + Golden.families,
+    ProductPrecision.allCases.filter(\.isAvailable))
+  func threads(name: String, precision: ProductPrecision) throws {
+    let model = try GoldenModel(name)
     let dropout = DropoutPlan(seed: 3, step: 2)
     func pass(_ threads: Int) -> Pass {
       Pass(
@@ -90,7 +92,9 @@ struct GoldenTests {
       offset += slot.count
     }
     #expect(model.layout.count == offset)
-    let kinds = model.layout.slots.filter { $0.name.hasSuffix("bias") || $0.name.contains("LayerNorm") }.map(\.name)
+    let kinds = model.layout.slots.map(\.name).filter { name in
+      name.hasSuffix("bias") || name.contains("LayerNorm") || name.contains("layer_norm")
+    }
     #expect(model.layout.slots.filter { $0.kind.isBiasOrNorm }.map(\.name) == kinds)
   }
 

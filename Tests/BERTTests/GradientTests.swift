@@ -11,13 +11,15 @@ struct OddModel: Sendable {
   let rows: PackedRows
   let targets: Targets
 
-  init(labels: Int, dropout: Double = 0, lengths: [Int] = Array(1...17), seed: UInt64 = 11) throws {
+  init(_ family: String = "bert", labels: Int, dropout: Double = 0, lengths: [Int] = Array(1...17), seed: UInt64 = 11)
+    throws
+  {
     BLAS.setThreads(1)
     let json = """
-      {"model_type": "bert", "hidden_act": "gelu", "vocab_size": 37, "hidden_size": 24, "num_hidden_layers": 3,
+      {"model_type": "\(family)", "hidden_act": "gelu", "vocab_size": 37, "hidden_size": 24, "num_hidden_layers": 3,
        "num_attention_heads": 3, "intermediate_size": 20, "max_position_embeddings": 19, "type_vocab_size": 2,
        "layer_norm_eps": 1e-5, "initializer_range": 0.02, "hidden_dropout_prob": 0,
-       "attention_probs_dropout_prob": 0, "num_labels": \(labels)}
+       "attention_probs_dropout_prob": 0, "num_labels": \(labels), "embedding_size": 28, "hidden_dim": 20}
       """
     var configuration = try BertConfiguration(json: Array(json.utf8), path: "odd")
     configuration.setDropout(dropout)
@@ -74,9 +76,10 @@ struct GradientTests {
     checkSlopes(try OddModel(labels: labels, lengths: [1, 2, 5, 17]))
   }
 
-  @Test("the same with dropout on, at a fixed address", arguments: [1, 3])
-  func finiteDifferencesWithDropout(labels: Int) throws {
-    let model = try OddModel(labels: labels, dropout: 0.3, lengths: [1, 2, 5, 17])
+  @Test(
+    "the same with dropout on, at a fixed address", arguments: ["bert", "distilbert", "electra", "roberta"], [1, 3])
+  func finiteDifferencesWithDropout(family: String, labels: Int) throws {
+    let model = try OddModel(family, labels: labels, dropout: 0.3, lengths: [1, 2, 5, 17])
     checkSlopes(model, dropout: DropoutPlan(seed: 5, step: 3))
   }
 
@@ -108,9 +111,10 @@ struct GradientTests {
     }
   }
 
-  @Test("adding mode adds to what is there, and twice is twice")
-  func addingMode() throws {
-    let model = try OddModel(labels: 3)
+  @Test(
+    "adding mode adds to what is there, and twice is twice", arguments: ["bert", "distilbert", "electra", "roberta"])
+  func addingMode(family: String) throws {
+    let model = try OddModel(family, labels: 3)
     let network = BertClassifier(model.configuration, limits: model.rows.limits)
     let once = Pass(network, weights: model.weights, model.rows, model.targets).gradients
     var numbers = Numbers(3)
@@ -148,9 +152,11 @@ struct GradientTests {
     #expect(model.layout.gradientDifferences(whole.gradients, sum.map { Float($0) }, tolerance: 1e-5) == [])
   }
 
-  @Test("what lies above a final offset does not change any more; the last offset is 0")
-  func finalOffsets() throws {
-    let model = try OddModel(labels: 3)
+  @Test(
+    "what lies above a final offset does not change any more; the last offset is 0",
+    arguments: ["bert", "distilbert", "electra", "roberta"])
+  func finalOffsets(family: String) throws {
+    let model = try OddModel(family, labels: 3)
     var seen: [(offset: Int, values: [Float])] = []
     let pass = Pass(model.configuration, weights: model.weights, model.rows, model.targets) { offset, gradients in
       seen.append((offset, Array(UnsafeBufferPointer(start: gradients + offset, count: model.layout.count - offset))))

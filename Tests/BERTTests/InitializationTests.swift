@@ -90,7 +90,10 @@ struct InitializationTests {
   func withoutType() {
     #expect(read(["architectures": "[\"BertForPreTraining\"]"]).0 != nil)
     #expect(read(["model_type": "null", "architectures": "null"]).0 != nil)
-    #expect(read(["architectures": "[\"RobertaModel\"]"]).1.contains("names RobertaModel, expected a BERT"))
+    #expect(
+      read(["architectures": "[\"RobertaModel\"]", "max_position_embeddings": "19"]).0?.family.modelType == "roberta")
+    #expect(
+      read(["architectures": "[\"GPT2Model\"]"]).1.contains("names GPT2Model, expected one of Bert…, DistilBert…"))
   }
 
   @Test("what may be missing, and what is not known, does no harm")

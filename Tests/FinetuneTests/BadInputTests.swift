@@ -234,8 +234,8 @@ extension BadInput {
 
   static let files: [BadInput] = [
     BadInput(
-      name: "another model type", status: .configuration, words: ["model/config.json", "roberta", "bert"],
-      spoil: replace("model/config.json", "\"model_type\": \"bert\"", "\"model_type\": \"roberta\"")),
+      name: "another model type", status: .configuration, words: ["model/config.json", "gpt2", "bert"],
+      spoil: replace("model/config.json", "\"model_type\": \"bert\"", "\"model_type\": \"gpt2\"")),
     BadInput(
       name: "heads that do not divide", status: .configuration, words: ["num_attention_heads", "5", "32"],
       spoil: replace("model/config.json", "\"num_attention_heads\": 4", "\"num_attention_heads\": 5")),

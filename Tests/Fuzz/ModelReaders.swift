@@ -8,7 +8,9 @@ import WeightFiles
 
 private func bytes(_ text: String) -> [UInt8] { Array(text.utf8) }
 
-private func golden(_ name: String) -> [UInt8] { (try? readBytes("\(Golden.folder)/tiny-bert/\(name)")) ?? [] }
+private func golden(_ name: String, of model: String = "tiny-bert") -> [UInt8] {
+  (try? readBytes("\(Golden.folder)/\(model)/\(name)")) ?? []
+}
 
 private func torchFile(_ name: String) -> [UInt8] {
   (try? readBytes("\(Golden.folder)/../TorchPickleTests/Files/\(name).bin")) ?? []
@@ -61,8 +63,65 @@ extension Reader {
     "{\"type\": \"TemplateProcessing\"",
     with: "{\"type\": \"BertProcessing\", \"sep\": [\"[SEP]\", 3], \"cls\": [\"[CLS]\", 2]")
 
+  /// A byte-pair encoding of a few tokens: the bytes of `otter` and `sé`, and what they make.
+  private static let pairVocabulary = """
+    {"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3, "o": 4, "t": 5, "e": 6, "r": 7, "Ġ": 8, "s": 9, "Ã": 10, "©": 11, "ot": 12,
+     "te": 13, "ter": 14, "otter": 15, "Ġotter": 16, "Ã©": 17, "<mask>": 18}
+    """
+  private static let pairs = "#version: 0.2\nt e\nte r\no t\not ter\nĠ otter\nÃ ©\n"
+  private static let pairTokenizerJSON = """
+    {"version": "1.0", "truncation": null, "padding": null, "added_tokens": [
+     {"id": 18, "content": "<mask>", "single_word": false, "lstrip": true, "rstrip": false, "normalized": false, "special": true}],
+     "normalizer": null, "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true},
+     "post_processor": {"type": "RobertaProcessing", "sep": ["</s>", 2], "cls": ["<s>", 0], "trim_offsets": true,
+     "add_prefix_space": false}, "decoder": {"type": "ByteLevel"},
+     "model": {"type": "BPE", "dropout": null, "unk_token": "<unk>", "continuing_subword_prefix": "", "end_of_word_suffix": "",
+     "fuse_unk": false, "vocab": {"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3, "o": 4, "t": 5, "ot": 6},
+     "merges": ["o t", ["o", "t"]]}}
+    """
+
+  /// The files from which RoBERTa's tokenizer is read.
+  private static var bytePairs: [Reader] {
+    func reader(
+      _ name: String, _ file: String, _ samples: [String], words: [String], memoryMultiple: Int, tokenizerClass: String,
+      others: [(name: String, bytes: [UInt8])]
+    ) -> Reader {
+      Reader(name, samples: samples.map(bytes), words: words, memoryMultiple: memoryMultiple) { input, workspace in
+        let files =
+          others + [
+            ("tokenizer_config.json", bytes("{\"tokenizer_class\": \"\(tokenizerClass)\"}")),
+            ("config.json", bytes("{\"model_type\": \"roberta\"}")),
+          ]
+        let folder = try workspace.folder(name, files: files, changed: (file, input))
+        let tokenizer = try BertTokenizer(folder: folder)
+        let encoding = try tokenizer.encode("otters otter 's é<mask>\u{3000} 12 東京", "</s>  otter's")
+        guard encoding.inputIDs.allSatisfy({ $0 >= 0 }) else { throw Wrong("a negative id") }
+        _ = try? tokenizer.encode("otter", maxLength: 3)
+        if input.count % 8 == 0 { _ = tokenizer.fingerprint }
+      }
+    }
+    let vocabularyFile = (name: "vocab.json", bytes: bytes(pairVocabulary))
+    return [
+      reader(
+        "vocab-json", "vocab.json", [pairVocabulary],
+        words: ["\"Ġ\": 8", "\"ot\": 12", ": -1", ": 1e3", "\"\": 4", "\"\\u0120\": 8"], memoryMultiple: 128,
+        tokenizerClass: "RobertaTokenizer", others: [("merges.txt", bytes(pairs))]),
+      reader(
+        "merges", "merges.txt", [pairs], words: ["#version", " ", "\n\n", "\r\n", "t e\n", "o t\n", "Ġ otter", "  "],
+        memoryMultiple: 128, tokenizerClass: "RobertaTokenizer", others: [vocabularyFile]),
+      reader(
+        "pairs-tokenizer-json", "tokenizer.json", [pairTokenizerJSON],
+        words: [
+          "\"fuse_unk\": true", "\"unk_token\": null", "\"merges\": []", "[\"t\", \"e\"]", "\"add_prefix_space\": true",
+          "\"use_regex\": false", "\"dropout\": 0.1", "\"type\": \"WordPiece\"",
+        ], memoryMultiple: 128, tokenizerClass: "TokenizersBackend", others: []),
+    ]
+  }
+
   /// The files from which a tokenizer is read.
-  static var tokenizer: [Reader] {
+  static var tokenizer: [Reader] { wordPieces + bytePairs }
+
+  private static var wordPieces: [Reader] {
     func reader(
       _ name: String, _ file: String, _ samples: [[UInt8]], words: [String], memoryMultiple: Int,
       others: [(name: String, bytes: [UInt8])]
@@ -129,7 +188,9 @@ extension Reader {
   static var checkpoint: [Reader] {
     [
       Reader(
-        "config-json", samples: [golden("config.json")],
+        "config-json",
+        samples: [golden("config.json")]
+          + (Golden.families + Golden.otherFamilies).map { golden("config.json", of: $0) },
         words: [
           "\"hidden_act\": \"relu\"", "\"num_labels\": 3", "\"id2label\": {\"0\": \"a\"}", "\"id2label\": {\"1\": 2}",
           "\"problem_type\": \"regression\"", "\"type_vocab_size\": 1", "\"vocab_size\":", "\"num_attention_heads\": 5",

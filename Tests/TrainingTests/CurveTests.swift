@@ -15,6 +15,19 @@ struct CurveTests {
   @Test("losses, rates, norms and scores are torch's on 1, 2, 3 and 4 ranks", arguments: names, 1...4)
   func goldenCurve(name: String, ranks: Int) throws { try check(name, ranks, sharesMemory: true) }
 
+  @Test("60 steps of every family are torch's, on 1 and 2 ranks", arguments: Golden.families, 1...2)
+  func families(name: String, ranks: Int) throws {
+    let golden = try #require(CurveGolden.all()[name])
+    try #require(golden.history.count == 60)
+    var run = Run(golden)
+    run.folder = "\(Golden.folder)/\(name)"
+    let expected = try #require(golden.dev_logits).flatMap(\.self)
+    for (rank, result) in try run(ranks: ranks).enumerated() {
+      #expect(differences(result.steps, golden.expected) == [], "rank \(rank)")
+      #expect(worstDifference("logits of rank \(rank)", result.logits, expected, within: 1e-5) == nil)
+    }
+  }
+
   @Test("the same where every rank has weights of its own", arguments: names, 2...4)
   func goldenCurveInPrivateMemory(name: String, ranks: Int) throws { try check(name, ranks, sharesMemory: false) }
 

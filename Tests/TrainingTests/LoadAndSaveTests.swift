@@ -85,7 +85,7 @@ struct LoadAndSaveTests {
     try [Float(1), 2].withUnsafeBufferPointer { (values) throws(Failure) in try writer.append(values) }
     try writer.commit()
     let problem = failure { () throws(Failure) in try load(copy) }
-    #expect(problem?.status == .badData && problem?.message.contains("no tensor fits a BERT") == true)
+    #expect(problem?.status == .badData && problem?.message.contains("no tensor fits a model of type bert") == true)
   }
 
   @Test("a missing folder, file or vocabulary that is too large are told")

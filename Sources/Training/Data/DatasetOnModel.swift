@@ -10,7 +10,7 @@ extension TokenizedDataset {
     if largestID >= configuration.vocabularySize {
       return problem("token", inputIDs, below: configuration.vocabularySize, "vocab_size")
     }
-    if largestType >= configuration.tokenTypes {
+    if !configuration.takes(tokenType: largestType) {
       return problem("token type", tokenTypeIDs, below: configuration.tokenTypes, "type_vocab_size")
     }
     if longestRow > configuration.maximumPositions {

@@ -28,7 +28,7 @@ extension ModelFolder {
   /// - Parameter name: what the message calls the rows' task or table.
   public func requireTokenTypes(ofPairs arePairs: Bool, of name: String) throws(Failure) {
     let row = try tokenizer.encode([], arePairs ? [] : nil, maxLength: 8)
-    guard let highest = row.tokenTypeIDs.max(), highest >= configuration.tokenTypes else { return }
+    guard let highest = row.tokenTypeIDs.max(), !configuration.takes(tokenType: Int(highest)) else { return }
     throw Failure(
       .configuration, at: "\(path)/config.json",
       "\"type_vocab_size\" is \(configuration.tokenTypes), but the sentence pairs of \(name) have token type \(highest)",

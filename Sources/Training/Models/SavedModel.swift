@@ -122,7 +122,7 @@ extension ModelFolder {
     let problem = problem ?? (labels == 1 ? .regression : .singleLabel)
     let names = labelNames.count == labels ? labelNames : (0..<labels).map { "LABEL_\($0)" }
     let settled: [(key: String, value: JSONText)] = [
-      ("architectures", .array([.string("BertForSequenceClassification")])),
+      ("architectures", .array([.string(model.configuration.family.classifierClass)])),
       ("id2label", .object(names.enumerated().map { ("\($0)", .string($1)) })),
       ("label2id", .object(names.enumerated().map { ($1, .int($0)) })),
       ("problem_type", .string(problem.rawValue)),

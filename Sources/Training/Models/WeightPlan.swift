@@ -54,7 +54,7 @@ public struct WeightPlan: Sendable {
 
   /// The weights of the checkpoint in `folder`; parameters that it lacks start fresh.
   ///
-  /// Tensors are found by name with or without the `bert.` in front, and with LayerNorm's old names.
+  /// Tensors are found by name with or without the encoder's in front (`bert.`), and with LayerNorm's old names.
   ///
   /// - Parameter ignoresMismatchedSizes: parameters start fresh, too, where the checkpoint's have another shape.
   /// - Throws: `.badData` for a wrong shape, or where nothing fits the model.
@@ -64,7 +64,9 @@ public struct WeightPlan: Sendable {
     let source = try WeightSource(folder: folder)
     let slots = ParameterLayout(configuration).slots
     guard slots.contains(where: { $0.namesInCheckpoints.contains { source.tensor(named: $0) != nil } }) else {
-      throw Failure(.badData, at: source.path, "no tensor fits a BERT, expected names such as \(slots[0].name)")
+      throw Failure(
+        .badData, at: source.path,
+        "no tensor fits a model of type \(configuration.family.modelType), expected names such as \(slots[0].name)")
     }
     var entries: [(any StoredTensor)?] = []
     var report = LoadReport()
@@ -98,19 +100,19 @@ public struct WeightPlan: Sendable {
   }
 
   private static func mismatch(_ entry: any StoredTensor, _ slot: ParameterSlot) -> Failure {
-    let isClassifier = slot.name.hasPrefix("classifier.")
+    let isOtherLabels = slot.belongsToHead && entry.shape.dropFirst() == slot.shape.dropFirst()
     return Failure(
       .badData, at: entry.path, "tensor \(entry.name) has shape \(entry.shape), expected \(slot.shape)",
-      hint: isClassifier
+      hint: isOtherLabels
         ? "the checkpoint was made for another number of labels" : "config.json and the weights do not belong together",
-      cause: isClassifier ? .otherLabels : .otherShape)
+      cause: isOtherLabels ? .otherLabels : .otherShape)
   }
 }
 
 extension ParameterSlot {
   /// The names under which checkpoints may hold this parameter, the present one first.
   var namesInCheckpoints: [String] {
-    let bare = name.hasPrefix("bert.") ? [String(name.dropFirst("bert.".count))] : []
+    let bare = encoderPrefix.isEmpty ? [] : [String(name.dropFirst(encoderPrefix.count))]
     let old = ([name] + bare).compactMap { name -> String? in
       if name.hasSuffix("LayerNorm.weight") { return name.dropLast("weight".count) + "gamma" }
       if name.hasSuffix("LayerNorm.bias") { return name.dropLast("bias".count) + "beta" }

@@ -10,7 +10,7 @@ struct BatchesCommand: Inspection {
   static let configuration = CommandConfiguration(
     commandName: "batches", abstract: "Prints keys and shapes of each rank's first batches.")
 
-  @Option(help: ArgumentHelp("The checkpoint's folder: vocab.txt, tokenizer_config.json.", valueName: "dir"))
+  @Option(help: ArgumentHelp("The checkpoint's folder, with the tokenizer's files.", valueName: "dir"))
   var model: String
 
   @Option(help: "The task.")

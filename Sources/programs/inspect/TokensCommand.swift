@@ -9,7 +9,7 @@ struct TokensCommand: Inspection {
   static let configuration = CommandConfiguration(
     commandName: "tokens", abstract: "Prints input_ids, token_type_ids and attention_mask, a JSON line per row.")
 
-  @Option(help: ArgumentHelp("The checkpoint's folder: vocab.txt, tokenizer_config.json.", valueName: "dir"))
+  @Option(help: ArgumentHelp("The checkpoint's folder, with the tokenizer's files.", valueName: "dir"))
   var model: String
 
   @Option(parsing: .unconditional, help: "A text; it may begin with a dash.")

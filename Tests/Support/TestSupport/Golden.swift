@@ -26,6 +26,17 @@ package enum Golden {
     try json(path: "\(folder)/\(name)", as: type)
   }
 
+  /// The models of BERT's family that `make_families.py` makes, by folder; those with two labels have curves.
+  package static let families = ["distilbert", "electra", "roberta"].map { "families/\($0)" }
+  package static let otherFamilies = ["distilbert-sinusoidal", "electra-wide", "electra-same"].map { "families/\($0)" }
+
+  /// The entries of the small golden `name`, and those of the families' with their folder before the name.
+  package static func withFamilies<Value: Decodable>(_ name: String, as type: Value.Type) throws -> [String: Value] {
+    let families = try json("families/\(name)", as: [String: Value].self)
+    let named = Dictionary(uniqueKeysWithValues: families.map { ("families/\($0.key)", $0.value) })
+    return try json(name, as: [String: Value].self).merging(named) { $1 }
+  }
+
   /// Any JSON file.
   package static func json<Value: Decodable>(path: String, as type: Value.Type) throws -> Value {
     try JSONDecoder().decode(type, from: Data(readBytes(path)))
@@ -42,8 +53,9 @@ package struct ForwardGolden: Decodable {
   package var labels: [Double]
   package var shapes: [String: [Int]]
 
+  /// By the name of the model's folder.
   package static func all() throws -> [String: ForwardGolden] {
-    try Golden.json("forward.json", as: [String: ForwardGolden].self)
+    try Golden.withFamilies("forward.json", as: ForwardGolden.self)
   }
 }
 
@@ -85,8 +97,9 @@ package struct CurveGolden: Decodable {
   package var weightDecay: Double { weight_decay ?? 0.01 }
   package var sparesBiasAndNorm: Bool { no_decay_bias_norm ?? false }
 
+  /// By name; those of families by the name of the model's folder.
   package static func all() throws -> [String: CurveGolden] {
-    try Golden.json("curves.json", as: [String: CurveGolden].self)
+    try Golden.withFamilies("curves.json", as: CurveGolden.self)
   }
 }
 

@@ -166,5 +166,5 @@ extension ParameterLayout {
 
 extension ParameterSlot {
   /// Whether the loss does not depend on it.
-  package var isKeyBias: Bool { name.hasSuffix("attention.self.key.bias") }
+  package var isKeyBias: Bool { name.hasSuffix("attention.self.key.bias") || name.hasSuffix("attention.k_lin.bias") }
 }
