@@ -72,6 +72,7 @@ let package = Package(
     .systemLibrary(name: "CProcess"),
     .systemLibrary(name: "CFileSystem"),
     .systemLibrary(name: "CSHA256"),
+    .systemLibrary(name: "CCurl"),
     .target(name: "CTiles"),
 
     // The worker's parts, bottom up.
@@ -164,13 +165,16 @@ let package = Package(
     .executableTarget(
       name: "own-task", dependencies: ["Lockstep"], path: "Examples/OwnTask", linkerSettings: staticRuntime),
 
+    // Names to local folders: the cache of the Hugging Face hub, and what fills it. Only the front-end links it.
+    .target(name: "Hub", dependencies: ["CCurl", "JSON", "System"]),
     // The front-end: links neither MPI nor BLAS.
     .target(
       name: "Launcher", dependencies: ["System", "JSON", "FlightRecorder", "CProcess", "CYAML"],
       // The launcher's binary is every rank's agent, also on hosts that have no libyaml.
       linkerSettings: [.linkedLibrary(":libyaml.a")]),
     .executableTarget(
-      name: "launch-cli", dependencies: ["Launcher", "Checkpoints", "JSON", "System", argumentParser],
+      name: "launch-cli",
+      dependencies: ["Launcher", "Hub", "Datasets", "Checkpoints", "JSON", "System", argumentParser],
       linkerSettings: staticRuntime),
 
     // Goldens, comparisons that name the worst element, processes, what a machine must have: shared by test targets.
@@ -206,9 +210,7 @@ let package = Package(
       name: "fuzz",
       dependencies: [
         "BERT", "Inference", "Datasets", "Tokenization", "Safetensors", "WeightFiles", "JSON", "Checkpoints",
-        "Launcher",
-        "FlightRecorder", "System",
-        "TestSupport",
+        "Launcher", "FlightRecorder", "System", "TestSupport",
       ], path: "Tests/Fuzz"),
     .testTarget(name: "FuzzTests", dependencies: ["fuzz", "TestSupport"]),
     .testTarget(

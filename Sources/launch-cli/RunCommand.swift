@@ -31,7 +31,9 @@ struct RunCommand: MachineCommand {
   var command: [String] = []
 
   /// Commands that nobody means as a PROGRAM; `env` may well be one.
-  private static let commandsOnly = ["test", "check", "config", "pack", "estimate-memory", "completions", "ckpt"]
+  private static let commandsOnly = [
+    "test", "check", "config", "pack", "estimate-memory", "completions", "ckpt", "download", "cache",
+  ]
 
   func run(on machine: Machine) throws {
     if let first = command.first, first.utf8.first == UInt8(ascii: "-") {
@@ -53,6 +55,14 @@ struct RunCommand: MachineCommand {
       throw outer.refusal(CommandLine.rawArguments.dropFirst().map { String(decoding: $0, as: UTF8.self) })
     }
     let settings = try options.settings(machine.environment)
+    var verbatim = Array(CommandLine.rawArguments.suffix(max(0, command.count - 1)))
+    var command = command
+    if let program = command.first, NamedInputs.areIn(program, verbatim) {
+      let isQuiet = settings[.quiet]
+      let inputs = try NamedInputs(machine.environment, isDry: isDryRun) { if !isQuiet { say($0) } }
+      verbatim = try inputs.resolved(program, verbatim)
+      command = [program] + verbatim.map { String(decoding: $0, as: UTF8.self) }
+    }
     let request = JobRequest(
       command.isEmpty ? [Programs.standard] : command, threadRanks: threadRankCount, debugger: debugger,
       debugRank: debugRank)
@@ -61,7 +71,6 @@ struct RunCommand: MachineCommand {
     if !plan.isQuiet {
       for note in try options.checkIgnored() + plan.notes { say("note: \(note)") }
     }
-    let verbatim = Array(CommandLine.rawArguments.suffix(max(0, command.count - 1)))
     Glibc.exit(try JobRunner(plan, on: machine, say: say).run(verbatim: verbatim))
   }
 }

@@ -36,7 +36,8 @@ import Testing
     let expected = [
       "iproute2", "openssh-client", "python3", "strace", "gdb-minimal", "bsdutils", "util-linux", "mount", "hostname",
     ]
-    #expect(tests.lines == expected)
+    // A library, which every system finds in its own way.
+    #expect(tests.lines.filter { $0 != "libcurl4" } == expected)
   }
 
   @Test func whatOnlyTestsNeedMayBeMissing() throws {

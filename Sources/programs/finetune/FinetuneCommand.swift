@@ -16,8 +16,11 @@ struct FinetuneCommand: ParsableCommand {
 
   @Option(
     name: bothSpellings("model", "model-name-or-path"),
-    help: ArgumentHelp("A checkpoint folder in the Hugging Face layout.", valueName: "dir"))
+    help: ArgumentHelp(
+      "A checkpoint folder in the Hugging Face layout, or under ./launch a name on the hub.", valueName: "dir|name"))
   var model: String?
+
+  @OptionGroup var named: NamedInputOptions
 
   @Option(name: .customLong("init"), help: "checkpoint: the folder's weights. random: its geometry with fresh weights.")
   var initialization = Initialization.checkpoint
@@ -32,7 +35,9 @@ struct FinetuneCommand: ParsableCommand {
     help: "The task: \(GLUETask.all.map(\.name).joined(separator: ", ")). (default: mrpc)")
   var task: String?
 
-  @Option(help: ArgumentHelp("The folder of the task's tables.", valueName: "dir"))
+  @Option(
+    help: ArgumentHelp(
+      "The folder of the task's tables. (default: ./launch fetches those of --task)", valueName: "dir"))
   var data: String?
 
   @OptionGroup var tables: TableOptions
@@ -164,6 +169,7 @@ struct FinetuneCommand: ParsableCommand {
     if let dropout, !(dropout >= 0 && dropout < 1) {
       throw Failure(.usage, at: "--dropout", "\(dropout), expected at least 0 and less than 1")
     }
+    try named.check()
     try checkSource()
     _ = try logs()
     if model == nil && initialization == .random {
@@ -186,7 +192,10 @@ struct FinetuneCommand: ParsableCommand {
     if tables.trainFile == nil && data == nil {
       throw Failure(
         .usage, at: task == nil ? "--model" : "--task", "needs --data",
-        hint: "the folder with train.tsv and dev.tsv, or --train-file and --validation-file for tables of your own")
+        hint: task != nil
+          ? "./launch fetches the tables of a task; started without it, name their folder"
+          : "the folder with train.tsv and dev.tsv; or --task fetches a task's tables; or --train-file and --validation-file for tables of your own"
+      )
     }
     for (option, value) in [("--data", data), ("--task", task)] where tables.trainFile != nil && value != nil {
       throw Failure(.usage, at: option, "is for GLUE's folders, --train-file for tables of your own, expected one")

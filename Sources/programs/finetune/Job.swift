@@ -173,7 +173,7 @@ struct Job {
     return [
       (
         "model",
-        "\(folder.path): \(configuration.layers) layers of \(configuration.hiddenSize), \(grouped(parameters)) parameters"
+        "\(CacheOrigin.shown(folder.path)): \(configuration.layers) layers of \(configuration.hiddenSize), \(grouped(parameters)) parameters"
       ),
       (
         "data",

@@ -13,14 +13,33 @@ extension RunRecord {
   init(_ job: Job, _ command: FinetuneCommand, _ communicator: any Communicator, _ times: TimeReport) {
     let name = command.tables.trainFile == nil && command.model != nil ? "task \(command.task ?? "mrpc")" : job.dataName
     self.init(
-      title: "\(lastComponent(of: job.folder.path)), \(name)",
+      title: "\(CacheOrigin(path: job.folder.path)?.id ?? lastComponent(of: job.folder.path)), \(name)",
       labels: ModelLabels(job.labels.problem, names: job.labelNames))
     metricNames = job.validations.flatMap { rows in job.metric.names.map { $0 + rows.suffix } }
     self.times = times.secondsByKind.enumerated().map { RankTime(rank: $0, host: $1.host, seconds: $1.seconds) }
     settings = Self.settings(job, command)
     versions = Self.versions(job.settings, communicator)
     self.command =
-      ["./launch", "--num_processes", "\(communicator.size)", "finetune"] + CommandLine.arguments.dropFirst()
+      ["./launch", "--num_processes", "\(communicator.size)", "finetune"]
+      + Self.namingOrigins(Array(CommandLine.arguments.dropFirst()))
+  }
+
+  /// The arguments with names for what `./launch` found in the cache, so that the command works elsewhere too.
+  private static func namingOrigins(_ arguments: [String]) -> [String] {
+    var result: [String] = []
+    for argument in arguments {
+      let value = argument.split(separator: "=", maxSplits: 1).last.map(String.init) ?? ""
+      guard let origin = CacheOrigin(path: value), origin.file.isEmpty else {
+        result.append(argument)
+        continue
+      }
+      switch origin.kind {
+      case "models": result.append(argument.dropLast(value.count) + origin.name)
+      // What --task says already.
+      default: if argument == value, result.last == "--data" { result.removeLast() }
+      }
+    }
+    return result
   }
 
   private static func settings(_ job: Job, _ command: FinetuneCommand) -> [Setting] {
@@ -28,7 +47,8 @@ extension RunRecord {
     func given(_ option: String, _ isGiven: Bool) -> String { isGiven ? option : standard }
     let plan = job.loader.plan
     var settings = [
-      Setting("model", job.folder.path, given("--model", command.model != nil)),
+      Setting(
+        "model", CacheOrigin(path: job.folder.path)?.name ?? job.folder.path, given("--model", command.model != nil)),
       Setting(
         "data", job.dataName, command.tables.trainFile != nil ? "--train-file" : given("--data", command.data != nil)),
       Setting("initial weights", job.initialization.rawValue, command.initialization == .random ? "--init" : standard),

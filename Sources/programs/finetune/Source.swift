@@ -50,7 +50,7 @@ struct Source {
   init(folder path: String, data: String, task: GLUETask) throws(Failure) {
     folder = try ModelFolder.named(path, labels: task.labelCount)
     try folder.requireTokenTypes(for: task)
-    dataName = "\(task.name) in \(data)"
+    dataName = Self.dataName(task, data)
     train = try loadSplit(task, folder: data, split: .train)
     validations = try task.validationSplits.map { (split) throws(Failure) in
       try Validation(
@@ -66,6 +66,11 @@ struct Source {
     }
   }
 
+  private static func dataName(_ task: GLUETask, _ folder: String) -> String {
+    guard let origin = CacheOrigin(path: folder) else { return "\(task.name) in \(folder)" }
+    return "\(task.name) from \(origin.id.prefix { $0 != "/" })"
+  }
+
   /// The user's model and tables.
   init(folder path: String, tables: OwnTables) throws(Failure) {
     // The head's size is known only after the rows are read; what is wrong with the folder comes first.
@@ -75,7 +80,7 @@ struct Source {
     folder = try ModelFolder.named(path, labels: loaded.labels.outputs)
     try folder.requireTokenTypes(ofPairs: loaded.textPairColumn != nil, of: tables.train)
     let columns = [loaded.textColumn, loaded.textPairColumn, loaded.labelColumn].compactMap { $0.map { "\"\($0)\"" } }
-    dataName = "\(tables.train), columns \(columns.joined(separator: ", "))"
+    dataName = "\(CacheOrigin.shown(tables.train)), columns \(columns.joined(separator: ", "))"
     train = loaded.train
     validations = [Validation(rows: loaded.validation)]
     test = loaded.test
@@ -93,7 +98,7 @@ extension ModelFolder {
       throw Failure(
         .missingInput, at: path, "there is no such folder",
         hint:
-          "if it is the name of a model: names are not looked up on the Hugging Face hub yet; give the folder of a checkpoint"
+          "./launch looks names up on the Hugging Face hub; a program that is started without it needs a folder"
       )
     }
     return try ModelFolder(path, labels: labels)

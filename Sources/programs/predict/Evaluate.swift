@@ -50,5 +50,5 @@ private func measure(
   let evaluation = try predictor.evaluate(dataset)
   if communicator.isMain { noteCut(cut, of: dataset.count, predictor, "evaluate") }
   return MeasuredModel(
-    path: path, data: name, labels: predictor.labels, metric: metric, evaluation: evaluation)
+    path: CacheOrigin.shown(path), data: name, labels: predictor.labels, metric: metric, evaluation: evaluation)
 }

@@ -13,7 +13,8 @@ struct EvaluateCommand: ParsableCommand {
 
   @Option(
     name: bothSpellings("model", "model-name-or-path"),
-    help: ArgumentHelp("The folder of a trained model.", valueName: "dir"))
+    help: ArgumentHelp(
+      "The folder of a trained model, or under ./launch a name on the hub.", valueName: "dir|name"))
   var model: String
 
   @Option(help: ArgumentHelp("Another model, to be compared with on the same rows.", valueName: "dir"))
@@ -55,7 +56,9 @@ struct EvaluateCommand: ParsableCommand {
     case (.some, .some): throw Failure(.usage, at: "--test-file", "is given with --task, expected one of them")
     case (.some, nil):
       if rows.data == nil {
-        throw Failure(.usage, at: "--task", "needs --data", hint: "the folder of the task's tables")
+        throw Failure(
+          .usage, at: "--task", "needs --data",
+          hint: "./launch fetches the tables of a task; started without it, name their folder")
       }
       if let option = columns.given { throw Failure(.usage, at: option, "needs --test-file") }
     case (nil, .some(let file)):
@@ -79,7 +82,7 @@ struct EvaluateCommand: ParsableCommand {
         guard case .category(let index) = pair.label else { return pair }
         return SentencePair(first: pair.first, second: pair.second, label: .category(outputs[index]))
       }
-      return (pairs, "\(task.name) in \(data), \(split.rawValue)", task.metrics)
+      return (pairs, "\(task.name) in \(CacheOrigin.shown(data)), \(split.rawValue)", task.metrics)
     }
     let file = testFile ?? ""
     var tables = OwnTables(train: file, validation: file)

@@ -18,7 +18,10 @@ struct ModelOptions: ParsableArguments {
 
   @OptionGroup var precision: PrecisionOptions
 
+  @OptionGroup var revision: RevisionOption
+
   func check() throws(Failure) {
+    try revision.check()
     try ProgramSupport.check(batchSize, "--batch-size", Limits.batchSize)
     try ProgramSupport.check(maxLength, "--max-length", Limits.length)
   }
@@ -43,7 +46,9 @@ struct ModelOptions: ParsableArguments {
         ("config.json", String(folder.configurationFingerprint, radix: 16)),
         ("vocabulary", String(folder.tokenizer.fingerprint, radix: 16)),
       ], hint: "copy the same files to every host")
-    for warning in folder.tokenizer.warnings where communicator.isMain { note("\(path): \(warning)", program) }
+    for warning in folder.tokenizer.warnings where communicator.isMain {
+      note("\(CacheOrigin.shown(path)): \(warning)", program)
+    }
     return try Predictor(
       folder, precision: precision, batchSize: batchSize, maxLength: maxLength, settings: settings, communicator)
   }
