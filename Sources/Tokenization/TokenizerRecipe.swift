@@ -67,11 +67,15 @@ struct TokenizerRecipe: Sendable {
       try self.init(vocabularyOf: json, files, tokens, options)
     }
     let types = options.returnsTokenTypes ?? kind.returnsTokenTypes
-    if !types {
+    if !types, settings.template != settings.template.withoutTypes {
       settings.template = settings.template.withoutTypes
-      warnings.append(
-        "tokenizer_class \(kind.name) gives no token types (transformers 5; version 4 may): all tokens of a pair have "
-          + "type 0")
+      // DistilBERT has none.
+      let isExpected = try documents.modelConfiguration?.member("model_type")?.string() == "distilbert"
+      if !isExpected {
+        warnings.append(
+          "tokenizer_class \(kind.name) gives no token types (transformers 5; version 4 may): all tokens of a pair have "
+            + "type 0")
+      }
     }
     settings.truncatesLeft = options.truncatesLeft ?? json?.truncatesLeft ?? false
     warnings = tokens.warnings + warnings

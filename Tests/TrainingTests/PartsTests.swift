@@ -279,7 +279,7 @@ struct PartsTests {
   func metricsFile() throws {
     let folder = try TemporaryFolder()
     let path = try folder.write("of an earlier run\n", "metrics")
-    let file = try MetricsFile(path)
+    let file = try MetricsFile(path, option: "--metrics")
     let (_, engine, loader) = try setUp(SoloCommunicator())
     engine.backward(try #require(loader.epoch(0).first { _ in true }))
     var report = try engine.step(learningRate: 3e-5)
@@ -300,7 +300,7 @@ struct PartsTests {
     #expect(evaluation["accuracy"] == 0.5 && evaluation["f1"] == 2.0 / 3 && evaluation.loss == 1.5)
     #expect(evaluation["pearson"]?.isNaN == true, "JSON has no NaN: null stands for it")
     #expect(evaluation.examples == 2 && evaluation.step == 6 && evaluation.epoch == 1)
-    #expect(failure { () throws(Failure) in try MetricsFile(folder.path) }?.status == .cannotCreate)
+    #expect(failure { () throws(Failure) in try MetricsFile(folder.path, option: "--metrics") }?.status == .cannotCreate)
   }
 
   @Test("numbers for people")

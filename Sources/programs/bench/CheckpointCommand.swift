@@ -44,15 +44,15 @@ struct CheckpointCommand: Measurement {
   @Option(help: "Seed of order, weights and dropout.")
   var seed = 42
 
-  func run(_ communicator: any Communicator) throws(Failure) {
+  func run(_ communicator: any Communicator, _ settings: RankSettings) throws(Failure) {
     let (folder, train, precision) = try communicator.agree { () throws(Failure) in try inputs() }
     let plan = try ShardPlan(datasetSize: train.count, batchSize: batchSize, ranks: communicator.size)
     let loader = try MicroBatchLoader(train, plan: plan, rank: communicator.rank, order: .shuffled(seed: seed))
-    let model = try Model(folder.configuration, communicator)
+    let model = try Model(folder.configuration, communicator, sharesMemory: settings.sharesMemory)
     try model.load(WeightPlan(.random, from: folder, communicator), seed: seed, communicator)
     let engine = try TrainingEngine(
       communicator, model: model, optimizer: AdamWOptimizer.Options(weightDecay: 0.01), limits: loader.limits,
-      precision: precision, seed: UInt64(bitPattern: Int64(seed)))
+      precision: precision, settings: settings, seed: UInt64(bitPattern: Int64(seed)))
     let store = CheckpointStore("\(outputDir)/bench-checkpoints")
     guard let writer = try CheckpointWriter(engine, to: store, keeping: 1) else {
       throw Failure(.unavailable, "no shared memory for a copy of the state")
@@ -92,7 +92,7 @@ struct CheckpointCommand: Measurement {
     let bytes = 3 * model.layout.count * MemoryLayout<Float>.stride
     let copying = communicator.isMain ? Self.copySeconds(bytes: bytes) : 0
     try verify(store, step: engine.optimizer.step - steps, communicator)
-    let machine = try Machine(communicator)
+    let machine = try Machine(communicator, settings)
     guard communicator.isMain else { return }
     try Output.write(
       json: CheckpointResult(

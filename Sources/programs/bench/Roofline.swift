@@ -3,6 +3,7 @@ import Collectives
 import Datasets
 import Kernels
 import System
+import Training
 
 /// The least time that a step can take by the machine's own figures:
 ///
