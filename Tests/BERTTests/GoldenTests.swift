@@ -117,7 +117,8 @@ struct GoldenTests {
       if slot.isKeyBias {
         #expect(change < 1e-5, "\(slot.name) moves the logits by \(change)")
       } else {
-        #expect(change > 1e-3, "\(slot.name) with the other sign moves the logits by \(change) only")
+        // Ten times what a right value may differ by.
+        #expect(change > 1e-4, "\(slot.name) with the other sign moves the logits by \(change) only")
       }
     }
   }
@@ -146,7 +147,8 @@ struct GoldenTests {
         var weights = model.weights
         for index in 0..<first.count { weights.swapAt(first.offset + index, second.offset + index) }
         let change = zip(model.pass(weights: weights).logits, model.logits).reduce(0) { max($0, abs($1.0 - $1.1)) }
-        #expect(change > 1e-3, "\(first.name) and \(second.name) exchanged move the logits by \(change) only")
+        // Ten times what a right value may differ by.
+        #expect(change > 1e-4, "\(first.name) and \(second.name) exchanged move the logits by \(change) only")
       }
     }
   }

@@ -63,7 +63,7 @@ struct InitializationTests {
       }
     }
     for (key, value) in [
-      ("model_type", "\"roberta\""), ("hidden_act", "\"prelu\""), ("hidden_act", "null"), ("hidden_act", "7"),
+      ("model_type", "\"gpt2\""), ("hidden_act", "\"prelu\""), ("hidden_act", "null"), ("hidden_act", "7"),
       ("num_attention_heads", "5"), ("hidden_size", "1000000000"), ("hidden_size", "24.0"),
       ("vocab_size", "0"), ("pad_token_id", "37"), ("pad_token_id", "-38"),
       ("position_embedding_type", "\"relative_key\""), ("is_decoder", "true"), ("add_cross_attention", "true"),

@@ -103,6 +103,7 @@ def forward(model, tokenizer, path):
     b = batch(tokenizer, dev[:8])
     if model.config.num_labels == 1: b["labels"] = torch.tensor([0.0, 1.5, -2.0, 5.0, 3.25, 0.5, 4.0, 2.0])
     if model.config.num_labels == 3: b["labels"] = torch.tensor([0, 1, 2, 2, 1, 0, 0, 2])
+    model.requires_grad_(True)  # transformers 4 does not train sinusoidal positions, 5 does
     result = model(**b); result.loss.backward()
     save_file({name: p.grad.contiguous() for name, p in model.named_parameters()}, path)
     norm = float(torch.sqrt(sum((p.grad.double() ** 2).sum() for p in model.parameters())))
@@ -112,6 +113,7 @@ def forward(model, tokenizer, path):
 
 def curve(model, tokenizer, steps=60, size=12, rate=1e-3):
     """As finetune: weight decay on all parameters, linear schedule without warm-up."""
+    model.requires_grad_(True)
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.01)
     schedule = get_scheduler("linear", optimizer=optimizer, num_warmup_steps=0, num_training_steps=steps)
     batches = [train[start:start + size] for start in range(0, len(train), size)]
