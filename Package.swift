@@ -174,7 +174,9 @@ let package = Package(
       linkerSettings: [.linkedLibrary(":libyaml.a")]),
     .executableTarget(
       name: "launch-cli",
-      dependencies: ["Launcher", "Hub", "Datasets", "Checkpoints", "JSON", "System", argumentParser],
+      dependencies: [
+        "Launcher", "Hub", "Datasets", "Checkpoints", "Safetensors", "JSON", "System", argumentParser,
+      ],
       linkerSettings: staticRuntime),
 
     // Goldens, comparisons that name the worst element, processes, what a machine must have: shared by test targets.

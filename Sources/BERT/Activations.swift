@@ -129,7 +129,8 @@ final class Activations {
     queryKeyValueGradient = arena.allocate(3 * perToken * backward)
     contextGradient = arena.allocate(perToken * backward)
     let rowBlocks = (tokens + Self.rowBlock - 1) / Self.rowBlock
-    blockSums = arena.allocate(max(rowBlocks, sequences) * widest * backward)
+    // Blocks of groups of rows may each begin anew.
+    blockSums = arena.allocate((rowBlocks + sequences) * widest * backward)
     attention = (0..<threads).map { _ in
       AttentionScratch(configuration, limits, keepsForBackward: keepsForBackward, in: arena)
     }

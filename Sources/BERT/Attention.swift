@@ -164,6 +164,8 @@ extension BertClassifier {
       columnSums(
         rows: length, columns: size, values, rowStride: gradients.keyStride, into: sums + 2 * hidden, .overwrite)
     }
-    addUp(input.sequences, width: 3 * hidden, columns: 3 * hidden, (biasGradient, nil, nil))
+    addUp(input.sequences, width: 3 * hidden, columns: 3 * hidden, (biasGradient, nil, nil)) { grouping, group in
+      grouping.rows(of: group)
+    }
   }
 }

@@ -40,6 +40,12 @@ public final class BertClassifier {
   public var partFinished: ((ModelPart, ModelPass) -> Void)?
   /// The batch of the last forward, which backward continues: it must not be filled anew before.
   var current: (input: PackedBatch, dropout: DropoutPlan?)?
+  /// Where gradients go by groups of rows, during such a backward.
+  var grouping: GroupedGradients?
+  /// The same, kept from one to the next.
+  var groupedGradients: GroupedGradients?
+  /// The losses of the last batch's rows, not scaled.
+  public private(set) var rowLosses: [Double] = []
 
   /// - Parameters:
   ///   - limits: no batch may exceed them.
@@ -73,6 +79,14 @@ public final class BertClassifier {
     Activations(
       configuration, limits: limits, keepsForBackward: keepsForBackward, threads: threads, isMeasuring: true
     ).floatCount * MemoryLayout<Float>.stride
+  }
+
+  /// Hidden states that enter layer `index` in the last forward, `[tokens, hidden]`; the last index is the encoder's
+  /// output, `[sequences, hidden]`: first tokens only. Where activations are not kept for backward, only that survives.
+  public func hiddenStates(_ index: Int) -> UnsafeBufferPointer<Float> {
+    let input = current?.input
+    let rows = index == configuration.layers ? input?.sequences : input?.tokens
+    return UnsafeBufferPointer(start: memory.hidden[index], count: (rows ?? 0) * configuration.hiddenSize)
   }
 
   /// Logits `[sequences, labels]` of the last forward.
@@ -203,9 +217,12 @@ public final class BertClassifier {
   private func sumOverRows(
     _ loss: (Int, UnsafePointer<Float>, UnsafeMutablePointer<Float>) -> Double
   ) -> Double {
-    (0..<(current?.input.sequences ?? 0)).reduce(0) { total, row in
+    rowLosses.removeAll(keepingCapacity: true)
+    return (0..<(current?.input.sequences ?? 0)).reduce(0) { total, row in
       let offset = row * configuration.labels
-      return total + loss(row, memory.logits + offset, memory.logitsGradient + offset)
+      let own = loss(row, memory.logits + offset, memory.logitsGradient + offset)
+      rowLosses.append(own)
+      return total + own
     }
   }
 
@@ -223,7 +240,7 @@ public final class BertClassifier {
   ) {
     guard let (input, dropout) = current else { preconditionFailure("backward without forward") }
     precondition(memory.keepsForBackward, "backward on a model that keeps nothing for it")
-    if mode == .overwrite {
+    if mode == .overwrite, grouping == nil {
       // Matrices are overwritten by their products; everything else is added to.
       for slot in layout.slots
       where slot.kind != .weight && !(wordTableIsClear && slot.offset == layout.wordTable.offset)

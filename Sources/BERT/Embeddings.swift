@@ -58,10 +58,19 @@ extension BertClassifier {
     weightGradient(
       .tokens(input.tokens), gradient, outputs: hidden, memory.embedded, inputs: size,
       into: gradients + projection.weight, mode)
-    gemm.threads.forEachPart(of: hidden, grain: 64) { _, part in
-      columnSums(
-        rows: input.tokens, columns: part.count, gradient + part.lowerBound, rowStride: hidden,
-        into: gradients + projection.bias + part.lowerBound, .add)
+    if let grouping {
+      grouping.overwriteVectors(at: gradients + projection.bias, count: hidden) { group, output, part in
+        let own = grouping.lines(.tokens(input.tokens), of: group)
+        columnSums(
+          rows: own.count, columns: part.count, gradient + own.lowerBound * hidden + part.lowerBound,
+          rowStride: hidden, into: output + part.lowerBound, .overwrite)
+      }
+    } else {
+      gemm.threads.forEachPart(of: hidden, grain: 64) { _, part in
+        columnSums(
+          rows: input.tokens, columns: part.count, gradient + part.lowerBound, rowStride: hidden,
+          into: gradients + projection.bias + part.lowerBound, .add)
+      }
     }
     inputGradient(
       .tokens(input.tokens), gradient, outputs: hidden, parameters + projection.weight, inputs: size,
@@ -86,10 +95,23 @@ extension BertClassifier {
       }
     }
     normBackward(
-      input.tokens, norm(parameters), normalized: memory.embeddingNormalized,
+      .tokens(input.tokens), norm(parameters), normalized: memory.embeddingNormalized,
       inverseDeviation: memory.embeddingDeviation, gradient: gradient, branch: nil, nil,
       gain: gradients + layout.embeddings.norm.gain, shift: gradients + layout.embeddings.norm.shift, bias: nil, address
     )
+    let paddingPosition = configuration.paddingPosition.map { Int32($0) }
+    if let grouping {
+      let embeddings = layout.embeddings
+      grouping.overwriteWordTable(
+        layout.wordTable, ids: input.tokenIDs, skippedID: configuration.padTokenID, gradient)
+      grouping.overwriteTable(
+        at: embeddings.position, rows: configuration.positionRows, ids: memory.positionIDs,
+        skippedID: paddingPosition, gradient)
+      if let type = embeddings.type {
+        grouping.overwriteTable(at: type, rows: configuration.tokenTypes, ids: input.typeIDs, gradient)
+      }
+      return
+    }
     // Tokens of one id meet in one row, so threads share out the columns.
     gemm.threads.forEachPart(of: columns, grain: 64) { _, part in
       func add(_ ids: UnsafePointer<Int32>, skippedID: Int32? = nil, to table: Int?) {
@@ -99,8 +121,7 @@ extension BertClassifier {
           into: gradients + table)
       }
       add(input.tokenIDs, skippedID: configuration.padTokenID, to: layout.embeddings.word)
-      add(
-        memory.positionIDs, skippedID: configuration.paddingPosition.map { Int32($0) }, to: layout.embeddings.position)
+      add(memory.positionIDs, skippedID: paddingPosition, to: layout.embeddings.position)
       add(input.typeIDs, to: layout.embeddings.type)
     }
   }

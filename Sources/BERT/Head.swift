@@ -56,6 +56,19 @@ extension BertClassifier {
       rows: rows, columns: configuration.labels, x: memory.logits, bias: parameters + layout.classifier.bias)
   }
 
+  /// Adds the columns' sums of `x` `[rows, columns]` to a bias's gradient.
+  private func addUpRows(
+    _ rows: Int, columns: Int, _ x: UnsafePointer<Float>, into output: UnsafeMutablePointer<Float>
+  ) {
+    guard let grouping else { return columnSums(rows: rows, columns: columns, x, into: output, .add) }
+    grouping.overwriteVectors(at: output, count: columns) { group, output, part in
+      let own = grouping.rows(of: group)
+      columnSums(
+        rows: own.count, columns: part.count, x + own.lowerBound * columns + part.lowerBound, rowStride: columns,
+        into: output + part.lowerBound, .overwrite)
+    }
+  }
+
   /// Overwrites `firstTokensGradient` with the gradient of the encoder's output at first tokens.
   func headBackward(
     _ input: PackedBatch, _ parameters: UnsafePointer<Float>, _ gradients: UnsafeMutablePointer<Float>,
@@ -68,8 +81,7 @@ extension BertClassifier {
     weightGradient(
       .firstTokens(rows), memory.logitsGradient, outputs: labels, memory.pooledDropped, inputs: hidden,
       into: gradients + layout.classifier.weight, mode)
-    columnSums(
-      rows: rows, columns: labels, memory.logitsGradient, into: gradients + layout.classifier.bias, .add)
+    addUpRows(rows, columns: labels, memory.logitsGradient, into: gradients + layout.classifier.bias)
     inputGradient(
       .firstTokens(rows), memory.logitsGradient, outputs: labels, parameters + layout.classifier.weight, inputs: hidden,
       into: gradient, .overwrite)
@@ -86,7 +98,7 @@ extension BertClassifier {
     weightGradient(
       .firstTokens(rows), gradient, outputs: hidden, denseInput, inputs: hidden,
       into: gradients + layout.pooler.weight, mode)
-    columnSums(rows: rows, columns: hidden, gradient, into: gradients + layout.pooler.bias, .add)
+    addUpRows(rows, columns: hidden, gradient, into: gradients + layout.pooler.bias)
     inputGradient(
       .firstTokens(rows), gradient, outputs: hidden, parameters + layout.pooler.weight, inputs: hidden,
       into: memory.firstTokensGradient, .overwrite)

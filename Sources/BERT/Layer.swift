@@ -77,14 +77,13 @@ extension BertClassifier {
     let intermediate = configuration.intermediateSize
     let firstOnly = needsFirstTokensOnly(index)
     let lines = firstOnly ? ProductRows.firstTokens(input.sequences) : .tokens(input.tokens)
-    let rows = lines.count
     let gradient = firstOnly ? memory.firstTokensGradient : memory.hiddenGradient  // [rows, H]
     let branch = memory.branchGradient  // [rows, H]
     let wide = memory.intermediateGradient  // [rows, I]
 
     // The gradient becomes that of the sum before the norm, which is also that of the residual.
     normBackward(
-      rows, norm(slots.outputNorm, parameters), normalized: kept.outputNormalized,
+      lines, norm(slots.outputNorm, parameters), normalized: kept.outputNormalized,
       inverseDeviation: kept.outputDeviation, gradient: gradient, branch: branch, hiddenDropout(dropout),
       gain: gradients + slots.outputNorm.gain, shift: gradients + slots.outputNorm.shift,
       bias: gradients + slots.output.bias, address(.output(layer: index), input, firstOnly))
@@ -92,14 +91,14 @@ extension BertClassifier {
       lines, branch, outputs: hidden, kept.activated, inputs: intermediate, into: gradients + slots.output.weight, mode)
     inputGradient(
       lines, branch, outputs: hidden, parameters + slots.output.weight, inputs: intermediate, into: wide, .overwrite)
-    forEachRowBlock(rows, sums: intermediate) { _, block, sums in
+    forEachRowBlock(lines, sums: intermediate) { _, block, sums in
       let offset = block.lowerBound * intermediate
       biasActivationBackward(
         rows: block.count, columns: intermediate, slopes: kept.slopes + offset, gradient: wide + offset,
         sums: sums)
     }
     addUp(
-      rowBlocks(rows), width: intermediate, columns: intermediate, (gradients + slots.intermediate.bias, nil, nil))
+      blocksOf: lines, width: intermediate, columns: intermediate, (gradients + slots.intermediate.bias, nil, nil))
     weightGradient(
       lines, wide, outputs: intermediate, kept.attentionOutput, inputs: hidden,
       into: gradients + slots.intermediate.weight, mode)
@@ -117,12 +116,11 @@ extension BertClassifier {
     let hidden = configuration.hiddenSize
     let firstOnly = needsFirstTokensOnly(index)
     let lines = firstOnly ? ProductRows.firstTokens(input.sequences) : .tokens(input.tokens)
-    let rows = lines.count
     let gradient = firstOnly ? memory.firstTokensGradient : memory.hiddenGradient  // [rows, H]
     let branch = memory.branchGradient  // [rows, H]
 
     normBackward(
-      rows, norm(slots.attentionNorm, parameters), normalized: kept.attentionNormalized,
+      lines, norm(slots.attentionNorm, parameters), normalized: kept.attentionNormalized,
       inverseDeviation: kept.attentionDeviation, gradient: gradient, branch: branch,
       attentionOutputDropout(dropout), gain: gradients + slots.attentionNorm.gain,
       shift: gradients + slots.attentionNorm.shift,

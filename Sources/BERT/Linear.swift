@@ -38,10 +38,22 @@ extension BertClassifier {
     _ lines: ProductRows, _ gradient: UnsafePointer<Float>, outputs: Int, _ x: UnsafePointer<Float>, inputs: Int,
     into output: UnsafeMutablePointer<Float>, _ mode: OutputMode
   ) {
-    gemm.product(
-      .weightGradient, of: lines.kind, rows: outputs, columns: inputs, depth: lines.count,
-      MatrixOperand(gradient, rowStride: outputs).transposed,
-      MatrixOperand(x, rowStride: inputs), into: output, outputStride: inputs, mode)
+    func product(
+      _ range: Range<Int>, into output: UnsafeMutablePointer<Float>, _ mode: OutputMode, isReadLate: Bool = true
+    ) {
+      gemm.product(
+        .weightGradient, of: lines.kind, rows: outputs, columns: inputs, depth: range.count,
+        MatrixOperand(gradient + range.lowerBound * outputs, rowStride: outputs).transposed,
+        MatrixOperand(x + range.lowerBound * inputs, rowStride: inputs), into: output, outputStride: inputs, mode,
+        isReadLate: isReadLate)
+    }
+    guard let grouping else { return product(0..<lines.count, into: output, mode) }
+    grouping.overwriteMatrices(
+      at: output, count: outputs * inputs,
+      addsAtOnce: { gemm.isAddedAtOnce(lines.kind, depth: grouping.lines(lines, of: $0).count) }
+    ) { group, place, mode in
+      product(grouping.lines(lines, of: group), into: place, mode, isReadLate: false)
+    }
   }
 
   /// dx [lines, inputs] = dy · W, overwritten or added to.

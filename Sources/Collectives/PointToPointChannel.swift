@@ -51,7 +51,7 @@ extension Communicator {
 
 extension PointToPointChannel {
   /// Returns when `message` is done.
-  func wait(for message: Int) throws(Failure) {
+  public func wait(for message: Int) throws(Failure) {
     while !isDone(message) {
       try poll()
       // Somebody else may need the core more, such as who sends it.

@@ -120,6 +120,11 @@ package protocol ParameterUpdate: AnyObject {
     part: Int, parameters: UnsafeMutablePointer<Float>, gradients: [UnsafePointer<Float>],
     touched: TouchedEmbeddingRows, usesThreads: Bool
   ) -> Double
+  /// Takes the present step for parameters that lie in one of the parts, in the calling thread. A parameter's bits do not
+  /// depend on where the range begins and ends.
+  ///
+  /// - Parameter gradient: of the range: element 0 belongs to its first parameter.
+  func apply(_ range: Range<Int>, parameters: UnsafeMutablePointer<Float>, gradient: UnsafePointer<Float>)
   /// Σ g² over the part.
   func sumOfSquares(part: Int, gradients: [UnsafePointer<Float>], touched: TouchedEmbeddingRows) -> Double
 }
@@ -157,13 +162,25 @@ package struct SynchronizationOptions: Sendable {
 /// - Parameters:
 ///   - memory: of the weights.
 ///   - updatesLater: whether every `reduce` will be told `.later` or `.never`.
+///   - grouping: how rounds are cut into groups of rows, where sums may not depend on the ranks, and the threads that share
+///     out sums.
 ///   - makeUpdate: makes what updates the parameters that this rank gets.
 package func makeGradientSynchronizer<Update: ParameterUpdate>(
   _ memory: any ReplicaMemory, _ layout: GradientLayout, _ options: SynchronizationOptions, updatesLater: Bool,
-  _ communicator: any Communicator, makeUpdate: (_ parts: [Range<Int>]) -> Update
+  grouping: (plan: RowGroupPlan, threads: ThreadPool)? = nil, _ communicator: any Communicator,
+  makeUpdate: (_ parts: [Range<Int>]) -> Update
 ) throws(Failure) -> (any GradientSynchronizer, Update) {
   let groups = try memory.groups(communicator)
   let gradients = memory.makeGradients(layout, groups, communicator)
+  if let grouping {
+    let part = GroupTreeSynchronizer.slice(of: layout.trained, groups)
+    let update = makeUpdate([part])
+    let synchronizer = try GroupTreeSynchronizer(
+      memory, gradients, layout, groups, grouping.plan, threads: grouping.threads, part: part, update: update,
+      communicator)
+    try communicator.barrier()
+    return (synchronizer, update)
+  }
   guard groups.count > 1 else {
     let update = makeUpdate([SharedMemorySynchronizer.slice(of: layout.trained, groups)])
     return (SharedMemorySynchronizer(memory, gradients, layout, update: update, communicator), update)

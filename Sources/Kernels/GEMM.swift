@@ -32,16 +32,23 @@ public final class GEMM {
   /// Parts of numbers (0: fp32 itself) where there are many lines; nil for BLAS.
   private let parts: (forward: Int, backward: Int)?
   private let leavesFloatsToBLAS: Bool
+  /// Whether the depth is cut alike however many rows there are, and whatever caches this CPU has: then a row's products,
+  /// and a weight's gradient, have the same bits in any batch.
+  public let isRowIndependent: Bool
 
   /// - Parameters:
   ///   - precision: one that `isAvailable`.
   ///   - isForEvaluation: whether nothing but counts and a mean loss comes of its forward products.
   ///   - threads: BLAS must use one thread, for it is called from all of them.
   ///   - leavesToBLAS: whether BLAS computes all fp32 products.
+  ///   - isRowIndependent: as the property says; only where `canBeRowIndependent`.
   public init(
     _ precision: ProductPrecision, isForEvaluation: Bool = false, threads: ThreadPool = ThreadPool(count: 1),
-    leavesToBLAS: Bool = false
+    leavesToBLAS: Bool = false, isRowIndependent: Bool = false
   ) {
+    precondition(
+      !isRowIndependent || (!leavesToBLAS && InstructionSet.ofThisCPU != nil), "rows of BLAS depend on one another")
+    self.isRowIndependent = isRowIndependent
     precondition(precision.isAvailable, "bf16 on a CPU without units for it")
     self.precision = precision
     self.threads = threads
@@ -68,16 +75,31 @@ public final class GEMM {
     return "fp32 (\(unit.rawValue): \(parts.forward) parts in bf16, backward \(parts.backward))"
   }
 
+  /// Whether this machine has products whose bits do not depend on how many rows there are: those of BLAS do.
+  public static var canBeRowIndependent: Bool { InstructionSet.ofThisCPU != nil }
+
+  private func parts(_ purpose: Purpose, _ lines: RowKind) -> Int? {
+    switch lines {
+    case .many: purpose == .forward ? parts?.forward : parts?.backward
+    case .few: leavesFloatsToBLAS ? nil : 0
+    }
+  }
+
+  /// Whether a gradient of weights over `depth` rows is added in one piece: then C += A · B is C + (A · B) to the bit.
+  public func isAddedAtOnce(_ lines: RowKind, depth: Int) -> Bool {
+    guard isRowIndependent, let parts = parts(.weightGradient, lines), let tiles = tiles.first else { return false }
+    return depth <= tiles.equalDepth(parts: parts)
+  }
+
   /// C = A · B, or C += A · B, as `matrixProduct`.
+  ///
+  /// - Parameter isReadLate: false where a gradient of weights is read again soon.
   public func product(
     _ purpose: Purpose, of lines: RowKind, rows: Int, columns: Int, depth: Int, _ a: MatrixOperand, _ b: MatrixOperand,
-    into output: UnsafeMutablePointer<Float>, outputStride: Int, _ mode: OutputMode = .overwrite
+    into output: UnsafeMutablePointer<Float>, outputStride: Int, _ mode: OutputMode = .overwrite,
+    isReadLate: Bool = true
   ) {
-    let parts: Int? =
-      switch lines {
-      case .many: purpose == .forward ? self.parts?.forward : self.parts?.backward
-      case .few: leavesFloatsToBLAS ? nil : 0
-      }
+    let parts = parts(purpose, lines)
     func part(_ thread: Int, _ rowPart: Range<Int>, _ columnPart: Range<Int>) {
       let left = a.fromRow(rowPart.lowerBound)
       let right = b.fromColumn(columnPart.lowerBound)
@@ -85,7 +107,8 @@ public final class GEMM {
       if let parts {
         tiles[thread].multiply(
           parts: parts, rows: rowPart.count, columns: columnPart.count, depth: depth, left, right, into: place,
-          outputStride: outputStride, mode, wholeRows: rows, isReadLate: purpose == .weightGradient)
+          outputStride: outputStride, mode, wholeRows: rows, isReadLate: isReadLate && purpose == .weightGradient,
+          depthIsCutAlike: isRowIndependent)
       } else {
         matrixProduct(
           rows: rowPart.count, columns: columnPart.count, depth: depth, left, right, into: place,

@@ -62,6 +62,13 @@ public func add(count: Int, _ x: UnsafePointer<Float>, to output: UnsafeMutableP
   for i in 0..<count { output[i] += x[i] }
 }
 
+/// output = x + y, elementwise; `output` may be one of them.
+public func add(
+  count: Int, _ x: UnsafePointer<Float>, _ y: UnsafePointer<Float>, into output: UnsafeMutablePointer<Float>
+) {
+  for i in 0..<count { output[i] = x[i] + y[i] }
+}
+
 /// Adds `bias` (`[columns]`) to every row of `x` (`[rows, columns]`), in place.
 ///
 /// - Parameter rowStride: between rows of `x`; nil where there is nothing between them.

@@ -21,7 +21,9 @@ public final class Accelerator {
   let settings: RankSettings
   /// The batch that a prepared loader gave out last.
   weak var currentBatch: Batch?
-  private var models: [BertForSequenceClassification] = []
+  private(set) var models: [BertForSequenceClassification] = []
+  /// What is saved with the state, beside the model.
+  var registered: [any CheckpointedState] = []
   private var isTriggered = false
   /// Whether the user wants the job to stop: after `acceptStop`, the same on every rank, set by `optimizer.step`.
   public internal(set) var shouldStop = false

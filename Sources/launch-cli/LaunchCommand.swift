@@ -10,8 +10,8 @@ struct LaunchCommand: ParsableCommand {
     abstract: "Starts a program as many ranks that work in lockstep.",
     subcommands: [
       RunCommand.self, ConfigCommand.self, EnvironmentCommand.self, CheckCommand.self, TestCommand.self,
-      CheckpointCommand.self, DownloadCommand.self, CacheCommand.self, EstimateMemoryCommand.self, PackCommand.self,
-      CompletionsCommand.self,
+      CheckpointCommand.self, VerifyEquivalenceCommand.self, DownloadCommand.self, CacheCommand.self,
+      EstimateMemoryCommand.self, PackCommand.self, CompletionsCommand.self,
     ],
     defaultSubcommand: RunCommand.self)
 

@@ -33,6 +33,7 @@ struct RunCommand: MachineCommand {
   /// Commands that nobody means as a PROGRAM; `env` may well be one.
   private static let commandsOnly = [
     "test", "check", "config", "pack", "estimate-memory", "completions", "ckpt", "download", "cache",
+    "verify-equivalence",
   ]
 
   func run(on machine: Machine) throws {

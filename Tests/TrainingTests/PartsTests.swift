@@ -136,7 +136,7 @@ struct PartsTests {
           let (model, engine, loader) = try self.setUp(communicator)
           if communicator.rank == bad { model.parameters.pointer[model.layout.count - 1] = .nan }
           for microBatch in loader.epoch(0) {
-            engine.backward(microBatch)
+            try engine.backward(microBatch)
             _ = try engine.step(learningRate: 1)
           }
         }
@@ -152,7 +152,7 @@ struct PartsTests {
     let (model, engine, loader) = try setUp(SoloCommunicator())
     let slot = try #require(model.layout.slots.first { $0.name == "classifier.weight" })
     for index in slot.range { model.parameters.pointer[index] *= 1e30 }
-    engine.backward(try #require(loader.epoch(0).first { _ in true }))
+    try engine.backward(try #require(loader.epoch(0).first { _ in true }))
     let problem = failure { () throws(Failure) in try engine.step(learningRate: 1) }
     #expect(problem?.status == .badData, "\(String(describing: problem))")
     #expect(problem?.message.contains("the gradient of bert.") == true && problem?.message.contains("step 1") == true)
@@ -281,7 +281,7 @@ struct PartsTests {
     let path = try folder.write("of an earlier run\n", "metrics")
     let file = try MetricsFile(path, option: "--metrics")
     let (_, engine, loader) = try setUp(SoloCommunicator())
-    engine.backward(try #require(loader.epoch(0).first { _ in true }))
+    try engine.backward(try #require(loader.epoch(0).first { _ in true }))
     var report = try engine.step(learningRate: 3e-5)
     report.loss = 0.1 + 0.2
     report.gradientNorm = 1e-300

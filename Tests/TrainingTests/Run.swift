@@ -27,6 +27,9 @@ struct Run: Sendable {
   /// How many ranks each of several hosts has; nil puts all on one.
   var hosts: [Int]?
   var wire = WirePrecision.no
+  var reduction = ReductionMode.fast
+  /// Of each rank.
+  var threads = 1
   /// Rows that are evaluated, and whose logits are kept, at the end; nil takes all.
   var evaluatedRows: Int?
   var evaluationBatchSize = 7
@@ -74,19 +77,17 @@ struct Run: Sendable {
         maxLength: configuration.maximumPositions)
     }
     let train = try dataset(.train)
-    let plan = try ShardPlan(
-      datasetSize: train.count, batchSize: globalBatchSize, ranks: communicator.size, splitBatches: true)
-    let loader = try MicroBatchLoader(
-      train, plan: plan, rank: communicator.rank, order: order, accumulationSteps: accumulationSteps)
+    let loader = try loader(train, communicator)
     let schedule = LinearRate(peakRate: peakRate, warmupSteps: warmupSteps, totalSteps: steps)
     let engine = try TrainingEngine(
-      communicator, model: model, optimizer: optimizer, limits: loader.limits, precision: precision, seed: 42,
-      maxGradientNorm: maxGradientNorm, wire: wire)
+      communicator, model: model, optimizer: optimizer, limits: loader.limits, precision: precision,
+      threads: ThreadPool(count: threads), seed: 42, maxGradientNorm: maxGradientNorm, wire: wire,
+      grouping: loader.grouping)
     var result = Result()
     var epoch = 0
     while result.steps.count < steps {
       for microBatch in loader.epoch(epoch) {
-        engine.backward(microBatch)
+        try engine.backward(microBatch)
         guard microBatch.isLastInStep else { continue }
         result.steps.append(try engine.step(learningRate: schedule.rate(step: engine.optimizer.step + 1)))
         if result.steps.count == steps { break }
@@ -98,6 +99,22 @@ struct Run: Sendable {
     result.logits = try model.forwardBackward(asOneBatch: validation, keepsGradients: false).logits
     result.weights = model.parameters.digest
     return result
+  }
+}
+
+extension Run {
+  private func loader(
+    _ train: TokenizedDataset, _ communicator: any Communicator
+  ) throws(Failure) -> MicroBatchLoader {
+    if reduction == .invariant {
+      return try MicroBatchLoader(
+        inGroups: train, plan: ShardPlan(datasetSize: train.count, batchSize: globalBatchSize, ranks: 1),
+        rank: communicator.rank, ranks: communicator.size, order: order, accumulationSteps: accumulationSteps)
+    }
+    let plan = try ShardPlan(
+      datasetSize: train.count, batchSize: globalBatchSize, ranks: communicator.size, splitBatches: true)
+    return try MicroBatchLoader(
+      train, plan: plan, rank: communicator.rank, order: order, accumulationSteps: accumulationSteps)
   }
 }
 

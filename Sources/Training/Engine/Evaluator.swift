@@ -15,7 +15,8 @@ public final class Evaluator {
   private let batch = PackedBatch()
   private var model: Model?
 
-  /// - Parameter gemm: for evaluation. Its threads are shared with whoever does not compute meanwhile.
+  /// - Parameter gemm: for evaluation. Its threads are shared with whoever does not compute meanwhile. Where it is
+  ///   row-independent, outputs and losses have the same bits on any number of ranks.
   init(_ configuration: BertConfiguration, head: (any TaskHead)?, _ gemm: GEMM) {
     self.head = head
     self.configuration = configuration
@@ -42,21 +43,30 @@ public final class Evaluator {
     let (rank, ranks) = (communicator.rank, communicator.size)
     let rows = dataset.count * rank / ranks..<dataset.count * (rank + 1) / ranks
     let own = outputs(dataset, hasLabels: hasLabels, rows: rows, batchSize: batchSize, parameters: parameters)
-    let lossSum = hasLabels ? try communicator.sum(own.lossSum) : 0
+    let lossSum = hasLabels ? try self.lossSum(own.losses, communicator) : 0
     return Evaluation(
       lossSum: lossSum,
       rows: try EvaluatedRows(
         gathering: own.logits, outputs: configuration.labels, labels: dataset.labels, communicator))
   }
 
-  /// Losses and outputs of the rows `rows` of a data set.
+  /// The sum over all rows: of the ranks' sums, or in the order of rows where it may not depend on the ranks.
+  private func lossSum(_ losses: [Double], _ communicator: any Communicator) throws(Failure) -> Double {
+    guard gemm.isRowIndependent else { return try communicator.sum(losses.reduce(0, +)) }
+    let parts = try communicator.allGather(losses.withUnsafeBytes { Array($0) })
+    return parts.reduce(0) { sum, part in
+      part.withUnsafeBytes { $0.bindMemory(to: Double.self).reduce(sum, +) }
+    }
+  }
+
+  /// Losses and outputs of the rows `rows` of a data set; losses of each row where it matters, else of each batch.
   ///
   /// - Parameter batchSize: rows of a batch. Where rows are short, more of them share a batch: as many as have no more
   ///   tokens than `batchSize` of the longest.
   private func outputs(
     _ dataset: TokenizedDataset, hasLabels: Bool, rows: Range<Int>, batchSize: Int, parameters: UnsafePointer<Float>
-  ) -> (lossSum: Double, logits: [Float]) {
-    var (lossSum, logits): (Double, [Float]) = (0, [])
+  ) -> (losses: [Double], logits: [Float]) {
+    var (losses, logits): ([Double], [Float]) = ([], [])
     logits.reserveCapacity(rows.count * configuration.labels)
     let network = network(for: dataset, batchSize: batchSize)
     var start = rows.lowerBound
@@ -64,11 +74,14 @@ public final class Evaluator {
       let end = network.limits.end(ofBatchFrom: start, in: dataset, before: rows.upperBound)
       batch.fill(from: dataset, rows: start..<end)
       network.forward(batch, parameters: parameters)
-      if hasLabels { lossSum += network.loss(gradientScale: 1) }
+      if hasLabels {
+        let sum = network.loss(gradientScale: 1)
+        losses += gemm.isRowIndependent ? network.rowLosses : [sum]
+      }
       logits.append(contentsOf: network.logits)
       start = end
     }
-    return (lossSum, logits)
+    return (losses, logits)
   }
 
   /// Logits `[rows, labels]` of a batch by the model that the evaluator was made for.

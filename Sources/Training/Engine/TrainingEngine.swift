@@ -22,11 +22,15 @@ public final class TrainingEngine {
   /// Whether only the head is trained, and the encoder's weights stay as they are.
   public let encoderIsFrozen: Bool
 
-  private var network: BertClassifier
+  private(set) var network: BertClassifier
+  /// Where a loss of this rank's first was not a finite number; nil where all are.
+  var badPlace: String?
   private let evaluator: Evaluator
   private let batch = PackedBatch()
   /// Adds up gradients over the ranks.
   let synchronizer: any GradientSynchronizer
+  /// The same, where it adds up by groups of rows.
+  let groupSynchronizer: GroupTreeSynchronizer?
   var windowLossSum = 0.0
   /// Rows of the present window over all ranks; 0 where no backward has begun one.
   public internal(set) var rowsInStep = 0
@@ -57,12 +61,15 @@ public final class TrainingEngine {
   ///   - seed: of dropout.
   ///   - encoderIsFrozen: train the head only; nothing is computed, sent or kept for the rest.
   ///   - wire: how gradients travel between hosts.
+  ///   - grouping: of the loader, for steps with the same bits on any number of ranks.
   public init(
     _ communicator: any Communicator, model: Model, optimizer: AdamWOptimizer.Options, limits: BatchLimits,
     precision: ProductPrecision = .high, settings: RankSettings = RankSettings(), threads: ThreadPool? = nil,
     seed: UInt64,
-    maxGradientNorm: Double? = nil, encoderIsFrozen: Bool = false, wire: WirePrecision = .no
+    maxGradientNorm: Double? = nil, encoderIsFrozen: Bool = false, wire: WirePrecision = .no,
+    grouping: RowGroupPlan? = nil
   ) throws(Failure) {
+    if grouping != nil { try Self.checkGroups(model, wire: wire, settings) }
     try MemoryNeed.training(model.configuration, limits: limits, ranksOnHost: communicator.localSize)
       .require(for: "the training", communicator)
     let threads = threads ?? ThreadPool(count: settings.threads)
@@ -72,16 +79,24 @@ public final class TrainingEngine {
     self.encoderIsFrozen = encoderIsFrozen
     self.seed = seed
     network = BertClassifier(
-      model.configuration, head: model.head, limits: limits, gemm: settings.gemm(precision, threads: threads))
+      model.configuration, head: model.head, limits: limits,
+      gemm: settings.gemm(precision, threads: threads, isRowIndependent: grouping != nil))
     evaluator = Evaluator(
-      model.configuration, head: model.head, settings.gemm(precision, isForEvaluation: true, threads: threads))
+      model.configuration, head: model.head,
+      settings.gemm(precision, isForEvaluation: true, threads: threads, isRowIndependent: grouping != nil))
     batch.reserveCapacity(sequences: limits.sequences, tokens: limits.tokens)
+    if let grouping {
+      let bytes = Self.groupBytes(grouping, model, ranks: communicator.size)
+      try MemoryNeed(rank: bytes, host: bytes * communicator.localSize)
+        .require(for: "the gradients of groups of rows", communicator)
+    }
     let options = SynchronizationOptions(
       wire: wire, overlaps: settings.overlapsSums, bucketBytes: settings.bucketBytes)
     (synchronizer, self.optimizer) = try makeGradientSynchronizer(
       model.memory, model.layout.gradients(encoderIsFrozen: encoderIsFrozen), options,
-      updatesLater: maxGradientNorm != nil, communicator
+      updatesLater: maxGradientNorm != nil, grouping: grouping.map { ($0, threads) }, communicator
     ) { parts in AdamWOptimizer(model.layout, optimizer, threads: threads, parts: parts) }
+    groupSynchronizer = synchronizer as? GroupTreeSynchronizer
   }
 
   private func watchNetwork() {
@@ -110,20 +125,23 @@ public final class TrainingEngine {
     let bytes = BertClassifier.activationBytes(model.configuration, limits: union)
     try MemoryNeed(rank: bytes, host: bytes * communicator.localSize).require(for: "a batch", communicator)
     let gemm = network.gemm
+    groupSynchronizer?.areBuffersKnown = false
     network = BertClassifier(model.configuration, head: model.head, limits: union, gemm: gemm)
     watchNetwork()
   }
 
   /// Forward and backward of this rank's share; the gradients add up until `step`. The share's data set must fit the model
-  /// (`TokenizedDataset.check(against:)`).
-  public func backward(_ microBatch: MicroBatch) {
+  /// (`TokenizedDataset.check(against:)`). Called by all ranks where steps may not depend on them.
+  public func backward(_ microBatch: MicroBatch) throws(Failure) {
     if let problem = microBatch.dataset.problem(for: model.configuration) { preconditionFailure(problem) }
+    if let groupSynchronizer { return try backwardInGroups(microBatch, groupSynchronizer) }
     guard !microBatch.rows.isEmpty else { return backwardOfNothing(rowsInStep: microBatch.rowsInStep) }
     var clock = LapClock()
     batch.fill(from: microBatch.dataset, rows: microBatch.rows)
     finish(.data, &clock)
     computeForward(batch)
     let lossSum = network.loss(gradientScale: 1 / Double(microBatch.rowsInStep))
+    if !lossSum.isFinite { noteBadLoss(microBatch.rows) }
     finish(.forward, &clock)
     backward(batch, lossSum: lossSum, rowsInStep: microBatch.rowsInStep, isLastInStep: microBatch.isLastInStep, &clock)
   }
@@ -135,6 +153,25 @@ public final class TrainingEngine {
     var clock = LapClock()
     computeForward(batch)
     finish(.forward, &clock)
+  }
+
+  /// Forward and backward by groups, of at least one row; the rows' losses.
+  func computeInGroups(
+    _ microBatch: MicroBatch, _ groups: RowGroups, _ synchronizer: GroupTreeSynchronizer, _ clock: inout LapClock
+  ) -> [Double] {
+    batch.fill(from: microBatch.dataset, rows: microBatch.rows)
+    finish(.data, &clock)
+    computeForward(batch)
+    _ = network.loss(gradientScale: 1 / Double(microBatch.rowsInStep))
+    finish(.forward, &clock)
+    if !synchronizer.areBuffersKnown { network.forgetGroupedGradients() }
+    synchronizer.areBuffersKnown = true
+    synchronizer.touch(rows: UnsafeBufferPointer(start: batch.tokenIDs, count: batch.tokens))
+    network.backward(
+      parameters: model.parameters.pointer, groups: groups, into: synchronizer.buffers,
+      encoderIsFrozen: encoderIsFrozen)
+    finish(.backward, &clock)
+    return network.rowLosses
   }
 
   private func computeForward(_ batch: PackedBatch) {
@@ -210,7 +247,9 @@ public final class TrainingEngine {
 
   /// What this rank says of the window, when its last forward is through.
   var header: StepHeader {
-    StepHeader(lossSum: windowLossSum, stop: communicator.isRankAskedToStop ? 1 : 0)
+    // Where rows' losses are gathered, every rank knows the sum of all.
+    let isCounted = groupSynchronizer == nil || communicator.isMain
+    return StepHeader(lossSum: isCounted ? windowLossSum : 0, stop: communicator.isRankAskedToStop ? 1 : 0)
   }
 
   /// How exact the products are.

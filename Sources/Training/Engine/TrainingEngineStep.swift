@@ -102,8 +102,7 @@ extension TrainingEngine {
       }
     }
     if let bad = reduced.headers.firstIndex(where: { !$0.lossSum.isFinite }) {
-      let loss = named(reduced.headers[bad].lossSum)
-      try refuse("the loss became \(loss) at step \(optimizer.step + 1) on rank \(bad)")
+      try refuseLoss(reduced.headers[bad].lossSum, on: bad)
     }
     if let span = synchronizer.transfer.span { timeline?.addTransfer(span) }
     return reduced
@@ -113,22 +112,24 @@ extension TrainingEngine {
     if norm.isFinite { return }
     // Each rank knows the sums of its parts only.
     let slots = model.layout.slots
-    let own = slots.firstIndex { slot in
-      optimizer.parts.contains { part in
-        part.overlaps(slot.range)
-          && !sumOfSquares(slot.range.clamped(to: part), ofSum: synchronizer.sources).isFinite
+    let own =
+      groupSynchronizer.map { $0.firstBad(slots.map(\.range)) }
+      ?? slots.firstIndex { slot in
+        optimizer.parts.contains { part in
+          part.overlaps(slot.range)
+            && !sumOfSquares(slot.range.clamped(to: part), ofSum: synchronizer.sources).isFinite
+        }
       }
-    }
     let first = try communicator.allGather(own ?? slots.count).min() ?? slots.count
     let name = first < slots.count ? slots[first].name : "all tensors together"
     try refuse("the gradient of \(name) became \(named(norm)) at step \(step)")
   }
 
   /// A number that is not finite, without the sign that a NaN may have.
-  private func named(_ value: Double) -> String { value.isNaN ? "NaN" : "\(value)" }
+  func named(_ value: Double) -> String { value.isNaN ? "NaN" : "\(value)" }
 
   /// Every rank knows the same, so all end in order and one line is printed.
-  private func refuse(_ message: String) throws(Failure) {
+  func refuse(_ message: String) throws(Failure) {
     try communicator.agree { () throws(Failure) in
       throw Failure(
         .badData, message, hint: "a lower learning rate may help, or gradients that are clipped to a norm of 1",

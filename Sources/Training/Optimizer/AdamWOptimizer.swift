@@ -173,6 +173,26 @@ public final class AdamWOptimizer: ParameterUpdate {
   }
 }
 
+extension AdamWOptimizer {
+  /// Takes the present step for parameters that lie in one of this rank's parts, in the calling thread. A parameter's bits
+  /// do not depend on where the range begins and ends.
+  ///
+  /// - Parameter gradient: of the range: element 0 belongs to its first parameter.
+  package func apply(
+    _ range: Range<Int>, parameters: UnsafeMutablePointer<Float>, gradient: UnsafePointer<Float>
+  ) {
+    guard let numbers else { preconditionFailure("a range of no step") }
+    for run in runs.joined() where run.range.overlaps(range) {
+      let part = run.range.clamped(to: range)
+      let moments = run.moments + (part.lowerBound - run.range.lowerBound)
+      _ = (run.decays ? numbers.decaying : numbers.spared).apply(
+        part, parameters: parameters, gradients: [gradient - range.lowerBound],
+        firstMoments: self.moments.pointer + moments,
+        secondMoments: self.moments.pointer + secondMomentsOffset + moments)
+    }
+  }
+}
+
 // MARK: State
 
 extension AdamWOptimizer {
@@ -187,6 +207,17 @@ extension AdamWOptimizer {
   /// Overwrites the moments of this rank's parts with those in `whole`.
   func setMoments(_ moment: Moment, from whole: UnsafePointer<Float>) {
     forEachRun(moment) { range, values in values.update(from: whole + range.lowerBound, count: range.count) }
+  }
+
+  /// A digest of the moments of this rank's parts in `range`.
+  func digest(of moment: Moment, in range: Range<Int>) -> UInt64 {
+    var sum: UInt64 = 0
+    forEachRun(moment) { run, values in
+      let part = run.clamped(to: range)
+      if part.isEmpty { return }
+      sum = sum &* 31 &+ Training.digest(of: values + (part.lowerBound - run.lowerBound), count: part.count)
+    }
+    return sum
   }
 
   /// So many steps were taken before.

@@ -62,11 +62,13 @@ public struct RankSettings: Sendable, Equatable {
   ///   - precision: one that `isAvailable`.
   ///   - isForEvaluation: whether nothing but counts and a mean loss comes of its forward products.
   ///   - threads: that share out a product; nil makes this rank's.
+  ///   - isRowIndependent: whether a row's bits may not depend on the rows beside it.
   public func gemm(
-    _ precision: ProductPrecision, isForEvaluation: Bool = false, threads: ThreadPool? = nil
+    _ precision: ProductPrecision, isForEvaluation: Bool = false, threads: ThreadPool? = nil,
+    isRowIndependent: Bool = false
   ) -> GEMM {
     GEMM(
       precision, isForEvaluation: isForEvaluation, threads: threads ?? ThreadPool(count: self.threads),
-      leavesToBLAS: leavesProductsToBLAS)
+      leavesToBLAS: leavesProductsToBLAS, isRowIndependent: isRowIndependent)
   }
 }

@@ -65,7 +65,7 @@ struct CheckpointCommand: Measurement {
       var clock = LapClock()
       for _ in 0..<count {
         guard let batch = batches.next() else { break }
-        engine.backward(batch)
+        try engine.backward(batch)
         _ = try engine.step(learningRate: 3e-5)
       }
       return clock.lap()

@@ -83,7 +83,7 @@ struct LoadCommand: Measurement {
     let modelSeconds = clock.lap()
     var loss = Double.nan
     for microBatch in loader.epoch(0) {
-      engine.backward(microBatch)
+      try engine.backward(microBatch)
       loss = try engine.step(learningRate: recipe.learningRate).loss
       break
     }

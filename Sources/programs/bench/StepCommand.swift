@@ -38,6 +38,9 @@ struct StepCommand: Measurement {
 
   @OptionGroup var wire: WireOptions
 
+  @Option(help: "invariant: also times steps with the same bits on any number of ranks, after the fast ones.")
+  var reduction = ReductionMode.fast
+
   @Flag(help: "Also time the evaluation of the validation rows.")
   var evaluation = false
 
@@ -72,6 +75,7 @@ struct StepCommand: Measurement {
     let perRank = timed.tokens.reduce(0, +) / Double(steps * communicator.size)
     let figures = try MachineFigures(
       inputs.folder.configuration, precision: inputs.precision, tokens: max(1, Int(perRank)), communicator, settings)
+    let invariant = try reduction == .invariant ? timeInvariantSteps(inputs, engine, fast: timed, settings) : nil
     let roofline = Roofline(inputs.folder.configuration)
     let operations = timed.operations.reduce(0, +)
     let total = timed.wall.reduce(0, +)
@@ -86,7 +90,8 @@ struct StepCommand: Measurement {
         gflops_per_second: operations / total * 1e-9, machine_figures: figures,
         roofline: RooflineResult(roofline, figures, operations: timed.operations, seconds: timed.wall),
         transfer: TransferResult(timed.transfers, parts: timed.parts, wire: wire.ddpCommHook),
-        memory: memory, verified: verified, evaluation: evaluated, steps: steps, batch_size: batchSize,
+        invariant: invariant, memory: memory, verified: verified, evaluation: evaluated, steps: steps,
+        batch_size: batchSize,
         parameters: roofline.parameters, precision: inputs.precision == .bf16 ? "bf16" : "fp32",
         products: settings.gemm(inputs.precision, threads: ThreadPool(count: 1)).name, shares_memory: model.isShared,
         first_loss: timed.losses[0],
@@ -125,7 +130,7 @@ struct StepCommand: Measurement {
           clock = LapClock()
         }
         if timed.wall.count == steps { return try gathered(timed, communicator) }
-        engine.backward(microBatch)
+        try engine.backward(microBatch)
         let report = try engine.step(learningRate: 3e-5)
         timed.losses.append(report.loss)
         guard report.step > warmup else { continue }
@@ -139,6 +144,28 @@ struct StepCommand: Measurement {
       }
     }
     return timed
+  }
+
+  /// Steps of the same batches by groups of rows, on the same weights.
+  private func timeInvariantSteps(
+    _ inputs: Inputs, _ engine: TrainingEngine, fast: Timed, _ settings: RankSettings
+  ) throws(Failure) -> InvariantResult {
+    let communicator = engine.communicator
+    let plan = try ShardPlan(datasetSize: inputs.train.count, batchSize: batchSize * communicator.size, ranks: 1)
+    let loader = try MicroBatchLoader(
+      inGroups: inputs.train, plan: plan, rank: communicator.rank, ranks: communicator.size,
+      order: .shuffled(seed: seed))
+    let other = try TrainingEngine(
+      communicator, model: engine.model, optimizer: AdamWOptimizer.Options(weightDecay: 0.01), limits: loader.limits,
+      precision: inputs.precision, settings: settings, seed: UInt64(bitPattern: Int64(seed)),
+      grouping: loader.grouping)
+    let timed = try takeSteps(other, loader, profile: false)
+    var milliseconds = ["total": Spread(timed.wall.map { 1e3 * $0 })]
+    for part in StepPart.allCases { milliseconds[part.name] = Spread(timed.parts[part.rawValue].map { 1e3 * $0 }) }
+    return InvariantResult(
+      milliseconds: milliseconds,
+      ratio_to_fast: Spread(timed.wall).median / Spread(fast.wall).median,
+      groups: loader.grouping?.groupCount(rows: plan.globalBatchSize) ?? 0, last_loss: timed.losses.last ?? .nan)
   }
 
   private func gathered(_ own: Timed, _ communicator: any Communicator) throws(Failure) -> Timed {

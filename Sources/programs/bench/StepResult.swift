@@ -15,6 +15,8 @@ struct StepResult: Encodable {
   var roofline: RooflineResult
   /// Nil where no gradients travel.
   var transfer: TransferResult?
+  /// Nil where it was not asked for.
+  var invariant: InvariantResult?
   /// In 10⁶ bytes.
   var memory: MemoryResult
   var verified: Verification
@@ -51,6 +53,18 @@ struct TransferResult: Encodable {
     megabytes_sent_per_rank = Spread(transfers.megabytes).median
     precision = wire == .no ? "fp32" : wire.rawValue
   }
+}
+
+// swift-format-ignore: AlwaysUseLowerCamelCase
+/// Steps with the same bits on any number of ranks.
+struct InvariantResult: Encodable {
+  /// As of the fast steps.
+  var milliseconds: [String: Spread]
+  /// The median step's time by that of a fast one, in the same run.
+  var ratio_to_fast: Double
+  /// Groups of a batch over all ranks.
+  var groups: Int
+  var last_loss: Double
 }
 
 /// The middle of several numbers and how far they lie apart.

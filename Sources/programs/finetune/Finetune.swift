@@ -46,7 +46,8 @@ func finetune(
   let engine = try TrainingEngine(
     communicator, model: model, optimizer: job.optimizer, limits: job.loader.limits,
     precision: job.precision, settings: settings, seed: UInt64(bitPattern: Int64(job.seed)),
-    maxGradientNorm: command.maxGradNorm ?? job.recipe.maxGradNorm, wire: command.wire.ddpCommHook)
+    maxGradientNorm: command.maxGradNorm ?? job.recipe.maxGradNorm, wire: command.wire.ddpCommHook,
+    grouping: job.loader.grouping)
   if command.profile != nil {
     engine.timeline = try Timeline(
       communicator, layers: job.configuration.layers,
@@ -60,16 +61,34 @@ func finetune(
   var meter = Meter(
     job, reporter, metrics, opened.logs, keepsSteps: output != nil, firstStep: checkpointing.firstStep)
   let note = { (text: String) throws(Failure) in try reporter.line("note: \(text)") }
+  let digests = try communicator.agree { () throws(Failure) in
+    try communicator.isMain ? command.stepDigests.map { (path) throws(Failure) in try StepDigests(path) } : nil
+  }
+  if let step = command.debugBatch {
+    try DebugBatch.check(step, after: engine.optimizer.step, total: job.schedule.totalSteps, communicator)
+  }
   var lastFound: Evaluation?
   var evaluations = checkpointing.earlier
   for epoch in checkpointing.start.epoch..<job.epochs {
     let skipped = epoch == checkpointing.start.epoch ? checkpointing.start.steps * job.loader.accumulationSteps : 0
     for microBatch in job.loader.epoch(epoch).dropFirst(skipped) {
       if engine.optimizer.step == job.schedule.totalSteps { break }
-      engine.backward(microBatch)
+      try engine.backward(microBatch)
       guard microBatch.isLastInStep else { continue }
+      if command.debugBatch == engine.optimizer.step + 1 {
+        return try DebugBatch.write(engine.inspectWindow(), step: engine.optimizer.step + 1, reporter)
+      }
       let step = try engine.step(learningRate: job.schedule.rate(step: engine.optimizer.step + 1))
       try meter.record(step, epoch: epoch, rows: microBatch.rowsInStep)
+      if command.stepDigests != nil {
+        // Nobody changes the weights before they are read.
+        try communicator.agree { () throws(Failure) in
+          if let digests { try digests.write(step, model) }
+        }
+      }
+      if command.lockstepCheck > 0 && step.step % command.lockstepCheck == 0 {
+        try engine.checkLockstep(learningRate: step.learningRate)
+      }
       if step.isAskedToStop && step.step < job.schedule.totalSteps {
         communicator.noteResult(digest: model.parameters.digest)
         let saved =

@@ -100,6 +100,12 @@ struct FinetuneCommand: ParsableCommand {
 
   @OptionGroup var wire: WireOptions
 
+  @Option(
+    help:
+      "How gradients are added. fast: as they come. invariant: in one fixed order, for the same bits on any number of ranks and hosts."
+  )
+  var reduction = ReductionMode.fast
+
   @Option(help: "Seed of the order, of dropout and of fresh weights. (default: 42)")
   var seed: Int?
 
@@ -138,6 +144,24 @@ struct FinetuneCommand: ParsableCommand {
   var metrics: String?
 
   @Option(
+    name: bothSpellings("lockstep-check"),
+    help: "Steps after which ranks and hosts compare their numbers; 0 never does. (default: 50)")
+  var lockstepCheck = 50
+
+  @Option(
+    name: bothSpellings("step-digests"),
+    help: ArgumentHelp(
+      "Where to write a digest of each tensor's weights after every step, to compare runs.", valueName: "file"))
+  var stepDigests: String?
+
+  @Option(
+    name: bothSpellings("debug-batch"),
+    help: ArgumentHelp(
+      "Stop before this step and show its loss, outputs and gradients; in one process, mostly from a checkpoint.",
+      valueName: "step"))
+  var debugBatch: Int?
+
+  @Option(
     name: bothSpellings("report-to"),
     help: ArgumentHelp(
       "Logs to write while the run goes on, with commas between them: tensorboard, csv, jsonl.", valueName: "logs"))
@@ -170,6 +194,9 @@ struct FinetuneCommand: ParsableCommand {
       throw Failure(.usage, at: "--dropout", "\(dropout), expected at least 0 and less than 1")
     }
     try named.check()
+    try ProgramSupport.check(lockstepCheck, "--lockstep-check", 0...Limits.steps.upperBound)
+    try ProgramSupport.check(debugBatch, "--debug-batch", Limits.steps)
+    try checkReduction()
     try checkSource()
     _ = try logs()
     if model == nil && initialization == .random {
@@ -178,6 +205,20 @@ struct FinetuneCommand: ParsableCommand {
     }
     try checkOutputs()
     try checkpoints.check(outputDir: outputDir)
+  }
+
+  /// Refuses what makes numbers depend on the ranks where they may not.
+  private func checkReduction() throws(Failure) {
+    guard reduction == .invariant else { return }
+    if wire.ddpCommHook.rounds {
+      throw Failure(
+        .usage, at: "--ddp-comm-hook",
+        "\(wire.ddpCommHook.rawValue) rounds what travels between hosts, expected no with --reduction invariant")
+    }
+    if uneven == .pad {
+      throw Failure(
+        .usage, at: "--uneven", "pad repeats rows on several ranks only, expected exact with --reduction invariant")
+    }
   }
 
   /// Refuses half a source, and two of them.
@@ -243,6 +284,7 @@ struct FinetuneCommand: ParsableCommand {
     let folders = [(option: "--output-dir", path: outputDir), ("--model", model)]
     if let loggingDir { try RunLogs.check(logs(), folder: loggingDir, option: "--logging-dir", notIn: folders) }
     if let metrics { try MetricsFile.check(metrics, option: "--metrics", notIn: folders) }
+    if let stepDigests { try StepDigests.check(stepDigests, notIn: folders) }
     if let profile { try Timeline.check(profile, option: "--profile", notIn: folders, notAs: [("--metrics", metrics)]) }
     if let predictions = tables.predictions {
       try PredictionsFile.check(

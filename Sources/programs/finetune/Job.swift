@@ -74,17 +74,13 @@ struct Job {
       try folder.tokenized(rows, maxLength: maxLength, withLabels: false, name: "the test rows")
     }
     try Self.checkTest(test, command)
-    let plan = try ShardPlan(
-      datasetSize: train.count, batchSize: command.batchSize ?? recipe.batchSize, ranks: communicator.size,
-      splitBatches: command.splitBatches, uneven: command.uneven)
+    let plan = try Self.plan(command, recipe, rows: train.count, ranks: communicator.size)
     guard plan.steps > 0 else {
       throw Failure(
         .usage, at: "--uneven",
         "drop leaves nothing: \(train.count) rows do not fill one batch of \(plan.globalBatchSize)")
     }
-    loader = try MicroBatchLoader(
-      train, plan: plan, rank: communicator.rank, order: command.noShuffle ? .file : .shuffled(seed: seed),
-      accumulationSteps: command.gradientAccumulationSteps ?? 1)
+    loader = try Self.loader(command, train, plan, communicator, seed: seed)
     let byEpochs = (command.epochs ?? recipe.epochs) * loader.stepsPerEpoch
     let totalSteps = command.maxSteps ?? byEpochs
     epochs = (totalSteps + loader.stepsPerEpoch - 1) / loader.stepsPerEpoch
@@ -96,6 +92,35 @@ struct Job {
     dataName = source.dataName
     facts = []
     facts = describe(source, communicator)
+  }
+
+  private static func plan(
+    _ command: FinetuneCommand, _ recipe: Recipe, rows: Int, ranks: Int
+  ) throws(Failure) -> ShardPlan {
+    let batchSize = command.batchSize ?? recipe.batchSize
+    guard command.reduction == .invariant else {
+      return try ShardPlan(
+        datasetSize: rows, batchSize: batchSize, ranks: ranks, splitBatches: command.splitBatches,
+        uneven: command.uneven)
+    }
+    // Of all ranks together: no rank has rows of its own before groups are dealt out.
+    let ofAll = command.splitBatches ? batchSize : batchSize * ranks
+    return try ShardPlan(datasetSize: rows, batchSize: ofAll, ranks: 1, uneven: command.uneven)
+  }
+
+  private static func loader(
+    _ command: FinetuneCommand, _ rows: TokenizedDataset, _ plan: ShardPlan, _ communicator: any Communicator,
+    seed: Int
+  ) throws(Failure) -> MicroBatchLoader {
+    let order = command.noShuffle ? MicroBatchLoader.Order.file : .shuffled(seed: seed)
+    let accumulationSteps = command.gradientAccumulationSteps ?? 1
+    guard command.reduction == .invariant else {
+      return try MicroBatchLoader(
+        rows, plan: plan, rank: communicator.rank, order: order, accumulationSteps: accumulationSteps)
+    }
+    return try MicroBatchLoader(
+      inGroups: rows, plan: plan, rank: communicator.rank, ranks: communicator.size, order: order,
+      accumulationSteps: accumulationSteps)
   }
 
   private static func source(
@@ -168,7 +193,11 @@ struct Job {
     let plan = loader.plan
     let parameters = ParameterLayout(configuration).count
     var batches = "\(grouped(plan.steps)) an epoch, \(plan.globalBatchSize) rows each"
-    if communicator.size > 1 { batches += " (\(plan.rankBatchSize) a rank)" }
+    if let grouping = loader.grouping {
+      batches += " in \(grouping.groupCount(rows: plan.globalBatchSize)) groups, added in one order"
+    } else if communicator.size > 1 {
+      batches += " (\(plan.rankBatchSize) a rank)"
+    }
     if loader.accumulationSteps > 1 { batches += ", \(loader.accumulationSteps) to an optimizer step" }
     return [
       (

@@ -46,7 +46,8 @@ struct Outputs {
       notes.append("continues after step \(manifest.step) of \(job.schedule.totalSteps), from \(checkpoint.path)")
       if manifest.ranks != ranks {
         notes.append(
-          "saved with \(manifest.ranks) ranks, continues with \(ranks): the same rows in the same order, numbers within 1e-5"
+          "saved with \(manifest.ranks) ranks, continues with \(ranks): the same rows in the same order, "
+            + (command.reduction == .invariant ? "the same bits" : "numbers within 1e-5")
         )
       }
     }

@@ -73,7 +73,8 @@ extension Job {
       .init("--dropout", "\(configuration.hiddenDropout), \(configuration.attentionDropout)"),
       .init("--mixed-precision or --float32-matmul-precision", precision.rawValue),
       .init("--ddp-comm-hook", command.wire.ddpCommHook.rawValue),
-    ]
+      // Checkpoints of the standard way need not say so.
+    ] + (command.reduction == .fast ? [] : [.init("--reduction", command.reduction.rawValue)])
   }
 
   /// Digests of all that the run reads.

@@ -112,7 +112,7 @@ struct MemoryCommand: RankCommand {
       settings: settings, seed: 1)
     for epoch in 0..<2 {
       for microBatch in loader.epoch(epoch) {
-        engine.backward(microBatch)
+        try engine.backward(microBatch)
         try engine.step(learningRate: 1e-5)
       }
     }

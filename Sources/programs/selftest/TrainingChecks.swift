@@ -117,7 +117,7 @@ struct TrainingRun {
     var result = Result()
     for epoch in 0..<2 {
       for microBatch in loader.epoch(epoch) {
-        engine.backward(microBatch)
+        try engine.backward(microBatch)
         guard microBatch.isLastInStep else { continue }
         let step = try engine.step(learningRate: 1e-3)
         result.losses.append(step.loss)

@@ -54,6 +54,7 @@ public struct PrecisionOptions: ParsableArguments {
 }
 
 extension WirePrecision: ExpressibleByArgument {}
+extension ReductionMode: ExpressibleByArgument {}
 
 /// The option that says how gradients travel.
 public struct WireOptions: ParsableArguments {

@@ -1,0 +1,74 @@
+import Collectives
+import Datasets
+import Kernels
+import System
+import TestSupport
+import Testing
+import Training
+
+/// Ranks that compare their numbers.
+struct LockstepCheckTests {
+  /// Trains two steps and checks; `harm` changes a rank's numbers before.
+  private func check(
+    hosts: [Int], sharesMemory: Bool = true, rate: @escaping @Sendable (Int) -> Double = { _ in 1e-3 },
+    harm: @escaping @Sendable (Int, Model) -> Void
+  ) -> System.Failure? {
+    BLAS.setThreads(1)
+    let ranks = hosts.reduce(0, +)
+    return failure { () throws(System.Failure) in
+      try ThreadCommunicator.run(ranks: ranks, hosts: hosts) { (communicator) throws(System.Failure) in
+        let folder = try ModelFolder("\(Golden.folder)/tiny-bert", labels: 2)
+        let model = sharesMemory ? try Model(folder.configuration, communicator) : Model(folder.configuration)
+        if communicator.isMain { _ = try model.loadWeights(folder: folder.path, seed: 1) }
+        try model.broadcast(communicator)
+        let rows = try TokenizedDataset(
+          loadSplit(.mrpc, folder: "\(Golden.folder)/mrpc", split: .train), tokenizer: folder.tokenizer,
+          maxLength: folder.configuration.maximumPositions)
+        let plan = try ShardPlan(datasetSize: rows.count, batchSize: 12, ranks: ranks, splitBatches: true)
+        let loader = try MicroBatchLoader(rows, plan: plan, rank: communicator.rank)
+        let engine = try TrainingEngine(
+          communicator, model: model, optimizer: .init(weightDecay: 0.01), limits: loader.limits,
+          threads: ThreadPool(count: 1), seed: 42)
+        for microBatch in loader.epoch(0).prefix(2) {
+          try engine.backward(microBatch)
+          try engine.step(learningRate: 1e-3)
+        }
+        harm(communicator.rank, model)
+        try communicator.barrier()
+        try engine.checkLockstep(learningRate: rate(communicator.rank))
+      }
+    }
+  }
+
+  /// Flips the lowest bit of a weight.
+  private static func flip(_ model: Model, _ index: Int) {
+    let value = model.parameters.pointer[index]
+    model.parameters.pointer[index] = Float(bitPattern: value.bitPattern ^ 1)
+  }
+
+  @Test("ranks and hosts that agree pass", arguments: [[2], [1, 1], [2, 1], [1, 1, 1]])
+  func agree(hosts: [Int]) { #expect(check(hosts: hosts) { _, _ in } == nil) }
+
+  @Test("a flipped bit on one host is found, with rank, host and tensor")
+  func flippedOnHost() throws {
+    let found = try #require(check(hosts: [1, 1, 1]) { rank, model in if rank == 2 { Self.flip(model, 4400) } })
+    #expect(found.status == .disagreement)
+    for word in ["step 2", "rank 2", "#2", "the weights of bert.embeddings.position_embeddings.weight"] {
+      #expect(found.message.contains(word), "\(word) in \(found.message)")
+    }
+  }
+
+  @Test("so it is in a copy of one rank")
+  func flippedInCopy() throws {
+    let found = try #require(
+      check(hosts: [2], sharesMemory: false) { rank, model in if rank == 1 { Self.flip(model, 5) } })
+    #expect(found.status == .disagreement && found.message.contains("rank 1"), "\(found.message)")
+    #expect(found.message.contains("word_embeddings"), "\(found.message)")
+  }
+
+  @Test("another learning rate is found where all share one copy")
+  func rates() throws {
+    let found = try #require(check(hosts: [2], rate: { $0 == 1 ? 2e-3 : 1e-3 }) { _, _ in })
+    #expect(found.status == .disagreement && found.message.contains("0.002"), "\(found.message)")
+  }
+}
