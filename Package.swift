@@ -228,6 +228,7 @@ let package = Package(
       dependencies: ["Training", "DataParallel", "Reporting", "Checkpoints", "Kernels", "TestSupport"]),
     // The real programs, as a user starts them.
     .testTarget(name: "FinetuneTests", dependencies: ["TestSupport", "Checkpoints", "Safetensors", "System"]),
+    .testTarget(name: "HubTests", dependencies: ["Hub", "BERT", "Tokenization", "JSON", "System", "TestSupport"]),
     .testTarget(name: "LauncherTests", dependencies: ["Launcher", "System", "TestSupport"]),
   ],
   swiftLanguageModes: [.v6]

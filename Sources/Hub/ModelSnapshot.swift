@@ -15,6 +15,10 @@ public struct HubSnapshot: Sendable, Equatable {
 public enum ModelFiles {
   public static let configuration = "config.json"
 
+  /// The `model_type`s of config.json that can be trained and asked: those of `ModelFamily.all`, which stands on OpenBLAS
+  /// and so cannot be asked here.
+  public static let knownTypes = ["bert", "distilbert", "electra", "roberta"]
+
   /// What describes a tokenizer. Which of them a model has, differs.
   public static let tokenizer = [
     "tokenizer_config.json", "tokenizer.json", "vocab.txt", "special_tokens_map.json", "added_tokens.json",

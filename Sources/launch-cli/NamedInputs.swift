@@ -130,19 +130,16 @@ struct NamedInputs {
 
 /// Refuses models that the programs cannot train or ask.
 enum ModelKind {
-  /// `model_type` of config.json.
-  static let known = ["bert"]
-
   /// - Throws: `.configuration` with the place in config.json.
   static func check(_ bytes: [UInt8], path: String, name: String) throws(Failure) {
     let root = try JSONDocument(bytes, path: path).root
     guard let type = try root.member("model_type") else { return }
     let text = try type.string()
-    guard !known.contains(text) else { return }
+    guard !ModelFiles.knownTypes.contains(text) else { return }
     throw Failure(
       .configuration, at: name,
       "is a model of the kind \"\(text)\" (\"model_type\" in its config.json), expected "
-        + known.map { "\"\($0)\"" }.joined(separator: " or "),
-      hint: "nothing else of it was fetched; name a BERT")
+        + ModelFiles.knownTypes.map { "\"\($0)\"" }.joined(separator: " or "),
+      hint: "nothing else of it was fetched; name a model of one of these kinds")
   }
 }
