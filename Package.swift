@@ -212,7 +212,7 @@ let package = Package(
       name: "fuzz",
       dependencies: [
         "BERT", "Inference", "Datasets", "Tokenization", "Safetensors", "WeightFiles", "JSON", "Checkpoints",
-        "Launcher", "FlightRecorder", "System", "TestSupport",
+        "Launcher", "Hub", "FlightRecorder", "System", "TestSupport",
       ], path: "Tests/Fuzz"),
     .testTarget(name: "FuzzTests", dependencies: ["fuzz", "TestSupport"]),
     .testTarget(

@@ -31,7 +31,7 @@ struct Reader: Sendable {
     self.read = read
   }
 
-  static var all: [Reader] { tables + tokenizer + checkpoint + launcher + remote }
+  static var all: [Reader] { tables + tokenizer + checkpoint + launcher + remote + hub }
 
   /// The bytes of a large input; every `largeEvery`-th is one.
   static let largeBytes = 1 << 18
