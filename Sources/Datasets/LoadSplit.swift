@@ -6,16 +6,16 @@ import System
 /// as JSON lines (`.jsonl`), and `validation` for `dev`. A folder with two files for one split is refused.
 /// MRPC is read from the original `msr_paraphrase_train.txt`, `msr_paraphrase_test.txt` and `dev_ids.tsv` too, where no
 /// such file is there (for the test split they come first: GLUE's own has no labels, and those rows' labels are
-/// `.unknown`). Throws `.missingInput` or, with file, line and column, `.badData`.
+/// `.unknown`). They are read from `files`. Throws `.missingInput` or, with file, line and column, `.badData`.
 public func loadSplit(
-  _ task: GLUETask, folder: String, split: Split
+  _ task: GLUETask, folder: String, split: Split, files: InputFiles = .disk
 ) throws(Failure) -> SentencePairs {
-  guard isDirectory(folder) else { throw Failure(.missingInput, at: folder, "is not a folder that can be read") }
-  let original = OriginalMRPC(folder: folder)
+  guard files.isFolder(folder) else { throw Failure(.missingInput, at: folder, "is not a folder that can be read") }
+  let original = OriginalMRPC(folder: folder, files: files)
   let isOriginalThere = task.name == GLUETask.mrpc.name && original.isThere(split)
   if isOriginalThere && split == .test { return try original.load(task, split) }
   let names = try task.fileNames(split)
-  let found = names.filter { exists("\(folder)/\($0)") }
+  let found = names.filter { files.exists("\(folder)/\($0)") }
   guard let name = found.first else {
     if isOriginalThere { return try original.load(task, split) }
     throw Failure(
@@ -31,7 +31,7 @@ public func loadSplit(
   }
   let path = "\(folder)/\(name)"
   return try task.schema.parse(
-    readBytes(path), path: path, name.hasSuffix(".jsonl") ? .jsonLines : .tsv, requiresLabels: !split.isTest)
+    files.bytes(path), path: path, name.hasSuffix(".jsonl") ? .jsonLines : .tsv, requiresLabels: !split.isTest)
 }
 
 extension GLUETask {
@@ -47,6 +47,12 @@ extension GLUETask {
     return [".tsv", ".jsonl"].flatMap { suffix in stems.map { $0 + suffix } }
   }
 
+  /// The paths that are looked at in `folder` for rows of these splits.
+  public func inputPaths(folder: String, splits: [Split]) -> [String] {
+    let names = splits.flatMap { (try? fileNames($0)) ?? [] }
+    return [folder] + names.map { "\(folder)/\($0)" } + OriginalMRPC(folder: folder).paths
+  }
+
   /// Whether a file for the split is in `folder`.
   public func isThere(_ split: Split, in folder: String) -> Bool {
     let names = (try? fileNames(split)) ?? []
@@ -59,23 +65,26 @@ extension GLUETask {
 /// the rows that GLUE holds out for validation, and a test table with labels.
 struct OriginalMRPC {
   let folder: String
+  let files: InputFiles
   private var trainPath: String { "\(folder)/msr_paraphrase_train.txt" }
   private var testPath: String { "\(folder)/msr_paraphrase_test.txt" }
   private var heldOutPath: String { "\(folder)/dev_ids.tsv" }
 
-  init(folder: String) { self.folder = folder }
+  init(folder: String, files: InputFiles = .disk) { (self.folder, self.files) = (folder, files) }
 
-  func isThere(_ split: Split) -> Bool { exists(split.isTest ? testPath : trainPath) }
+  var paths: [String] { [trainPath, testPath, heldOutPath] }
+
+  func isThere(_ split: Split) -> Bool { files.exists(split.isTest ? testPath : trainPath) }
 
   func load(_ task: GLUETask, _ split: Split) throws(Failure) -> SentencePairs {
-    guard split != .test else { return try task.parse(readBytes(testPath), path: testPath) }
-    guard exists(heldOutPath) else {
+    guard split != .test else { return try task.parse(files.bytes(testPath), path: testPath) }
+    guard files.exists(heldOutPath) else {
       throw Failure(
         .missingInput, at: heldOutPath, "is not there, expected the ids of the validation rows",
         hint: "GLUE's MRPC comes with it")
     }
-    var heldOut = try HeldOutIDs(readBytes(heldOutPath), path: heldOutPath)
-    var table = try TableReader(readBytes(trainPath), path: trainPath)
+    var heldOut = try HeldOutIDs(files.bytes(heldOutPath), path: heldOutPath)
+    var table = try TableReader(files.bytes(trainPath), path: trainPath)
     let columns = try FoundColumns(of: &table, schema: task.schema, requiresLabels: true)
     let header = table
     let idColumns = try ["#1 ID", "#2 ID"].map { name throws(Failure) in

@@ -52,26 +52,30 @@ public struct OwnTables: Sendable {
     }
   }
 
+  /// The paths that are read.
+  public var inputPaths: [String] { [train, validation, test].compactMap(\.self) }
+
   /// Reads all files.
   ///
+  /// - Parameter files: where they are read from; ``inputPaths`` of them are.
   /// - Throws: `.usage` for options that contradict one another, `.missingInput`, or `.badData` with file, line and column
   ///   of what is not as it should be.
-  public func load() throws(Failure) -> Loaded {
+  public func load(files: InputFiles = .disk) throws(Failure) -> Loaded {
     try check()
     let formats = try [train, validation, test ?? train].map { (path) throws(Failure) in
       try TableFormat(ofFile: path)
     }
-    let trainBytes = try readBytes(train)
+    let trainBytes = try files.bytes(train)
     let columns = try columns(of: trainBytes, formats[0])
     var schema = RowSchema([columns], labels: .scores(-.greatestFiniteMagnitude ... .greatestFiniteMagnitude))
     schema.separator = labelSeparator
     schema.labels = try labels(of: trainBytes, formats[0], columns)
     let trainRows = try schema.parse(trainBytes, path: train, formats[0], requiresLabels: true)
     let validationRows = try schema.parse(
-      readBytes(validation), path: validation, formats[1], requiresLabels: true)
+      files.bytes(validation), path: validation, formats[1], requiresLabels: true)
     let rowSchema = schema
     let testRows = try test.map { (path) throws(Failure) in
-      try rowSchema.parse(readBytes(path), path: path, formats[2], requiresLabels: false)
+      try rowSchema.parse(files.bytes(path), path: path, formats[2], requiresLabels: false)
     }
     return Loaded(
       train: trainRows, validation: validationRows, test: testRows, labels: schema.labels,

@@ -28,12 +28,16 @@ public struct TokenizerFiles: Sendable {
 
   /// Reads the files of `folder`.
   ///
-  /// - Parameter modelConfiguration: config.json where it was read already.
-  public init(folder: String, modelConfiguration: [UInt8]? = nil) throws(Failure) {
-    guard isDirectory(folder) else { throw Failure(.missingInput, at: folder, "is not a folder that can be read") }
+  /// - Parameters:
+  ///   - modelConfiguration: config.json where it was read already.
+  ///   - files: where they are read from.
+  public init(
+    folder: String, modelConfiguration: [UInt8]? = nil, files: InputFiles = .disk
+  ) throws(Failure) {
+    guard files.isFolder(folder) else { throw Failure(.missingInput, at: folder, "is not a folder that can be read") }
     func read(_ name: String) throws(Failure) -> [UInt8]? {
       let path = "\(folder)/\(name)"
-      return exists(path) ? try readBytes(path, limitBytes: Self.limitBytes(name)) : nil
+      return files.exists(path) ? try files.bytes(path, limitBytes: Self.limitBytes(name)) : nil
     }
     var contents: [(name: String, bytes: [UInt8])] = []
     for name in Self.names {

@@ -9,7 +9,8 @@ struct CheckCommand: MachineCommand {
     commandName: "check",
     abstract: "Check hosts, programs, data, networks and memory, and measure all-reduces, before a job.",
     discussion: """
-      Takes the options of run, and PROGRAM with its arguments, whose --model and --data are compared over the hosts. \
+      Takes the options of run, and PROGRAM with its arguments. Where all ranks of it read files, as those of bench do, \
+      its --model and --data are compared over the hosts. \
       Each finding is a line with the cause and the way out; the exit status is that of the first error.
       """)
 

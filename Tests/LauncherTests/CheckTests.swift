@@ -240,10 +240,10 @@ import Testing
     #expect(there.status == 69)
   }
 
-  @Test("data that a host lacks or has otherwise is named") func data() throws {
+  @Test("data of a program whose ranks all read it, which a host lacks or has otherwise, is named") func data() throws {
     let model = "\(packageFolder)/Tests/Golden/tiny-bert"
     let data = "\(packageFolder)/Tests/Golden/mrpc"
-    let program = ["finetune", "--model", model, "--data", data]
+    let program = ["bench", "step", "--model", model, "--data", data]
     let other = try check(
       ["cksum": "[ $# = 0 ] && exec /usr/bin/cksum; /usr/bin/cksum \"$@\" | sed '/train.tsv/s/^[0-9]*/7/'"],
       program: program)
@@ -255,7 +255,7 @@ import Testing
       let own = try check(
         ["cksum": "[ $# = 0 ] && exec /usr/bin/cksum; /usr/bin/cksum \"$@\" | sed '/\(name)/s/^[0-9]*/7/'"],
         program: [
-          "finetune", "--model_name_or_path", model, "--train_file=\(data)/train.tsv", "--validation-file",
+          "bench", "--model_name_or_path", model, "--train_file=\(data)/train.tsv", "--validation-file",
           "\(data)/dev.tsv",
         ])
       #expect(own.text.contains("error   host fake2: has another \(file) "), "\(own.text)")

@@ -111,6 +111,30 @@ struct ClusterTests {
     #expect(result.seconds < 40)
   }
 
+  @Test("a host with the program and nothing else takes part in training, asking and measuring") func dataOnOneHost()
+    throws
+  {
+    let golden = "\(packageFolder)/Tests/Golden"
+    let result = try run(
+      """
+      D=$CLUSTER_FOLDER/d; mkdir $D; cp -r \(golden)/tiny-bert $D/model; cp -r \(golden)/mrpc $D/data
+      cat >$CLUSTER_FOLDER/agent2 <<END
+      #!/bin/sh
+      [ \\$1 = node1 ] || exec $CLUSTER_AGENT \\$1 mount -t tmpfs none $D \\; "\\$2"
+      exec $CLUSTER_AGENT "\\$@"
+      END
+      chmod +x $CLUSTER_FOLDER/agent2
+      L="--hostfile $H --remote_shell $CLUSTER_FOLDER/agent2 --network 10.77.0.0/24 -n 3"
+      $CLUSTER_FOLDER/agent2 node2 "ls $D"
+      "$B" $L finetune --model $D/model --data $D/data --max-steps 4 --output-dir $D/out >/dev/null; echo $?
+      "$B" $L finetune --model $D/model --train-file $D/data/train.tsv --validation-file $D/data/dev.tsv \
+        --text-column '#1 String' --text-pair-column '#2 String' --label-column Quality --max-steps 1 >/dev/null; echo $?
+      "$B" $L predict --model $D/out --task mrpc --data $D/data | wc -l
+      "$B" $L evaluate --model $D/out --task mrpc --data $D/data | grep -c '^accuracy'
+      """, hosts: "node1 slots=1\nnode2 slots=2\n")
+    #expect(result.text == "0\n0\n30\n1\n", "\(result.text) \(result.stderr)")
+  }
+
   @Test("a lost daemon names the host to programs without the library too") func lostDaemonNamesTheHost() throws {
     let result = try run(
       "(sleep 1.5; pkill -9 -x orted) & launch sleep 600; echo $?; ended -x sleep",

@@ -60,13 +60,6 @@ import Testing
 
   /// What each rank has otherwise, by a shell line of its own before the program starts.
   static let differences: [(String, String, String)] = [
-    ("the training rows", "sed -i '$d' $D/data/train.tsv", "the ranks differ in training rows: "),
-    ("the validation rows", "sed -i '$d' $D/data/dev.tsv", "the ranks differ in validation rows: "),
-    ("the vocabulary", "sed -i '$s/.*/zzz/' $D/model/vocab.txt", "the ranks differ in vocabulary: "),
-    (
-      "config.json", "sed -i 's/\"hidden_dropout_prob\": [0-9.]*/\"hidden_dropout_prob\": 0.25/' $D/model/config.json",
-      "the ranks differ in config.json: "
-    ),
     ("threads", "export LOCKSTEP_NUM_THREADS=2", "the ranks differ in threads: rank 1 (host \(hostName)) 2, rank 0"),
     ("arguments", "set -- --seed 7", "the ranks differ in the program's arguments: rank 1 (host \(hostName)) "),
     (
@@ -94,6 +87,28 @@ import Testing
     #expect(!result.text.contains("step "))
     #expect(result.left == [])
     #expect(result.seconds < 40)
+  }
+
+  @Test(
+    "files of other ranks than 0 do not count",
+    arguments: [
+      "sed -i '$d' $D/data/train.tsv", "rm -r $D/data", "sed -i '$s/.*/zzz/' $D/model/vocab.txt", "rm -r $D/model",
+    ])
+  func filesOfOtherRanks(change: String) throws {
+    let folder = try temporaryFolder()
+    defer { _ = try? run("/bin/rm", ["-rf", folder]) }
+    let golden = "\(packageFolder)/Tests/Golden"
+    func lines(_ change: String) throws -> [String] {
+      let script = """
+        D=\(folder)/$OMPI_COMM_WORLD_RANK; rm -rf $D; mkdir $D; cp -r \(golden)/tiny-bert $D/model; cp -r \(golden)/mrpc $D/data
+        if [ $OMPI_COMM_WORLD_RANK = 1 ]; then \(change); fi
+        cd $D; exec \(binaries)/finetune --model model --data data --max-steps 3 --metrics \(folder)/metrics
+        """
+      let result = try launch("-n", "2", "sh", "-c", script)
+      #expect(result.status == 0, "\(result.stderr)")
+      return try String(decoding: readBytes("\(folder)/metrics"), as: UTF8.self).split(separator: "\n").map(String.init)
+    }
+    #expect(try lines(change) == lines("true"))
   }
 
   @Test("items of a program's own are compared at the start too") func ownItems() throws {

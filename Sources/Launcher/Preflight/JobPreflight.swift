@@ -29,9 +29,11 @@ extension JobRunner {
     preflight.hostfile = self.plan.settings[.hostfile]
     preflight.isThorough = isThorough
     if machine.programs.isOwn(plan.program) {
+      // Where rank 0 alone reads files, no other host needs them.
+      let isReadByAll = !Programs.readOnMainOnly.contains(lastComponent(of: plan.program))
       preflight.data = [
         "--model", "--model-name-or-path", "--data", "--train-file", "--validation-file", "--test-file",
-      ].compactMap { Self.value(of: $0, in: plan.arguments) }
+      ].filter { _ in isReadByAll }.compactMap { Self.value(of: $0, in: plan.arguments) }
       if isThorough && !preflight.data.isEmpty { preflight.seconds = 60 }
       preflight.rankBytes = rankBytes(of: plan, environment)
     }

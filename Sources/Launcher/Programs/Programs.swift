@@ -34,6 +34,9 @@ public struct Programs: Sendable {
       }
   }
 
+  /// Programs of which rank 0 reads all files and the others none.
+  static let readOnMainOnly: Set<String> = ["finetune", "predict"]
+
   /// What runs when no program is named.
   public static let standard = "finetune"
 

@@ -16,18 +16,25 @@ public struct ModelFolder: Sendable {
 
   /// Reads a folder.
   ///
-  /// - Parameter labels: outputs of the classifier; nil takes what config.json says.
-  public init(_ path: String, labels: Int? = nil) throws(Failure) {
-    guard isDirectory(path) else {
+  /// - Parameters:
+  ///   - labels: outputs of the classifier; nil takes what config.json says.
+  ///   - files: where it is read from; ``inputPaths(_:)`` of them are.
+  public init(_ path: String, labels: Int? = nil, files: InputFiles = .disk) throws(Failure) {
+    guard files.isFolder(path) else {
       throw Failure(
-        .missingInput, at: path, exists(path) ? "is not a folder" : "there is no such folder",
+        .missingInput, at: path, files.exists(path) ? "is not a folder" : "there is no such folder",
         hint: "expected a checkpoint in the Hugging Face layout: config.json, vocab.txt, model.safetensors")
     }
     self.path = path
-    configurationText = try readBytes("\(path)/config.json", limitBytes: 1 << 24)
+    configurationText = try files.bytes("\(path)/config.json", limitBytes: 1 << 24)
     configuration = try BertConfiguration(json: configurationText, path: "\(path)/config.json", labels: labels)
-    tokenizerFiles = try TokenizerFiles(folder: path, modelConfiguration: configurationText)
+    tokenizerFiles = try TokenizerFiles(folder: path, modelConfiguration: configurationText, files: files)
     tokenizer = try BertTokenizer(files: tokenizerFiles, rows: configuration.vocabularySize)
+  }
+
+  /// The paths that are looked at in the folder `path`, apart from weights.
+  public static func inputPaths(_ path: String) -> [String] {
+    [path] + (["config.json"] + TokenizerFiles.names).map { "\(path)/\($0)" }
   }
 
   /// A folder that exists in memory only, such as the embedded default: its files' texts under the name that errors and

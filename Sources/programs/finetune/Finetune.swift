@@ -11,10 +11,15 @@ func finetune(
 ) throws(Failure) {
   let clock = ContinuousClock()
   let begin = clock.now
-  let job = try communicator.agree { () throws(Failure) in try Job(command, communicator, settings) }
+  let paths = try communicator.agree { () throws(Failure) in
+    try command.check()
+    return try command.inputPaths()
+  }
+  let files = try communicator.readOnMain(paths)
+  let job = try communicator.agree { () throws(Failure) in try Job(command, files, communicator, settings) }
   // Ranks that have read other things would train on different numbers in silence.
   let fingerprints = job.fingerprints.map { (name: $0.name, value: String($0.value, radix: 16)) }
-  try communicator.requireSame(fingerprints, hint: "copy the same files to every host")
+  try communicator.requireSame(fingerprints, hint: "give every rank the same options")
 
   let weights = try WeightPlan(
     job.initialization, from: job.folder, ignoresMismatchedSizes: command.ignoreMismatchedSizes, communicator)

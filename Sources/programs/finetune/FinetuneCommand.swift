@@ -221,6 +221,19 @@ struct FinetuneCommand: ParsableCommand {
     }
   }
 
+  /// The paths whose content decides the run, apart from weights and checkpoints.
+  func inputPaths() throws(Failure) -> [String] {
+    guard let model else { return [] }
+    let rows: [String]
+    if let tables = tables.tables {
+      rows = tables.inputPaths
+    } else {
+      let task = try task.map(GLUETask.named) ?? .mrpc
+      rows = task.inputPaths(folder: data ?? "", splits: [.train] + task.validationSplits)
+    }
+    return ModelFolder.inputPaths(model) + rows
+  }
+
   /// Refuses half a source, and two of them.
   private func checkSource() throws(Failure) {
     if model == nil {

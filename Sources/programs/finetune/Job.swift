@@ -46,10 +46,12 @@ struct Job {
     var texts: SentencePairs
   }
 
-  init(_ command: FinetuneCommand, _ communicator: any Communicator, _ settings: RankSettings) throws(Failure) {
+  /// - Parameter files: what rank 0 has read of ``FinetuneCommand/inputPaths()``.
+  init(
+    _ command: FinetuneCommand, _ files: InputFiles, _ communicator: any Communicator, _ settings: RankSettings
+  ) throws(Failure) {
     self.settings = settings
-    try command.check()
-    let source = try Self.source(command, communicator)
+    let source = try Self.source(command, files, communicator)
     recipe = source.recipe
     precision = try command.precision.precision()
     initialization = command.model == nil ? .random : command.initialization
@@ -124,12 +126,12 @@ struct Job {
   }
 
   private static func source(
-    _ command: FinetuneCommand, _ communicator: any Communicator
+    _ command: FinetuneCommand, _ files: InputFiles, _ communicator: any Communicator
   ) throws(Failure) -> Source {
     guard let path = command.model else { return try Source.embedded(ranks: communicator.size) }
-    if let tables = command.tables.tables { return try Source(folder: path, tables: tables) }
+    if let tables = command.tables.tables { return try Source(folder: path, tables: tables, files: files) }
     return try Source(
-      folder: path, data: command.data ?? "", task: command.task.map(GLUETask.named) ?? .mrpc)
+      folder: path, data: command.data ?? "", task: command.task.map(GLUETask.named) ?? .mrpc, files: files)
   }
 
   /// Rows of a test split all have labels, to be evaluated, or none.

@@ -47,16 +47,16 @@ struct Source {
   var notes: [String] = []
 
   /// The user's model and a folder of GLUE's.
-  init(folder path: String, data: String, task: GLUETask) throws(Failure) {
-    folder = try ModelFolder.named(path, labels: task.labelCount)
+  init(folder path: String, data: String, task: GLUETask, files: InputFiles) throws(Failure) {
+    folder = try ModelFolder.named(path, labels: task.labelCount, files)
     try folder.requireTokenTypes(for: task)
     dataName = Self.dataName(task, data)
-    train = try loadSplit(task, folder: data, split: .train)
+    train = try loadSplit(task, folder: data, split: .train, files: files)
     validations = try task.validationSplits.map { (split) throws(Failure) in
       try Validation(
         suffix: split == .validationMismatched ? "_mm" : "",
         name: split == .validationMismatched ? "the mismatched validation rows" : "the validation rows",
-        rows: loadSplit(task, folder: data, split: split))
+        rows: loadSplit(task, folder: data, split: split, files: files))
     }
     labels = task.labels
     labelNames = task.labelNames
@@ -72,12 +72,12 @@ struct Source {
   }
 
   /// The user's model and tables.
-  init(folder path: String, tables: OwnTables) throws(Failure) {
+  init(folder path: String, tables: OwnTables, files: InputFiles) throws(Failure) {
     // The head's size is known only after the rows are read; what is wrong with the folder comes first.
     var tables = tables
-    tables.knownOrder = try ModelFolder.named(path, labels: nil).labelNames()
-    let loaded = try tables.load()
-    folder = try ModelFolder.named(path, labels: loaded.labels.outputs)
+    tables.knownOrder = try ModelFolder.named(path, labels: nil, files).labelNames()
+    let loaded = try tables.load(files: files)
+    folder = try ModelFolder.named(path, labels: loaded.labels.outputs, files)
     try folder.requireTokenTypes(ofPairs: loaded.textPairColumn != nil, of: tables.train)
     let columns = [loaded.textColumn, loaded.textPairColumn, loaded.labelColumn].compactMap { $0.map { "\"\($0)\"" } }
     dataName = "\(CacheOrigin.shown(tables.train)), columns \(columns.joined(separator: ", "))"
@@ -91,17 +91,17 @@ struct Source {
 
 extension ModelFolder {
   /// The folder `path`; a name of the Hugging Face hub is told from a path that is wrong.
-  fileprivate static func named(_ path: String, labels: Int?) throws(Failure) -> ModelFolder {
+  fileprivate static func named(_ path: String, labels: Int?, _ files: InputFiles) throws(Failure) -> ModelFolder {
     let parts = path.split(separator: "/", omittingEmptySubsequences: false)
     let looksLikeName = parts.count <= 2 && parts.allSatisfy { !$0.isEmpty && $0 != "." && $0 != ".." }
-    if looksLikeName && !exists(path) {
+    if looksLikeName && !files.exists(path) {
       throw Failure(
         .missingInput, at: path, "there is no such folder",
         hint:
           "./launch looks names up on the Hugging Face hub; a program that is started without it needs a folder"
       )
     }
-    return try ModelFolder(path, labels: labels)
+    return try ModelFolder(path, labels: labels, files: files)
   }
 }
 

@@ -33,8 +33,10 @@ private func measure(
   _ command: EvaluateCommand, _ path: String, _ communicator: any Communicator, _ settings: RankSettings
 ) throws(Failure) -> MeasuredModel {
   let predictor = try command.options.predictor(path, program: "evaluate", communicator, settings)
+  let files = try communicator.readOnMain(
+    try communicator.agree { () throws(Failure) in try command.inputPaths() })
   let (dataset, name, metric, cut) = try communicator.agree { () throws(Failure) in
-    let (pairs, name, metrics) = try command.labelledRows(predictor, path: path)
+    let (pairs, name, metrics) = try command.labelledRows(predictor, path: path, files: files)
     var encoder = RowEncoder(predictor.folder.tokenizer, maxLength: predictor.maxLength)
     var rows: [Encoding] = []
     rows.reserveCapacity(pairs.count)
@@ -46,7 +48,7 @@ private func measure(
     return (dataset, name, metric, encoder.cutCount)
   }
   try communicator.requireSame(
-    [("the rows", String(dataset.fingerprint, radix: 16))], hint: "copy the same files to every host")
+    [("the rows", String(dataset.fingerprint, radix: 16))], hint: "give every rank the same options")
   let evaluation = try predictor.evaluate(dataset)
   if communicator.isMain { noteCut(cut, of: dataset.count, predictor, "evaluate") }
   return MeasuredModel(

@@ -69,16 +69,22 @@ struct EvaluateCommand: ParsableCommand {
     try columns.check()
   }
 
+  /// The paths that rows are read from.
+  func inputPaths() throws(Failure) -> [String] {
+    guard let name = rows.task else { return [testFile ?? ""] }
+    return try GLUETask.named(name).inputPaths(folder: rows.data ?? "", splits: [rows.split ?? .validation])
+  }
+
   /// The rows, with labels as numbers of the model's outputs, what they are called, and the metrics of their task.
   func labelledRows(
-    _ predictor: Predictor, path: String
+    _ predictor: Predictor, path: String, files: InputFiles
   ) throws(Failure) -> (pairs: [SentencePair], name: String, metrics: [String]?) {
     if let name = rows.task {
       let task = try GLUETask.named(name)
       try predictor.folder.requireTokenTypes(for: task)
       let outputs = try predictor.labels.outputs(for: task, model: path)
       let (data, split) = (rows.data ?? "", rows.split ?? .validation)
-      let pairs = try loadSplit(task, folder: data, split: split).map { pair in
+      let pairs = try loadSplit(task, folder: data, split: split, files: files).map { pair in
         guard case .category(let index) = pair.label else { return pair }
         return SentencePair(first: pair.first, second: pair.second, label: .category(outputs[index]))
       }
@@ -89,7 +95,7 @@ struct EvaluateCommand: ParsableCommand {
     columns.name(columnsOf: &tables)
     tables.labelNames = predictor.labels.tableNames
     tables.problem = predictor.labels.problem
-    let loaded = try tables.load()
+    let loaded = try tables.load(files: files)
     try predictor.folder.requireTokenTypes(ofPairs: loaded.textPairColumn != nil, of: file)
     return (Array(loaded.train), file, nil)
   }

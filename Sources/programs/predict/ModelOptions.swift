@@ -30,8 +30,9 @@ struct ModelOptions: ParsableArguments {
   func predictor(
     _ path: String, program: String, _ communicator: any Communicator, _ settings: RankSettings
   ) throws(Failure) -> Predictor {
+    let files = try communicator.readOnMain(ModelFolder.inputPaths(path))
     let (folder, precision) = try communicator.agree { () throws(Failure) in
-      let folder = try ModelFolder(path)
+      let folder = try ModelFolder(path, files: files)
       if let maxLength, maxLength > folder.configuration.maximumPositions {
         throw Failure(
           .usage, at: "--max-length",
@@ -45,7 +46,7 @@ struct ModelOptions: ParsableArguments {
       [
         ("config.json", String(folder.configurationFingerprint, radix: 16)),
         ("vocabulary", String(folder.tokenizer.fingerprint, radix: 16)),
-      ], hint: "copy the same files to every host")
+      ], hint: "give every rank the same options")
     for warning in folder.tokenizer.warnings where communicator.isMain {
       note("\(CacheOrigin.shown(path)): \(warning)", program)
     }

@@ -111,10 +111,12 @@ private func submit(_ command: PredictCommand, _ communicator: any Communicator,
   throws(Failure)
 {
   let folder = command.outputDir ?? "."
-  let (task, tables) = try communicator.agree { () throws(Failure) in
-    let task = try GLUETask.named(command.rows.task ?? "")
+  let task = try communicator.agree { () throws(Failure) in try GLUETask.named(command.rows.task ?? "") }
+  let files = try communicator.readOnMain(
+    task.inputPaths(folder: command.rows.data ?? "", splits: task.splits.filter(\.isTest)))
+  let tables = try communicator.agree { () throws(Failure) in
     let tables = try task.splits.filter(\.isTest).map { (split) throws(Failure) in
-      let rows = try loadSplit(task, folder: command.rows.data ?? "", split: split)
+      let rows = try loadSplit(task, folder: command.rows.data ?? "", split: split, files: files)
       guard rows.rowsLeftOut == 0 else {
         throw Failure(
           .badData, at: command.rows.data,
@@ -123,14 +125,14 @@ private func submit(_ command: PredictCommand, _ communicator: any Communicator,
       }
       return (split, rows)
     }
-    guard communicator.isMain else { return (task, tables) }
+    guard communicator.isMain else { return tables }
     if let outputDir = command.outputDir { try makeDirectory(outputDir) }
     for (split, _) in tables {
       try GLUESubmission.check(
         "\(folder)/\(GLUESubmission.fileName(task, split))", option: "--output-dir",
         notIn: [("--model", command.model)])
     }
-    return (task, tables)
+    return tables
   }
   let predictor = try command.options.predictor(command.model, program: "predict", communicator, settings)
   let outputs = try predictor.labels.outputs(for: task, model: command.model)
