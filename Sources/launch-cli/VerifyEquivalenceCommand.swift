@@ -88,7 +88,10 @@ private struct Comparison {
   /// - Parameter checkpoint: a step at which it saves its weights.
   func run(_ size: Int, checkpoint: Int? = nil) throws(Failure) {
     var words = ["/proc/self/exe", "--num_processes", "\(size)", "finetune"] + arguments
-    words += ["--split-batches", "--max-steps", "\(steps)", "--step-digests", place(size, "digests")]
+    if !arguments.contains(where: { $0 == "--split-batches" || $0 == "--split_batches" }) {
+      words.append("--split-batches")
+    }
+    words += ["--max-steps", "\(steps)", "--step-digests", place(size, "digests")]
     words += ["--output-dir", place(size, checkpoint == nil ? "model" : "again")]
     if let checkpoint { words += ["--checkpointing-steps", "\(checkpoint)"] }
     let log = place(size, "log")
