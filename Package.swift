@@ -73,6 +73,7 @@ let package = Package(
     .systemLibrary(name: "CFileSystem"),
     .systemLibrary(name: "CSHA256"),
     .systemLibrary(name: "CCurl"),
+    .systemLibrary(name: "CZlib", providers: [.apt(["zlib1g-dev"])]),
     .target(name: "CTiles"),
 
     // The worker's parts, bottom up.
@@ -166,7 +167,9 @@ let package = Package(
       name: "own-task", dependencies: ["Lockstep"], path: "Examples/OwnTask", linkerSettings: staticRuntime),
 
     // Names to local folders: the cache of the Hugging Face hub, and what fills it. Only the front-end links it.
-    .target(name: "Hub", dependencies: ["CCurl", "JSON", "System"]),
+    .target(
+      name: "Hub", dependencies: ["CCurl", "CZlib", "JSON", "System"],
+      linkerSettings: [.linkedLibrary(":libz.a")]),
     // The front-end: links neither MPI nor BLAS.
     .target(
       name: "Launcher", dependencies: ["System", "JSON", "FlightRecorder", "CProcess", "CYAML"],

@@ -72,13 +72,13 @@ public struct ZipArchive {
       // No stream of DEFLATE's is longer than 1032 times itself: nothing is allocated for one that says so.
       guard entry.byteCount <= 1032 * entry.compressedCount else { throw wrong("has a broken header") }
       result = try bytes.withUnsafeBufferPointer { (buffer) throws(Failure) in
-        try Inflater.bytes(
+        try inflated(
           UnsafeBufferPointer(rebasing: buffer[start..<start + entry.compressedCount]), size: entry.byteCount,
           place: "\(path), \(entry.name)")
       }
     default: throw wrong("has \(entry.name) compressed in another way (\(entry.method)), expected DEFLATE")
     }
-    guard crc32(result) == entry.sum else { throw wrong("has other bytes in \(entry.name) than its sum says") }
+    guard checksum(result) == entry.sum else { throw wrong("has other bytes in \(entry.name) than its sum says") }
     return result
   }
 

@@ -29,7 +29,7 @@ import Tokenization
     #expect(MD5().hexDigest == "d41d8cd98f00b204e9800998ecf8427e")
     // git hash-object of an empty file.
     #expect(gitSHA1([]) == "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391")
-    #expect(crc32(Array("123456789".utf8)) == 0xCBF4_3926)
+    #expect(checksum(Array("123456789".utf8)) == 0xCBF4_3926)
   }
 
   @Test(
