@@ -1,0 +1,144 @@
+import Collectives
+import Datasets
+import Reporting
+import RunReport
+import System
+import Training
+
+/// A training from where it begins to its end, with all that is written on the way. Its functions are called by all ranks.
+struct TrainingRun {
+  private let job: Job
+  private let command: FinetuneCommand
+  private let engine: TrainingEngine
+  private let checkpointing: Checkpointing
+  private let output: OutputFolder?
+  private let reporter: Reporter
+  /// On rank 0, where they are asked for.
+  private let digests: StepDigests?
+  private var meter: Meter
+  private var lastFound: Evaluation?
+  private var evaluations: [EvaluationRecord]
+  private var communicator: any Communicator { engine.communicator }
+
+  init(
+    _ job: Job, _ command: FinetuneCommand, _ engine: TrainingEngine, _ checkpointing: Checkpointing,
+    _ outputs: Outputs, _ reporter: Reporter
+  ) throws(Failure) {
+    (self.job, self.command, self.engine, self.checkpointing) = (job, command, engine, checkpointing)
+    (output, self.reporter) = (outputs.folder, reporter)
+    meter = Meter(
+      job, reporter, outputs.metrics, outputs.logs, keepsSteps: output != nil, firstStep: checkpointing.firstStep)
+    evaluations = checkpointing.earlier
+    digests = try engine.communicator.agree { () throws(Failure) in
+      try engine.communicator.isMain
+        ? command.stepDigests.map { (path) throws(Failure) in try StepDigests(path) } : nil
+    }
+    if let step = command.debugBatch {
+      try DebugBatch.check(
+        step, after: engine.optimizer.step, total: job.schedule.totalSteps, engine.communicator)
+    }
+  }
+
+  /// Takes all steps; false where the run ends before, because it was asked to or has shown what it was asked for.
+  mutating func train() throws(Failure) -> Bool {
+    let start = checkpointing.start
+    for epoch in start.epoch..<job.epochs {
+      let skipped = epoch == start.epoch ? start.steps * job.loader.accumulationSteps : 0
+      for microBatch in job.loader.epoch(epoch).dropFirst(skipped) {
+        if engine.optimizer.step == job.schedule.totalSteps { break }
+        try engine.backward(microBatch)
+        guard microBatch.isLastInStep else { continue }
+        guard try step(epoch: epoch, rows: microBatch.rowsInStep) else { return false }
+      }
+      try evaluate(epoch: epoch)
+    }
+    return true
+  }
+
+  /// Takes the step whose gradients are there; false where the run ends with it.
+  private mutating func step(epoch: Int, rows: Int) throws(Failure) -> Bool {
+    let next = engine.optimizer.step + 1
+    if command.debugBatch == next {
+      try DebugBatch.write(engine.inspectWindow(), step: next, reporter)
+      return false
+    }
+    let step = try engine.step(learningRate: job.schedule.rate(step: next))
+    try meter.record(step, epoch: epoch, rows: rows)
+    if command.stepDigests != nil {
+      // Nobody changes the weights before they are read.
+      try communicator.agree { () throws(Failure) in
+        if let digests { try digests.write(step, engine.model) }
+      }
+    }
+    if command.lockstepCheck > 0 && step.step % command.lockstepCheck == 0 {
+      try engine.checkLockstep(learningRate: step.learningRate)
+    }
+    if step.isAskedToStop && step.step < job.schedule.totalSteps {
+      try stop(after: step.step)
+      return false
+    }
+    if checkpointing.isDue(afterStep: step.step) { try saveCheckpoint() }
+    return true
+  }
+
+  private func stop(after step: Int) throws(Failure) {
+    communicator.noteResult(digest: engine.model.parameters.digest)
+    let saved = checkpointing.isOn ? try checkpointing.save(evaluations, evaluated: false) : nil
+    communicator.noteStop()
+    try reporter.line(
+      "stopped after step \(step) of \(job.schedule.totalSteps), as asked; "
+        + (saved.map { "saved in \($0), --resume-from-checkpoint latest continues from there" } ?? "nothing is saved"))
+  }
+
+  private mutating func saveCheckpoint() throws(Failure) {
+    try checkpointing.saveBeside(evaluations, evaluated: true) { (text) throws(Failure) in
+      try reporter.line("note: \(text)")
+    }
+    meter.restartClock()
+  }
+
+  private mutating func evaluate(epoch: Int) throws(Failure) {
+    let found = try job.validations.map { (rows) throws(Failure) in
+      try engine.evaluate(rows.rows, batchSize: job.evalBatchSize)
+    }
+    lastFound = found.first
+    evaluations.append(try meter.record(found, step: engine.optimizer.step, epoch: epoch))
+    if checkpointing.isDue(afterEvaluationAt: engine.optimizer.step) { try saveCheckpoint() }
+  }
+
+  // MARK: The end
+
+  /// Evaluates the test rows, saves the model with its report, and summarises.
+  ///
+  /// - Parameter begin: of the whole run.
+  func finish(begin: ContinuousClock.Instant) throws(Failure) {
+    try checkpointing.finish()
+    try finishTest(job, command, engine, meter)
+    let times = try TimeReport(engine)
+    let folder = try save(times)
+    communicator.noteResult(digest: engine.model.parameters.digest)
+    if let path = command.profile { try engine.timeline?.write(to: path) }
+    try summarize(
+      evaluations, job, meter, times, seconds: (ContinuousClock.now - begin).seconds,
+      savedTo: folder.map { saved in saved == output?.path ? command.outputDir ?? saved : saved }, reporter)
+    if let path = command.profile, let timeline = engine.timeline {
+      let missing = timeline.stepsLeftOut
+      try reporter.line(
+        "timeline in \(path)" + (missing > 0 ? ", without the last \(grouped(missing)) steps: no room" : ""))
+    }
+  }
+
+  /// - Returns: the folder that the model is in, on rank 0.
+  private func save(_ times: TimeReport) throws(Failure) -> String? {
+    try communicator.agree { () throws(Failure) in
+      try output.map { (output) throws(Failure) in
+        var run = RunRecord(job, command, communicator, times)
+        (run.steps, run.evaluations) = (meter.steps, evaluations)
+        if let lastFound { run.take(lastFound.rows, texts: job.validations[0].texts) }
+        return try job.folder.save(
+          engine.model, to: output, labelNames: job.labelNames, problem: job.labels.problem,
+          further: reportFiles(run, job, command))
+      }
+    }
+  }
+}
