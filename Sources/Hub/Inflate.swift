@@ -31,6 +31,6 @@ func inflated(_ input: UnsafeBufferPointer<UInt8>, size: Int, place: String) thr
 }
 
 /// The CRC-32 of bytes.
-func checksum(_ bytes: [UInt8]) -> UInt32 {
+package func checksum(_ bytes: [UInt8]) -> UInt32 {
   bytes.withUnsafeBufferPointer { UInt32(truncatingIfNeeded: crc32_z(0, $0.baseAddress, $0.count)) }
 }

@@ -20,10 +20,10 @@ public final class AtomicFile {
       let temporary = "\(path).tmp-\(getpid())-\(UInt32.random(in: 0 ... .max))"
       let file = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o644)
       guard file >= 0 else { throw Failure(outputStatus(), at: path, "cannot be written: \(lastSystemError())") }
-      _ = flock(file, LOCK_EX | LOCK_NB)
+      // Another writer may take it for remains before it is locked: then that one has the lock, or has removed it.
+      let isTaken = flock(file, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK
       var info = stat()
-      // Another writer may have taken it for remains before it was locked.
-      guard fstat(file, &info) == 0, info.st_nlink > 0 else {
+      guard !isTaken, fstat(file, &info) == 0, info.st_nlink > 0 else {
         close(file)
         continue
       }

@@ -120,8 +120,9 @@ struct ClusterTests {
       D=$CLUSTER_FOLDER/d; mkdir $D; cp -r \(golden)/tiny-bert $D/model; cp -r \(golden)/mrpc $D/data
       cat >$CLUSTER_FOLDER/agent2 <<END
       #!/bin/sh
-      [ \\$1 = node1 ] || exec $CLUSTER_AGENT \\$1 mount -t tmpfs none $D \\; "\\$2"
-      exec $CLUSTER_AGENT "\\$@"
+      host=\\$1; shift
+      [ \\$host = node1 ] || exec $CLUSTER_AGENT \\$host mount -t tmpfs none $D \\; "\\$@"
+      exec $CLUSTER_AGENT \\$host "\\$@"
       END
       chmod +x $CLUSTER_FOLDER/agent2
       L="--hostfile $H --remote_shell $CLUSTER_FOLDER/agent2 --network 10.77.0.0/24 -n 3"

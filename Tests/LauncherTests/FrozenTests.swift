@@ -118,7 +118,7 @@ import Testing
     usleep(100_000)
     for pid in ranks { kill(pid, SIGSTOP) }
     let isStopped = { (pid: pid_t) in systemText("/proc/\(pid)/stat")?.contains(") T ") != false }
-    try #require(ranks.allSatisfy(isStopped))
+    try #require(running.wait { ranks.allSatisfy(isStopped) })
     #expect(running.wait { !ranks.contains(where: isStopped) })
     kill(running.child.pid, SIGINT)
     let result = running.finish(within: 30)

@@ -156,7 +156,7 @@ import Testing
       echo 'say() { echo "$*" >&2; }; is_built() { true; }' >\(folder)/tools/set-up
       """
     _ = try run("/bin/bash", ["-c", prepare])
-    for limit in [30_000, 60_000] {
+    for limit in [12_000, 20_000, 30_000] {
       let script = "ulimit -v \(limit); exec \(folder)/launch -n 1 true"
       let result = try run("/bin/bash", ["-c", script])
       #expect(result.status == 69 && result.error.contains("ulimit -v"), "\(limit): \(result.stderr)")

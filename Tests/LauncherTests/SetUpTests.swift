@@ -29,15 +29,18 @@ import Testing
 
   @Test func whatIsMissingIsListed() throws {
     let none = try run("missing_packages", programs: [])
-    #expect(none.lines == ["g++ binutils", "pkg-config", "libopenmpi-dev", "libopenblas-dev", "openmpi-bin"])
+    let expected = [
+      "g++ binutils", "pkg-config", "libopenmpi-dev", "libopenblas-dev", "libyaml-dev", "zlib1g-dev", "openmpi-bin",
+    ]
+    #expect(none.lines == expected)
     let some = try run("missing_packages", programs: ["g++", "ld.gold", "pkg-config", "mpirun"])
     #expect(some.lines.isEmpty, "\(some.lines)")
     let tests = try run("missing_test_packages", programs: ["ip", "pgrep", "unshare"])
-    let expected = [
+    let expectedForTests = [
       "iproute2", "openssh-client", "python3", "strace", "gdb-minimal", "bsdutils", "util-linux", "mount", "hostname",
     ]
     // A library, which every system finds in its own way.
-    #expect(tests.lines.filter { $0 != "libcurl4" } == expected)
+    #expect(tests.lines.filter { $0 != "libcurl4" } == expectedForTests)
   }
 
   @Test func whatOnlyTestsNeedMayBeMissing() throws {

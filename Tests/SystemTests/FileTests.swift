@@ -50,6 +50,26 @@ struct FileTests {
     #expect(TemporaryFolder.entries(folder.path) == ["file"])
   }
 
+  @Test("many writers of one name at once take nothing from one another")
+  func manyWriters() async throws {
+    let folder = try TemporaryFolder()
+    let path = "\(folder.path)/file"
+    let failures = await withTaskGroup(of: [String].self) { group in
+      for writer in 0..<8 {
+        group.addTask {
+          (0..<100).compactMap { _ in
+            failure { () throws(Failure) in try writeAtomically([UInt8](repeating: UInt8(writer), count: 9), to: path)
+            }?
+            .description
+          }
+        }
+      }
+      return await group.reduce(into: []) { $0 += $1 }
+    }
+    #expect(failures == [])
+    #expect(Set(try readBytes(path)).count == 1 && TemporaryFolder.entries(folder.path) == ["file"])
+  }
+
   @Test("where nothing can be written, it is told before anything is lost")
   func unwritable() throws {
     let folder = try TemporaryFolder()

@@ -42,7 +42,7 @@ package final class OutputWriter: Sendable {
       waking.close()
       throw Failure(
         .unavailable, "a thread cannot be started: \(String(cString: strerror(status)))",
-        hint: "ulimit -u, or the number of processes that the container may have")
+        hint: "ulimit -u or ulimit -v, or the number of processes that the container may have")
     }
     pthread_detach(thread)
   }
