@@ -46,7 +46,10 @@ extension Accelerator {
   /// The values of all ranks' rows of the present batch, each row once: rows that only fill up the last round are left
   /// out. In the order of the data set where the loader does not shuffle. Called within the loop over a prepared loader.
   ///
-  /// - Parameter values: `[rows]` of this rank's batch.
+  /// - Parameters:
+  ///   - values: `[rows]` of this rank's batch.
+  ///   - file: where it is called, for messages.
+  ///   - line: the same.
   /// - Throws: a misuse where there is no batch, or the counts differ, as after a mean over the batch.
   public func gatherForMetrics<Value: BitwiseCopyable>(
     _ values: [Value], file: StaticString = #fileID, line: UInt32 = #line
@@ -128,8 +131,11 @@ extension Accelerator {
   /// The values, filled up to the largest count of any rank.
   ///
   /// - Parameters:
+  ///   - values: this rank's.
   ///   - padding: what fills them up.
   ///   - padFirst: in front instead of behind.
+  ///   - file: where it is called, for messages.
+  ///   - line: the same.
   public func padAcrossProcesses<Value>(
     _ values: [Value], padding: Value, padFirst: Bool = false, file: StaticString = #fileID, line: UInt32 = #line
   ) throws(Failure) -> [Value] {
@@ -141,7 +147,9 @@ extension Accelerator {
   /// This rank's part of `inputs`, which are the same on every rank: contiguous, as even as can be, the first ranks with
   /// one more.
   ///
-  /// - Parameter applyPadding: repeats the last input, so that all parts are of one size.
+  /// - Parameters:
+  ///   - inputs: the same on every rank.
+  ///   - applyPadding: repeats the last input, so that all parts are of one size.
   public func splitBetweenProcesses<Input>(_ inputs: [Input], applyPadding: Bool = false) -> [Input] {
     let (share, larger) = inputs.count.quotientAndRemainder(dividingBy: numProcesses)
     let start = processIndex * share + min(processIndex, larger)

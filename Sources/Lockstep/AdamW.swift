@@ -11,8 +11,10 @@ public final class AdamW: Preparable {
 
   /// - Parameters:
   ///   - model: whose weights it changes. A model has one optimizer; a later one takes its place until the first forward.
+  ///   - learningRate: of the first step; a schedule changes it.
   ///   - weightDecay: of all weights; torch's default.
   ///   - betas: of the means of the gradient and of its square.
+  ///   - epsilon: what is added to the root of the second mean.
   ///   - sparesBiasAndNorm: whether biases and LayerNorm's weights do not decay.
   public init(
     _ model: BertForSequenceClassification, learningRate: Double, weightDecay: Double = 0.01,

@@ -7,7 +7,9 @@ extension Accelerator {
   ///
   /// Models, optimizers and loaders are made in `body`, anew for each size.
   ///
-  /// - Parameter start: the first batch size to try.
+  /// - Parameters:
+  ///   - start: the first batch size to try.
+  ///   - body: trains with the batch size that it gets.
   /// - Throws: what `body` throws otherwise; `.unavailable` where not even 1 fits.
   public func findExecutableBatchSize<Result>(
     startingAt start: Int = 128, _ body: (_ batchSize: Int) throws -> Result

@@ -35,6 +35,7 @@ public final class DataLoader: Sequence, Preparable {
   /// A loader in the data set's order, or in another one each epoch.
   ///
   /// - Parameters:
+  ///   - dataset: the rows, the same on every rank.
   ///   - batchSize: rows of a batch of one rank.
   ///   - shuffle: in the order of ``RandomSampler``.
   ///   - seed: of that order.

@@ -20,6 +20,7 @@ public final class LocalSGD {
   /// model is evaluated and saved after it, and trained no further. Called by all ranks.
   ///
   /// - Parameters:
+  ///   - accelerator: of this rank.
   ///   - model: prepared, and not trained yet.
   ///   - steps: optimizer steps from one average to the next.
   ///   - body: a training loop that calls `step` after each optimizer step.

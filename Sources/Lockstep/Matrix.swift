@@ -10,7 +10,10 @@ public struct Matrix: Sendable, Equatable {
     self.init(rows: rows, columns: columns, [Float](repeating: 0, count: rows * columns))
   }
 
-  /// - Parameter values: `rows * columns` numbers, a row after the other.
+  /// - Parameters:
+  ///   - rows: how many.
+  ///   - columns: numbers of a row.
+  ///   - values: `rows * columns` numbers, a row after the other.
   public init(rows: Int, columns: Int, _ values: [Float]) {
     precondition(values.count == rows * columns, "\(values.count) numbers for a matrix of \(rows) times \(columns)")
     self.rows = rows

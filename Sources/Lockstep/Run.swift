@@ -44,6 +44,7 @@ package struct RunOptions: Sendable {
 ///   - gradientAccumulationSteps: batches of an accumulation window.
 ///   - splitBatches: whether the batch size of a loader is that of all ranks together.
 ///   - mixedPrecision: nil takes what the launcher was told, else fp32.
+///   - body: the program of one rank.
 public func run(
   gradientAccumulationSteps: Int = 1, splitBatches: Bool = false, mixedPrecision: MixedPrecision? = nil,
   _ body: @escaping @Sendable (Accelerator) throws -> Void
