@@ -1,3 +1,5 @@
+import System
+
 // FIPS 180-4, "Secure Hash Standard", sections 4.1.1, 5.1.1 and 6.1. Git names its objects by it.
 
 /// The SHA-1 digest of bytes, given piece by piece.
@@ -14,7 +16,11 @@ package struct SHA1: BlockHash {
 
   package init() {}
 
-  package mutating func compress(_ block: UnsafeRawPointer) {
+  package mutating func compress(_ start: UnsafeRawPointer, blocks: Int) {
+    for block in 0..<blocks { compress(start + block * Self.blockBytes) }
+  }
+
+  private mutating func compress(_ block: UnsafeRawPointer) {
     withUnsafeTemporaryAllocation(of: UInt32.self, capacity: 80) { w in
       for i in 0..<16 { w[i] = UInt32(bigEndian: block.loadUnaligned(fromByteOffset: 4 * i, as: UInt32.self)) }
       for i in 16..<80 { w[i] = rotated(w[i - 3] ^ w[i - 8] ^ w[i - 14] ^ w[i - 16], 1) }
@@ -47,7 +53,11 @@ package struct MD5: BlockHash {
 
   package init() {}
 
-  package mutating func compress(_ block: UnsafeRawPointer) {
+  package mutating func compress(_ start: UnsafeRawPointer, blocks: Int) {
+    for block in 0..<blocks { compress(start + block * Self.blockBytes) }
+  }
+
+  private mutating func compress(_ block: UnsafeRawPointer) {
     var (a, b, c, d) = state
     for i in 0..<64 {
       let (f, g): (UInt32, Int) =
@@ -79,53 +89,6 @@ package struct MD5: BlockHash {
     0xf429_2244, 0x432a_ff97, 0xab94_23a7, 0xfc93_a039, 0x655b_59c3, 0x8f0c_cc92, 0xffef_f47d, 0x8584_5dd1,
     0x6fa8_7e4f, 0xfe2c_e6e0, 0xa301_4314, 0x4e08_11a1, 0xf753_7e82, 0xbd3a_f235, 0x2ad7_d2bb, 0xeb86_d391,
   ]
-}
-
-/// A hash over blocks of 64 bytes, padded with the bit count.
-package protocol BlockHash {
-  var rest: [UInt8] { get set }
-  var byteCount: UInt64 { get set }
-  static var isBigEndian: Bool { get }
-  var words: [UInt32] { get }
-  mutating func compress(_ block: UnsafeRawPointer)
-}
-
-extension BlockHash {
-  package mutating func update(_ bytes: UnsafeRawBufferPointer) {
-    byteCount &+= UInt64(bytes.count)
-    var start = 0
-    if !rest.isEmpty {
-      start = min(bytes.count, 64 - rest.count)
-      rest += bytes[..<start]
-      guard rest.count == 64 else { return }
-      let block = rest
-      block.withUnsafeBytes { compress($0.baseAddress!) }
-      rest.removeAll(keepingCapacity: true)
-    }
-    while bytes.count - start >= 64, let base = bytes.baseAddress {
-      compress(base + start)
-      start += 64
-    }
-    rest += bytes[start...]
-  }
-
-  package mutating func update(_ bytes: [UInt8]) { bytes.withUnsafeBytes { update($0) } }
-
-  /// In hexadecimal.
-  package var hexDigest: String {
-    var copy = self
-    let bitCount = byteCount &* 8
-    var end: [UInt8] = [0x80] + Array(repeating: 0, count: (119 - rest.count) % 64)
-    for index in 0..<8 {
-      let shift = UInt64(Self.isBigEndian ? 56 - 8 * index : 8 * index)
-      end.append(UInt8(truncatingIfNeeded: bitCount >> shift))
-    }
-    copy.update(end)
-    return copy.words.map { word in
-      let digits = String(Self.isBigEndian ? word : word.byteSwapped, radix: 16)
-      return String(repeating: "0", count: 8 - digits.utf8.count) + digits
-    }.joined()
-  }
 }
 
 @inline(__always)

@@ -3,15 +3,15 @@
 import CSHA256
 
 /// The SHA-256 digest of a run of bytes, given piece by piece.
-public struct SHA256: Sendable {
+public struct SHA256: Sendable, BlockHash {
   private var state: SIMD8<UInt32> = [
     0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19,
   ]
-  /// Bytes that do not fill a block yet.
-  private var rest: [UInt8] = []
-  private var byteCount: UInt64 = 0
+  package var rest: [UInt8] = []
+  package var byteCount: UInt64 = 0
+  package static let isBigEndian = true
+  package var words: [UInt32] { (0..<8).map { state[$0] } }
 
-  private static let blockBytes = 64
   /// Whether the CPU has instructions for it.
   package static let isAccelerated = lockstep_sha256_is_supported() != 0
   private let usesInstructions: Bool
@@ -20,42 +20,6 @@ public struct SHA256: Sendable {
 
   /// - Parameter usesInstructions: those of the CPU, which must have them; for tests.
   package init(usesInstructions: Bool) { self.usesInstructions = usesInstructions }
-
-  /// Adds `bytes` behind those so far.
-  public mutating func update(_ bytes: UnsafeRawBufferPointer) {
-    byteCount &+= UInt64(bytes.count)
-    var start = 0
-    if !rest.isEmpty {
-      start = min(bytes.count, Self.blockBytes - rest.count)
-      rest += bytes[..<start]
-      guard rest.count == Self.blockBytes else { return }
-      let block = rest
-      block.withUnsafeBytes { block in compress(block.baseAddress!, blocks: 1) }
-      rest.removeAll(keepingCapacity: true)
-    }
-    let blocks = (bytes.count - start) / Self.blockBytes
-    if blocks > 0, let base = bytes.baseAddress { compress(base + start, blocks: blocks) }
-    rest += bytes[(start + blocks * Self.blockBytes)...]
-  }
-
-  /// Adds `bytes` behind those so far.
-  public mutating func update(_ bytes: [UInt8]) { bytes.withUnsafeBytes { update($0) } }
-
-  /// The digest of all bytes so far, as 64 hexadecimal digits.
-  public var hexDigest: String {
-    var copy = self
-    let bitCount = byteCount &* 8
-    let zeros = (Self.blockBytes * 2 - 9 - rest.count) % Self.blockBytes
-    var end: [UInt8] = [0x80] + Array(repeating: 0, count: zeros)
-    for shift in stride(from: 56, through: 0, by: -8) {
-      end.append(UInt8(truncatingIfNeeded: bitCount >> UInt64(shift)))
-    }
-    copy.update(end)
-    return (0..<8).map { index in
-      let digits = String(copy.state[index], radix: 16)
-      return String(repeating: "0", count: 8 - digits.count) + digits
-    }.joined()
-  }
 
   /// The digest of `bytes`, as 64 hexadecimal digits.
   public static func hexDigest(_ bytes: [UInt8]) -> String {
@@ -79,7 +43,7 @@ public struct SHA256: Sendable {
     return hash.hexDigest
   }
 
-  private mutating func compress(_ start: UnsafeRawPointer, blocks: Int) {
+  package mutating func compress(_ start: UnsafeRawPointer, blocks: Int) {
     guard usesInstructions else { return Self.compress(&state, start, blocks: blocks) }
     withUnsafeMutableBytes(of: &state) { state in
       Self.roundConstants.withUnsafeBufferPointer { constants in
