@@ -4,7 +4,7 @@ import Glibc
 public func lastSystemError() -> String { String(cString: strerror(errno)) }
 
 /// The status for an output that cannot be made, by the current `errno`: a full disk is no matter of its name.
-func outputStatus() -> ExitStatus { [ENOSPC, EDQUOT, EIO].contains(errno) ? .ioError : .cannotCreate }
+package func outputStatus() -> ExitStatus { [ENOSPC, EDQUOT, EIO].contains(errno) ? .ioError : .cannotCreate }
 
 /// A file open for reading at positions. Closed when released.
 ///
