@@ -23,6 +23,8 @@ final class ThreadChannel: PointToPointChannel, @unchecked Sendable {
   /// What a message waits for; nil where it is done.
   private var awaited: [Awaited?] = []
   private var unused: [Int] = []
+  /// The numbers of those that wait, in the order in which they were asked for.
+  private var waiting: [Int] = []
 
   init(_ rendezvous: ThreadRendezvous, rank: Int, number: Int) {
     self.rendezvous = rendezvous
@@ -36,15 +38,24 @@ final class ThreadChannel: PointToPointChannel, @unchecked Sendable {
   }
 
   func receive(_ bytes: UnsafeMutableRawBufferPointer, from rank: Int, tag: Int) -> Int {
-    makeMessage(
-      Awaited(address: MailAddress(channel: number, sender: rank, receiver: self.rank, tag: tag), bytes: bytes))
+    let address = MailAddress(channel: number, sender: rank, receiver: self.rank, tag: tag)
+    let message = makeMessage(Awaited(address: address, bytes: bytes))
+    waiting.append(message)
+    return message
   }
 
   func poll() throws(Failure) {
     try rendezvous.check()
-    for (index, message) in awaited.enumerated() {
-      if let message, try rendezvous.take(message.address, into: message.bytes) { awaited[index] = .none }
+    var left = 0
+    for message in waiting {
+      if let content = awaited[message], try rendezvous.take(content.address, into: content.bytes) {
+        awaited[message] = nil
+      } else {
+        waiting[left] = message
+        left += 1
+      }
     }
+    waiting.removeLast(waiting.count - left)
   }
 
   func isDone(_ message: Int) -> Bool {

@@ -36,6 +36,35 @@ struct ThreadTests {
     #expect(totals == Array(repeating: Double(2000 * 3 + 3 * 2000 * 1999 / 2), count: 3))
   }
 
+  @Test("messages of one sender and tag keep their order, whatever places the channel uses again")
+  func messagesKeepTheirOrder() throws {
+    let received = try ThreadCommunicator.run(ranks: 2) { (communicator) throws(Failure) in
+      let channel = communicator.makeLink()
+      let bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: 4, alignment: 1)
+      defer { bytes.deallocate() }
+      bytes.copyBytes(from: communicator.rank == 1 ? [1, 2, 3, 4] : [0, 0, 0, 0])
+      func byte(_ index: Int) -> UnsafeMutableRawBufferPointer {
+        UnsafeMutableRawBufferPointer(rebasing: bytes[index..<index + 1])
+      }
+      if communicator.rank == 1 {
+        for index in 0..<4 {
+          try channel.wait(for: channel.send(UnsafeRawBufferPointer(byte(index)), to: 0, tag: 0))
+        }
+      } else {
+        // The second two get the places of the first two in another order.
+        for pair in [[0, 1], [2, 3]] {
+          let messages = try pair.map { (index) throws(Failure) in
+            try channel.receive(byte(index), from: 1, tag: 0)
+          }
+          for message in messages { try channel.wait(for: message) }
+        }
+      }
+      try communicator.barrier()
+      return Array(bytes)
+    }
+    #expect(received[0] == [1, 2, 3, 4])
+  }
+
   @Test("calls of another kind are told, with both")
   func kindDiffers() throws {
     let failures = try failuresOfEachRank(ranks: 2) { (communicator) throws(Failure) in
