@@ -1,4 +1,5 @@
 import ArgumentParser
+import Checkpoints
 import Glibc
 import Launcher
 import Safetensors
@@ -38,7 +39,7 @@ struct VerifyEquivalenceCommand: MachineCommand {
       throw Failure(.cannotCreate, "no temporary folder: \(lastSystemError())")
     }
     let folder = String(decoding: template.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
-    defer { removeTree(folder) }
+    defer { PrivateFolder.remove(folder) }
     let comparison = Comparison(
       folder: folder, arguments: Array(command.dropFirst()), steps: steps, environment: machine.environment)
     for size in sizes { try comparison.run(size) }
@@ -52,18 +53,6 @@ struct VerifyEquivalenceCommand: MachineCommand {
         .usage, at: "--num_processes", "\"\(processes)\", expected two numbers or more with commas between")
     }
     return sizes
-  }
-
-  /// Removes a folder of our own and all in it.
-  private func removeTree(_ path: String) {
-    var info = stat()
-    guard lstat(path, &info) == 0 else { return }
-    if info.st_mode & S_IFMT == S_IFDIR {
-      for name in names(in: path) { removeTree("\(path)/\(name)") }
-      rmdir(path)
-    } else {
-      unlink(path)
-    }
   }
 }
 
@@ -87,37 +76,24 @@ private struct Comparison {
   ///
   /// - Parameter checkpoint: a step at which it saves its weights.
   func run(_ size: Int, checkpoint: Int? = nil) throws(Failure) {
-    var words = ["/proc/self/exe", "--num_processes", "\(size)", "finetune"] + arguments
+    var words = ["--num_processes", "\(size)", "finetune"] + arguments
     if !arguments.contains(where: { $0 == "--split-batches" || $0 == "--split_batches" }) {
       words.append("--split-batches")
     }
     words += ["--max-steps", "\(steps)", "--step-digests", place(size, "digests")]
-    words += ["--output-dir", place(size, checkpoint == nil ? "model" : "again")]
+    words += ["--output-dir", place(size, checkpoint == nil ? "model" : "again"), "--metrics", place(size, "metrics")]
     if let checkpoint { words += ["--checkpointing-steps", "\(checkpoint)"] }
     let log = place(size, "log")
-    let output = open(log, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
-    let input = open("/dev/null", O_RDONLY | O_CLOEXEC)
-    guard output >= 0, input >= 0 else {
-      throw Failure(.cannotCreate, at: log, "cannot be written: \(lastSystemError())")
-    }
-    defer {
-      close(output)
-      close(input)
-    }
     say("running \(steps) steps on \(size) process\(size == 1 ? "" : "es")")
-    let child = try ChildProcess(
-      path: words[0], arguments: words.map { Array($0.utf8) }, environment: environment,
-      descriptors: [(input, 0), (output, 1), (output, 2)], inNewSession: false)
-    var end = child.end()
-    while end == nil {
-      usleep(20_000)
-      end = child.end()
-    }
-    guard case .status(0)? = end else {
+    switch try LoggedLaunch.run(words, log: log, environment) {
+    case .ended(.status(0)): return
+    case .stopped(let signal):
+      throw Failure(ExitStatus(rawValue: 128 + signal), "\(signalName(signal)): nothing is compared")
+    case .ended(let end):
       let lines = String(decoding: try readBytes(log, limitBytes: 1 << 26), as: UTF8.self).split(separator: "\n")
       let said = lines.last { $0.contains("error: ") } ?? lines.last ?? "nothing"
       var status = ExitStatus.lost
-      if case .status(let code)? = end { status = ExitStatus(rawValue: code) }
+      if case .status(let code) = end { status = ExitStatus(rawValue: code) }
       throw Failure(status, "the run on \(size) processes failed, and said: \(said)")
     }
   }
@@ -161,8 +137,7 @@ private struct Comparison {
     guard let tensor else { throw Failure(.disagreement, at: place, "\(line.value) and \(other[index].value)") }
     for size in [first, second] { try run(size, checkpoint: tensor.step) }
     let name = String(tensor.name)
-    let digits = String(tensor.step)
-    let step = "again/checkpoints/step-" + String(repeating: "0", count: max(0, 6 - digits.count)) + digits
+    let step = "again/checkpoints/\(CheckpointStore.name(step: tensor.step))"
     let found = try worst(
       self.place(first, "\(step)/model.safetensors"), self.place(second, "\(step)/model.safetensors"), only: name)
     throw Failure(.disagreement, at: place, "\(found ?? "\(name) differs, and not when it was run again")")

@@ -30,7 +30,8 @@ package final class Program {
   package init(_ arguments: [String], variables: [String: String] = [:]) throws {
     mark = "LOCKSTEP_TEST_MARK=\(getpid())-\(UInt64.random(in: 0 ... .max))"
     let kept = ["PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH"]
-    var environment = kept.compactMap { name in Golden.variable(name).map { "\(name)=\($0)" } }
+    var environment = kept.filter { variables[$0] == nil }
+      .compactMap { name in Golden.variable(name).map { "\(name)=\($0)" } }
     // Where there is no /sys, mpirun and the ranks would say so.
     environment += variables.map { "\($0.key)=\($0.value)" } + [mark, "HWLOC_HIDE_ERRORS=2"]
     output = try Self.unnamedFile()
