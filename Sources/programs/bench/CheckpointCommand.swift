@@ -14,24 +14,12 @@ struct CheckpointCommand: Measurement {
     abstract: "Times training steps with a checkpoint every so many and without, in turn, and how long each stops them."
   )
 
-  @Option(
-    help: ArgumentHelp(
-      "A checkpoint folder; its geometry and vocabulary are used, with random weights.", valueName: "dir"))
-  var model: String
-
-  @Option(help: "The task: \(GLUETask.all.map(\.name).joined(separator: ", ")).")
-  var task = GLUETask.mrpc.name
-
-  @Option(help: ArgumentHelp("The folder of the task's tables.", valueName: "dir"))
-  var data: String
+  @OptionGroup var trained: TaskOptions
 
   @Option(
     name: bothSpellings("output-dir"),
     help: ArgumentHelp("Where to write checkpoints, which are removed at the end.", valueName: "dir"))
   var outputDir: String
-
-  @Option(name: bothSpellings("batch-size"), help: "Rows of a batch on each rank.")
-  var batchSize = 8
 
   @Option(help: "Steps from one checkpoint to the next.")
   var steps = 50
@@ -39,20 +27,13 @@ struct CheckpointCommand: Measurement {
   @Option(help: "Checkpoints to time, each beside as many steps without.")
   var rounds = 3
 
-  @OptionGroup var precision: PrecisionOptions
-
-  @Option(help: "Seed of order, weights and dropout.")
-  var seed = 42
-
   func run(_ communicator: any Communicator, _ settings: RankSettings) throws(Failure) {
     let (folder, train, precision) = try communicator.agree { () throws(Failure) in try inputs() }
-    let plan = try ShardPlan(datasetSize: train.count, batchSize: batchSize, ranks: communicator.size)
-    let loader = try MicroBatchLoader(train, plan: plan, rank: communicator.rank, order: .shuffled(seed: seed))
-    let model = try Model(folder.configuration, communicator, sharesMemory: settings.sharesMemory)
-    try model.load(WeightPlan(.random, from: folder, communicator), seed: seed, communicator)
+    let loader = try trained.loader(train, communicator)
+    let model = try trained.makeModel(folder, communicator, settings)
     let engine = try TrainingEngine(
       communicator, model: model, optimizer: AdamWOptimizer.Options(weightDecay: 0.01), limits: loader.limits,
-      precision: precision, settings: settings, seed: UInt64(bitPattern: Int64(seed)))
+      precision: precision, settings: settings, seed: UInt64(bitPattern: Int64(trained.seed)))
     let store = CheckpointStore("\(outputDir)/bench-checkpoints")
     guard let writer = try CheckpointWriter(engine, to: store, keeping: 1) else {
       throw Failure(.unavailable, "no shared memory for a copy of the state")
@@ -105,15 +86,12 @@ struct CheckpointCommand: Measurement {
   private func inputs() throws(Failure) -> (ModelFolder, TokenizedDataset, ProductPrecision) {
     try check(steps, "--steps", Limits.timedSteps)
     try check(rounds, "--rounds", 1...1000)
-    try check(batchSize, "--batch-size", Limits.batchSize)
-    let task = try GLUETask.named(task)
-    let folder = try ModelFolder(model, labels: task.labelCount)
-    let rows = try folder.tokenized(
-      loadSplit(task, folder: data, split: .train), maxLength: min(512, folder.configuration.maximumPositions))
+    let folder = try trained.folder()
+    let rows = try trained.rows(.train, folder)
     guard !exists("\(outputDir)/bench-checkpoints") else {
       throw Failure(.cannotCreate, at: "\(outputDir)/bench-checkpoints", "exists, expected a place for checkpoints")
     }
-    return (folder, rows, try precision.precision())
+    return (folder, rows, try trained.precision.precision())
   }
 
   /// Reads the newest checkpoint back, and removes it.

@@ -14,27 +14,13 @@ struct StepCommand: Measurement {
     commandName: "step",
     abstract: "Times training steps of a model on a task's rows, in shuffled order, beside the machine's own limit.")
 
-  @Option(
-    help: ArgumentHelp(
-      "A checkpoint folder; its geometry and vocabulary are used, with random weights.", valueName: "dir"))
-  var model: String
-
-  @Option(help: "The task: \(GLUETask.all.map(\.name).joined(separator: ", ")).")
-  var task = GLUETask.mrpc.name
-
-  @Option(help: ArgumentHelp("The folder of the task's tables.", valueName: "dir"))
-  var data: String
-
-  @Option(name: bothSpellings("batch-size"), help: "Rows of a batch on each rank.")
-  var batchSize = 8
+  @OptionGroup var trained: TaskOptions
 
   @Option(help: "Timed steps.")
   var steps = 20
 
   @Option(help: "Steps before the timed ones.")
   var warmup = 3
-
-  @OptionGroup var precision: PrecisionOptions
 
   @OptionGroup var wire: WireOptions
 
@@ -47,24 +33,20 @@ struct StepCommand: Measurement {
   @Option(help: ArgumentHelp("Where to write a timeline of all ranks, in Chrome's trace format.", valueName: "file"))
   var profile: String?
 
-  @Option(help: "Seed of order, weights and dropout.")
-  var seed = 42
-
   func run(_ communicator: any Communicator, _ settings: RankSettings) throws(Failure) {
     let inputs = try communicator.agree { () throws(Failure) in try Inputs(self) }
-    let plan = try ShardPlan(datasetSize: inputs.train.count, batchSize: batchSize, ranks: communicator.size)
-    let loader = try MicroBatchLoader(inputs.train, plan: plan, rank: communicator.rank, order: .shuffled(seed: seed))
-    let model = try Model(inputs.folder.configuration, communicator, sharesMemory: settings.sharesMemory)
-    try model.load(WeightPlan(.random, from: inputs.folder, communicator), seed: seed, communicator)
+    let loader = try trained.loader(inputs.train, communicator)
+    let model = try trained.makeModel(inputs.folder, communicator, settings)
     try communicator.agree { () throws(Failure) in
       if let profile, communicator.isMain {
-        try Timeline.check(profile, option: "--profile", notIn: [("--model", self.model)])
+        try Timeline.check(profile, option: "--profile", notIn: [("--model", trained.model)])
       }
     }
     let verified = try Verification(model, inputs.sample, precision: inputs.precision, communicator)
     let engine = try TrainingEngine(
       communicator, model: model, optimizer: AdamWOptimizer.Options(weightDecay: 0.01), limits: loader.limits,
-      precision: inputs.precision, settings: settings, seed: UInt64(bitPattern: Int64(seed)), wire: wire.ddpCommHook)
+      precision: inputs.precision, settings: settings, seed: UInt64(bitPattern: Int64(trained.seed)),
+      wire: wire.ddpCommHook)
 
     let timed = try takeSteps(engine, loader, profile: profile != nil)
     try Verification.check(firstLoss: timed.losses[0], model, communicator)
@@ -91,7 +73,7 @@ struct StepCommand: Measurement {
         roofline: RooflineResult(roofline, figures, operations: timed.operations, seconds: timed.wall),
         transfer: TransferResult(timed.transfers, parts: timed.parts, wire: wire.ddpCommHook),
         invariant: invariant, memory: memory, verified: verified, evaluation: evaluated, steps: steps,
-        batch_size: batchSize,
+        batch_size: trained.batchSize,
         parameters: roofline.parameters, precision: inputs.precision == .bf16 ? "bf16" : "fp32",
         products: settings.gemm(inputs.precision, threads: ThreadPool(count: 1)).name, shares_memory: model.isShared,
         first_loss: timed.losses[0],
@@ -151,13 +133,14 @@ struct StepCommand: Measurement {
     _ inputs: Inputs, _ engine: TrainingEngine, fast: Timed, _ settings: RankSettings
   ) throws(Failure) -> InvariantResult {
     let communicator = engine.communicator
-    let plan = try ShardPlan(datasetSize: inputs.train.count, batchSize: batchSize * communicator.size, ranks: 1)
+    let plan = try ShardPlan(
+      datasetSize: inputs.train.count, batchSize: trained.batchSize * communicator.size, ranks: 1)
     let loader = try MicroBatchLoader(
       inGroups: inputs.train, plan: plan, rank: communicator.rank, ranks: communicator.size,
-      order: .shuffled(seed: seed))
+      order: .shuffled(seed: trained.seed))
     let other = try TrainingEngine(
       communicator, model: engine.model, optimizer: AdamWOptimizer.Options(weightDecay: 0.01), limits: loader.limits,
-      precision: inputs.precision, settings: settings, seed: UInt64(bitPattern: Int64(seed)),
+      precision: inputs.precision, settings: settings, seed: UInt64(bitPattern: Int64(trained.seed)),
       grouping: loader.grouping)
     let timed = try takeSteps(other, loader, profile: false)
     var milliseconds = ["total": Spread(timed.wall.map { 1e3 * $0 })]
@@ -183,10 +166,10 @@ struct StepCommand: Measurement {
 
   private func evaluate(_ rows: TokenizedDataset, _ engine: TrainingEngine) throws(Failure) -> EvaluationResult {
     // Once to have the memory, once for the time.
-    _ = try engine.evaluate(rows, batchSize: batchSize)
+    _ = try engine.evaluate(rows, batchSize: trained.batchSize)
     try engine.communicator.barrier()
     var clock = LapClock()
-    let counts = try engine.evaluate(rows, batchSize: batchSize)
+    let counts = try engine.evaluate(rows, batchSize: trained.batchSize)
     let seconds = clock.lap()
     guard counts.examples == rows.count, counts.lossSum.isFinite else {
       throw Failure(.internalError, "evaluated \(counts.examples) rows of \(rows.count), loss \(counts.loss)")
@@ -207,18 +190,11 @@ private struct Inputs {
   init(_ command: StepCommand) throws(Failure) {
     try check(command.steps, "--steps", Limits.timedSteps)
     try check(command.warmup, "--warmup", 0...Limits.timedSteps.upperBound)
-    try check(command.batchSize, "--batch-size", Limits.batchSize)
-    precision = try command.precision.precision()
-    let task = try GLUETask.named(command.task)
-    let folder = try ModelFolder(command.model, labels: task.labelCount)
-    let length = min(512, folder.configuration.maximumPositions)
-    func tokenized(_ pairs: some Collection<SentencePair>) throws(Failure) -> TokenizedDataset {
-      try folder.tokenized(pairs, maxLength: length)
-    }
-    let pairs = try loadSplit(task, folder: command.data, split: .train)
-    self.folder = folder
-    train = try tokenized(pairs)
-    sample = try tokenized(Array(pairs.prefix(min(command.batchSize, 8))))
-    validation = command.evaluation ? try tokenized(loadSplit(task, folder: command.data, split: .validation)) : nil
+    let trained = command.trained
+    precision = try trained.precision.precision()
+    folder = try trained.folder()
+    train = try trained.rows(.train, folder)
+    sample = try trained.rows(.train, folder, most: min(trained.batchSize, 8))
+    validation = command.evaluation ? try trained.rows(.validation, folder) : nil
   }
 }
