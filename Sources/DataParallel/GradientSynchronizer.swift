@@ -68,6 +68,13 @@ package struct StepHeader: BitwiseCopyable, Sendable {
   }
 }
 
+extension Communicator {
+  /// The headers of all ranks. Called by all ranks.
+  func allGather(_ header: StepHeader) throws(Failure) -> [StepHeader] {
+    try allGather([header.lossSum, header.stop]).map { StepHeader(lossSum: $0[0], stop: $0[1]) }
+  }
+}
+
 /// What becomes of sums of gradients.
 package enum UpdateDecision: Sendable {
   /// They are applied as they come in.

@@ -139,8 +139,7 @@ package final class GroupTreeSynchronizer: GradientSynchronizer {
   package func reduce(
     _ header: StepHeader, _ decide: ([StepHeader]) -> UpdateDecision, reached: (ReductionPhase) -> Void
   ) throws(Failure) -> ReducedGradients {
-    let headers = try communicator.allGather([header.lossSum, header.stop])
-      .map { StepHeader(lossSum: $0[0], stop: $0[1]) }
+    let headers = try communicator.allGather(header)
     reached(.heard)
     let decision = decide(headers)
     if decision == .never { return ReducedGradients(headers: headers, squaredNorm: .nan) }

@@ -46,8 +46,7 @@ final class SharedMemorySynchronizer: GradientSynchronizer {
     _ header: StepHeader, _ decide: ([StepHeader]) -> UpdateDecision, reached: (ReductionPhase) -> Void
   ) throws(Failure) -> ReducedGradients {
     // Every rank's header is also the sign that its gradients are there.
-    let headers = try communicator.allGather([header.lossSum, header.stop])
-      .map { StepHeader(lossSum: $0[0], stop: $0[1]) }
+    let headers = try communicator.allGather(header)
     reached(.heard)
     let decision = decide(headers)
     if decision == .never { return ReducedGradients(headers: headers, squaredNorm: .nan) }

@@ -56,7 +56,10 @@ extension TrainingEngine {
     let own = Word(
       place: hasCopy ? groups.place : -1, step: optimizer.step, rate: learningRate.bitPattern,
       digests: Kind.allCases.map { kind in
-        hasCopy ? optimizer.parts.reduce(FNV1a.start) { ($0 ^ digest(kind, $1)) &* 0x100_0000_01b3 } : 0
+        guard hasCopy else { return 0 }
+        var hash = FNV1a()
+        for part in optimizer.parts { hash.add(digest(kind, part)) }
+        return hash.value
       })
     let words = try gather(own.numbers).map { Word($0) }
     for (rank, word) in words.enumerated() {

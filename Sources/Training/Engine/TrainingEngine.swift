@@ -65,8 +65,7 @@ public final class TrainingEngine {
   public init(
     _ communicator: any Communicator, model: Model, optimizer: AdamWOptimizer.Options, limits: BatchLimits,
     precision: ProductPrecision = .high, settings: RankSettings = RankSettings(), threads: ThreadPool? = nil,
-    seed: UInt64,
-    maxGradientNorm: Double? = nil, encoderIsFrozen: Bool = false, wire: WirePrecision = .no,
+    seed: UInt64, maxGradientNorm: Double? = nil, encoderIsFrozen: Bool = false, wire: WirePrecision = .no,
     grouping: RowGroupPlan? = nil
   ) throws(Failure) {
     if grouping != nil { try Self.checkGroups(model, wire: wire, settings) }

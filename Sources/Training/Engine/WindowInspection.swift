@@ -25,7 +25,8 @@ public struct WindowInspection: Sendable {
 }
 
 extension TrainingEngine {
-  /// The present window, when its last backward is through; where gradients are added by groups, its last micro-batch. In one process alone: of several, none knows all gradients.
+  /// The present window, when its last backward is through; where gradients are added by groups, its last micro-batch. In
+  /// one process alone: of several, none knows all gradients.
   public func inspectWindow() -> WindowInspection {
     precondition(communicator.size == 1 && rowsInStep > 0, "a window of one process is inspected before its step")
     let gradients = synchronizer.gradients.pointer
