@@ -31,7 +31,7 @@ import Testing
     var end: ChildProcess.End?
     #expect(
       running.wait(seconds: 15) {
-        end = end ?? running.child.end()
+        end = end ?? running.end()
         return end != nil
       }, "still there after \(ContinuousClock.now - clock)")
     if end == nil { _ = running.finish() }

@@ -29,6 +29,21 @@ struct Running {
   let folder: String
   let start = ContinuousClock.now
   private let isLauncher: Bool
+  private let ward: Ward
+
+  /// Ends a program whose test gives up before it has ended. Of a launcher that is killed, agents end the ranks.
+  private final class Ward {
+    private let pid: pid_t
+    var hasEnded = false
+
+    init(_ pid: pid_t) { self.pid = pid }
+
+    deinit {
+      guard !hasEnded else { return }
+      kill(pid, SIGKILL)
+      waitpid(pid, nil, 0)
+    }
+  }
 
   init(_ path: String, _ arguments: [[UInt8]], environment changes: [String: String?] = [:]) throws {
     let folder = try temporaryFolder()
@@ -41,11 +56,19 @@ struct Running {
     child = try ChildProcess(
       path: path, arguments: [Array(path.utf8)] + arguments, environment: environment,
       descriptors: [(outputs[0], 1), (outputs[1], 2)])
+    ward = Ward(child.pid)
   }
 
   /// What was written so far.
   func output(_ name: String = "stdout") -> String {
     String(decoding: systemFile("\(folder)/\(name)") ?? [], as: UTF8.self)
+  }
+
+  /// How it has ended; nil before. Told once.
+  func end() -> ChildProcess.End? {
+    let end = child.end()
+    if end != nil { ward.hasEnded = true }
+    return end
   }
 
   /// Waits until `condition` holds; false if it does not within `seconds`.
@@ -68,12 +91,12 @@ struct Running {
         names = jobNames
         lookedAt = .now
       }
-      end = child.end()
+      end = self.end()
       return end != nil
     }
     if !hasEnded {
       kill(child.pid, SIGKILL)
-      while end == nil { end = child.end() }
+      while end == nil { end = self.end() }
     }
     let status: Int32 =
       switch end! {
