@@ -150,7 +150,7 @@ final class Curl {
       set(Option.url, request.address.text), set(Option.proxy, settings.proxies[request.address.scheme] ?? ""),
       set(Option.noSignal, 1), set(Option.connectTimeout, seconds), set(Option.lowSpeedLimit, 1),
       // HTTP and HTTPS.
-      set(Option.lowSpeedTime, seconds), set(Option.protocols, 3), set(Option.bufferSize, 1 << 18),
+      set(Option.lowSpeedTime, seconds), set(Option.protocols, 3),
       lockstep_curl_set_pointer(&functions, handle, Option.httpHeader, list),
       lockstep_curl_set_pointer(&functions, handle, Option.writeData, context),
       lockstep_curl_set_pointer(&functions, handle, Option.headerData, context),
@@ -161,6 +161,8 @@ final class Curl {
         Curl.exchange(context).header(UnsafeRawBufferPointer(start: bytes, count: size * count)) ? size * count : 0
       },
     ]
+    // Refused after a connection that failed, whose buffer is kept; only speed hangs on it.
+    _ = set(Option.bufferSize, 1 << 18)
     if request.isHead { codes.append(set(Option.noBody, 1)) }
     if let noProxy = settings.noProxy { codes.append(set(Option.noProxy, noProxy)) }
     if let certificates = settings.certificates { codes.append(set(Option.caInfo, certificates)) }

@@ -147,6 +147,15 @@ import Testing
     #expect(lines.all.contains { $0.contains("taking what the cache has of acme/tiny") }, "\(lines.all)")
   }
 
+  @Test("a server that is not there is asked again, by the same client") func notThere() throws {
+    _ = addModel(1000)
+    let (client, lines) = try server.client(home)
+    server.stop()
+    let error = try #require(failure { () throws(Failure) in try client.model("acme/tiny") })
+    #expect(error.message.hasSuffix(", after 5 tries"), "\(error)")
+    #expect(lines.all.filter { $0.contains("trying again") }.count == 4, "\(lines.all)")
+  }
+
   @Test("through two cuts a file goes on where it was, and is whole") func cuts() throws {
     let weights = addModel(40 << 20)
     server.fail("GET", "/large/models/acme/tiny/model.safetensors", .cut(after: 15_000_001), .cut(after: 17_000_000))
