@@ -79,9 +79,8 @@ extension TokenizerRecipe {
   }
 }
 
-/// What Python 3.11 knows of a scalar, which is Unicode 14. (Decompositions that came after Unicode 9 are missing: those of some
-/// thirty characters of rare scripts.)
-private enum Python {
+/// What Python 3.11 knows of a scalar, which is Unicode 14.
+enum Python {
   static func category(_ value: UInt32) -> Unicode.GeneralCategory {
     guard let properties = Unicode.Scalar(value)?.properties, let age = properties.age, age <= (14, 0) else {
       return .unassigned
@@ -117,7 +116,7 @@ func pythonBasic(_ text: [UInt8]) -> [UInt8] {
     default: kept.append(value)
     }
   }
-  return encoded(UnicodeForm.nfc.normalized(kept, combiningClass: Python.combiningClass))
+  return encoded(UnicodeForm.nfc.normalized(kept, .python))
 }
 
 /// Whether Python's basic tokenizer cuts around a scalar.
@@ -126,7 +125,7 @@ func isPythonPunctuation(_ value: UInt32) -> Bool { Python.isPunctuation(value) 
 extension WordPiece {
   /// Appends the characters of `word`, which is UTF-8, to `ids`, in compatibility form (NFKC).
   func appendCharacters(_ word: UnsafeBufferPointer<UInt8>, to ids: inout [Int32]) {
-    for value in UnicodeForm.nfkc.normalized(scalars(word), combiningClass: Python.combiningClass) {
+    for value in UnicodeForm.nfkc.normalized(scalars(word), .python) {
       ids.append(vocabulary.id(of: encoded(CollectionOfOne(value))) ?? unknownID)
     }
   }

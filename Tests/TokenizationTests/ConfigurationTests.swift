@@ -36,6 +36,20 @@ import Tokenization
     #expect(try tokenizer(configuration).encode(text).inputIDs == ids)
   }
 
+  /// Python normalizes Japanese text by Unicode 14, the Rust tokenizers theirs by Unicode 9.
+  @Test(arguments: [("㋿", [5, 6]), ("aꟴ", [7, 8]), ("\u{1FBF0}\u{1F16C}", [9, 10, 11]), ("\u{11938}", [12])])
+  func compatibilityFormsOfJapaneseTextAreThoseOfPython(text: String, ids: [Int32]) throws {
+    let folder = try TemporaryFolder()
+    _ = try folder.write(
+      """
+      {"tokenizer_class": "BertJapaneseTokenizer", "do_lower_case": false, "word_tokenizer_type": "basic",
+       "subword_tokenizer_type": "character"}
+      """, "tokenizer_config.json")
+    let tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "令", "和", "a", "Q", "0", "M", "R", "\u{11938}"]
+    _ = try folder.write(tokens.joined(separator: "\n"), "vocab.txt")
+    #expect(try BertTokenizer(folder: folder.path).encode(text).inputIDs == [2] + ids + [3])
+  }
+
   @Test func filesBesideTheConfiguration() throws {
     let map = ["special_tokens_map.json": "{\"cls_token\": \"cat\", \"additional_special_tokens\": [\"x1\"]}"]
     let mapped = try tokenizer("{\"cls_token\": \"dog\"}", map)

@@ -6,7 +6,8 @@ every Unicode scalar.
     venv/bin/python Tests/TokenizationTests/make_unicode_tables.py     # from the top of the package
 
 The Rust crate joins several Unicode versions (categories of version 8, normalization of version 9, case mapping of the
-compiler's own), so the tables are read off its behaviour, scalar by scalar, and not taken from one Unicode release.
+compiler's own), so the tables are read off its behaviour, scalar by scalar, and not taken from one Unicode release. Where
+transformers normalizes in Python, its Unicode counts: run this with Python 3.11 or 3.12 (Unicode 14 and 15, alike here).
 """
 import pathlib, unicodedata
 import tokenizers
@@ -117,6 +118,17 @@ for value in scalars:
             pairs.append((first, second, value))
 pairs.sort()
 
+# What Python's newer Unicode decomposes and composes besides.
+later, later_pairs = [], []
+for value in scalars:
+    char = chr(value)
+    if unicodedata.normalize("NFKD", char) != nfkd.normalize_str(char):
+        later.append((value, [ord(c) for c in unicodedata.normalize("NFKD", char)]))
+    parts = unicodedata.normalize("NFD", char)
+    if parts != nfd.normalize_str(char):
+        assert len(parts) == 2 and unicodedata.normalize("NFC", parts) == char, hex(value)
+        later_pairs += [ord(parts[0]), ord(parts[1]), value]
+
 
 def decomposition(name, comment, entries):
     starts = [0]
@@ -140,6 +152,8 @@ parts = [
     *decomposition("compatible", "Scalars that NFKD decomposes otherwise than NFD", compatible),
     literal("composed", "Triples: two scalars that NFC joins, and what they become (Hangul apart), in rising order.",
             [n for triple in pairs for n in triple]),
+    *decomposition("later", "Scalars that NFKD decomposes in Python, whose Unicode is newer", later),
+    literal("laterComposed", "The like of `composed` in Python only; each decomposes under NFD there, too.", later_pairs),
     literal("combining", "Ranges of scalars that StripAccents removes.", ranges(combining)),
     literal("white", "Ranges of white space.", ranges(white)),
     literal("word", "Ranges of scalars that Whitespace takes for parts of a word.", ranges(word)),
