@@ -147,13 +147,18 @@ import Testing
     #expect(lines.all.contains { $0.contains("taking what the cache has of acme/tiny") }, "\(lines.all)")
   }
 
-  @Test("a server that is not there is asked again, by the same client") func notThere() throws {
-    _ = addModel(1000)
-    let (client, lines) = try server.client(home)
+  @Test("a server that is not there, or whose name nobody knows, is asked again by the same client") func notThere()
+    throws
+  {
     server.stop()
-    let error = try #require(failure { () throws(Failure) in try client.model("acme/tiny") })
-    #expect(error.message.hasSuffix(", after 5 tries"), "\(error)")
-    #expect(lines.all.filter { $0.contains("trying again") }.count == 4, "\(lines.all)")
+    // A part of a name has 63 letters at most: no name server is asked.
+    let unknown = "http://\(String(repeating: "a", count: 64)).test"
+    for endpoint in [server.endpoint, unknown] {
+      let (client, lines) = try server.client(home, ["HF_ENDPOINT": endpoint])
+      let error = try #require(failure { () throws(Failure) in try client.model("acme/tiny") })
+      #expect(error.message.hasSuffix(", after 5 tries"), "\(error)")
+      #expect(lines.all.filter { $0.contains("trying again") }.count == 4, "\(lines.all)")
+    }
   }
 
   @Test("through two cuts a file goes on where it was, and is whole") func cuts() throws {
