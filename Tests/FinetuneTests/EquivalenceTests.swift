@@ -53,7 +53,11 @@ extension Programs {
       kill(program.process, signal)
       let outcome = program.wait(seconds: 30)
       #expect(outcome.status == 128 + signal && outcome.left == [], "\(outcome.status) \(outcome.errors)")
-      #expect(TemporaryFolder.entries(folder.path) == [])
+      // Open MPI's folder of this user is that of other jobs, too: if mpirun had no time to, nobody removes it empty.
+      let left = TemporaryFolder.entries(folder.path).filter { name in
+        !name.hasPrefix("ompi.") || !TemporaryFolder.entries("\(folder.path)/\(name)").isEmpty
+      }
+      #expect(left == [])
     }
   }
 }
