@@ -11,7 +11,7 @@ struct LockstepCheckTests {
   /// Trains two steps and checks; `harm` changes a rank's numbers before.
   private func check(
     hosts: [Int], sharesMemory: Bool = true, rate: @escaping @Sendable (Int) -> Double = { _ in 1e-3 },
-    harm: @escaping @Sendable (Int, Model) -> Void
+    harm: @escaping @Sendable (Int, TrainingEngine) -> Void
   ) -> System.Failure? {
     BLAS.setThreads(1)
     let ranks = hosts.reduce(0, +)
@@ -33,7 +33,7 @@ struct LockstepCheckTests {
           try engine.backward(microBatch)
           try engine.step(learningRate: 1e-3)
         }
-        harm(communicator.rank, model)
+        harm(communicator.rank, engine)
         try communicator.barrier()
         try engine.checkLockstep(learningRate: rate(communicator.rank))
       }
@@ -51,7 +51,8 @@ struct LockstepCheckTests {
 
   @Test("a flipped bit on one host is found, with rank, host and tensor")
   func flippedOnHost() throws {
-    let found = try #require(check(hosts: [1, 1, 1]) { rank, model in if rank == 2 { Self.flip(model, 4400) } })
+    let found = try #require(
+      check(hosts: [1, 1, 1]) { rank, engine in if rank == 2 { Self.flip(engine.model, 4400) } })
     #expect(found.status == .disagreement)
     for word in ["step 2", "rank 2", "#2", "the weights of bert.embeddings.position_embeddings.weight"] {
       #expect(found.message.contains(word), "\(word) in \(found.message)")
@@ -61,9 +62,27 @@ struct LockstepCheckTests {
   @Test("so it is in a copy of one rank")
   func flippedInCopy() throws {
     let found = try #require(
-      check(hosts: [2], sharesMemory: false) { rank, model in if rank == 1 { Self.flip(model, 5) } })
+      check(hosts: [2], sharesMemory: false) { rank, engine in if rank == 1 { Self.flip(engine.model, 5) } })
     #expect(found.status == .disagreement && found.message.contains("rank 1"), "\(found.message)")
     #expect(found.message.contains("word_embeddings"), "\(found.message)")
+  }
+
+  @Test(
+    "a flipped moment is found, with rank and tensor",
+    arguments: [(AdamWOptimizer.Moment.first, "the first moments"), (.second, "the second moments")])
+  func flippedMoment(moment: AdamWOptimizer.Moment, name: String) throws {
+    let found = try #require(
+      check(hosts: [1, 1, 1]) { rank, engine in
+        guard rank == 2 else { return }
+        let whole = FloatBuffer(count: engine.model.layout.count)
+        engine.optimizer.copyMoments(moment, to: whole.pointer)
+        whole.pointer[4400] = Float(bitPattern: whole.pointer[4400].bitPattern ^ 1)
+        engine.optimizer.setMoments(moment, from: whole.pointer)
+      })
+    #expect(found.status == .disagreement)
+    for word in ["rank 2", "#2", "\(name) of bert.embeddings.position_embeddings.weight"] {
+      #expect(found.message.contains(word), "\(word) in \(found.message)")
+    }
   }
 
   @Test("another learning rate is found where all share one copy")

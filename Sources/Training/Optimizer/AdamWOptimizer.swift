@@ -200,12 +200,12 @@ extension AdamWOptimizer {
   public enum Moment: Sendable, CaseIterable { case first, second }
 
   /// Copies the moments of this rank's parts to their places in `whole`, which is in the order of the layout.
-  func copyMoments(_ moment: Moment, to whole: UnsafeMutablePointer<Float>) {
+  package func copyMoments(_ moment: Moment, to whole: UnsafeMutablePointer<Float>) {
     forEachRun(moment) { range, values in (whole + range.lowerBound).update(from: values, count: range.count) }
   }
 
   /// Overwrites the moments of this rank's parts with those in `whole`.
-  func setMoments(_ moment: Moment, from whole: UnsafePointer<Float>) {
+  package func setMoments(_ moment: Moment, from whole: UnsafePointer<Float>) {
     forEachRun(moment) { range, values in values.update(from: whole + range.lowerBound, count: range.count) }
   }
 
