@@ -197,7 +197,8 @@ let package = Package(
       exclude: ["fuzz.py", "make_goldens.py", "make_unicode_tables.py", "Goldens"]),
     .testTarget(name: "DatasetsTests", dependencies: ["Datasets", "Batches", "TestSupport"]),
     .testTarget(
-      name: "CorpusTests", dependencies: ["Corpus", "Datasets", "Tokenization"], exclude: ["train_in_torch.py"]),
+      name: "CorpusTests", dependencies: ["Corpus", "Datasets", "Tokenization", "System"],
+      exclude: ["train_in_torch.py"]),
     .testTarget(
       name: "SafetensorsTests", dependencies: ["Safetensors", "System", "TestSupport"], exclude: ["differential.py"]
     ),

@@ -1,3 +1,5 @@
+import System
+
 /// What two rules without a model reach on a validation part; label 1 is the positive class of F1.
 public struct Baselines: Sendable, Equatable {
   /// Always guessing the label that is more frequent in the training part.
@@ -78,22 +80,20 @@ public struct Baselines: Sendable, Equatable {
     return either == 0 ? 0 : Double(shared) / Double(either)
   }
 
-  /// A 64-bit FNV-1a hash for each distinct word: two words of so small a corpus do not share one.
+  /// A hash for each distinct word: two words of so small a corpus do not share one.
   private static func words(of text: ArraySlice<UInt8>) -> [UInt64] {
     var result: [UInt64] = []
     result.reserveCapacity(16)
-    let offsetBasis: UInt64 = 0xCBF2_9CE4_8422_2325
-    var hash = offsetBasis
+    var hash = FNV1a()
     func close() {
-      if hash != offsetBasis && !result.contains(hash) { result.append(hash) }
-      hash = offsetBasis
+      if hash.value != FNV1a.start && !result.contains(hash.value) { result.append(hash.value) }
+      hash = FNV1a()
     }
     for byte in text {
       if byte == UInt8(ascii: " ") {
         close()
       } else {
-        let lower = (0x41...0x5A).contains(byte) ? byte | 0x20 : byte
-        hash = (hash ^ UInt64(lower)) &* 0x100_0000_01B3
+        hash.add((0x41...0x5A).contains(byte) ? byte | 0x20 : byte)
       }
     }
     close()

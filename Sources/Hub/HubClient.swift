@@ -191,7 +191,7 @@ public final class HubClient {
       throw Failure(
         .unavailable, at: address.host, "\(reason) and asks to wait \(Int(seconds)) s", hint: "start again then")
     }
-    progress.note("\(address.host): \(reason); trying again in \(fixed(seconds, 1)) s")
+    progress.note("\(address.host): \(reason); trying again in \(formatted(seconds, digits: 1)) s")
     usleep(UInt32(seconds * 1e6))
   }
 

@@ -45,7 +45,7 @@ final class HubProgress {
       text += "] \(percent) % of \(Self.megabytes(total))"
     }
     let seconds = (.now - start) / .seconds(1)
-    if seconds > 0.5 { text += ", \(fixed(Double(done - startBytes) / 1e6 / seconds, 1)) MB/s" }
+    if seconds > 0.5 { text += ", \(formatted(Double(done - startBytes) / 1e6 / seconds, digits: 1)) MB/s" }
     write("\r\u{1B}[K" + String(text.escapingControlCharacters.unicodeScalars.prefix(max(1, columns - 1))))
     isBarThere = true
   }
@@ -54,7 +54,7 @@ final class HubProgress {
     clear()
     guard isShown else { return }
     let seconds = (.now - start) / .seconds(1)
-    say("fetched \(name), \(Self.megabytes(done)) in \(fixed(seconds, 1)) s")
+    say("fetched \(name), \(Self.megabytes(done)) in \(formatted(seconds, digits: 1)) s")
   }
 
   private func clear() {
@@ -68,6 +68,7 @@ final class HubProgress {
   }
 
   static func megabytes(_ bytes: Int) -> String {
-    bytes < 100_000 ? "\(fixed(Double(bytes) / 1e3, 1)) kB" : "\(fixed(Double(bytes) / 1e6, 1)) MB"
+    bytes < 100_000
+      ? "\(formatted(Double(bytes) / 1e3, digits: 1)) kB" : "\(formatted(Double(bytes) / 1e6, digits: 1)) MB"
   }
 }

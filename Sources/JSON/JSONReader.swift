@@ -1,3 +1,5 @@
+import System
+
 /// Reads a text to entries. See ``JSONDocument``.
 struct JSONReader {
   private let bytes: UnsafeBufferPointer<UInt8>
@@ -226,13 +228,11 @@ struct JSONReader {
     }
   }
 
-  /// FNV-1a over the key as it means.
+  /// Over the key as it means.
   private func hash(of index: Int) -> UInt64 {
     let entry = entries[index]
-    func add(_ hash: UInt64, _ byte: UInt8) -> UInt64 { (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
     let text = bytes[Int(entry.start) + 1..<Int(entry.end) - 1]
-    if text.contains(UInt8(ascii: "\\")) { return unescaped(bytes, entry).reduce(0xcbf2_9ce4_8422_2325, add) }
-    return text.reduce(0xcbf2_9ce4_8422_2325, add)
+    return text.contains(UInt8(ascii: "\\")) ? FNV1a.hash(unescaped(bytes, entry)) : FNV1a.hash(text)
   }
 
   // MARK: Bytes

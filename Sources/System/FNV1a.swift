@@ -1,27 +1,28 @@
 /// The hash FNV-1a: of each element, `hash = (hash ^ element) * prime`. It finds accidents, not attacks.
 ///
 /// Source: Fowler, Noll and Vo, http://www.isthe.com/chongo/tech/comp/fnv/. Of words of 8 bytes it is a variation of ours.
-public struct FNV1a: Sendable {
-  private static let prime: UInt64 = 0x100_0000_01b3
-  public static let start: UInt64 = 0xcbf2_9ce4_8422_2325
+@frozen public struct FNV1a: Sendable {
+  @inlinable static var prime: UInt64 { 0x100_0000_01b3 }
+  /// The hash of nothing.
+  @inlinable public static var start: UInt64 { 0xcbf2_9ce4_8422_2325 }
 
-  public private(set) var value: UInt64
+  public var value: UInt64
 
   /// - Parameter value: what a hash that is continued had; the standard's own by default.
-  public init(_ value: UInt64 = Self.start) { self.value = value }
+  @inlinable public init(_ value: UInt64 = Self.start) { self.value = value }
 
   /// Adds one word of 8 bytes.
-  public mutating func add(_ word: UInt64) { value = (value ^ word) &* Self.prime }
+  @inlinable public mutating func add(_ word: UInt64) { value = (value ^ word) &* Self.prime }
 
   /// Adds one byte.
-  public mutating func add(_ byte: UInt8) { add(UInt64(byte)) }
+  @inlinable public mutating func add(_ byte: UInt8) { add(UInt64(byte)) }
 
   /// Adds every byte.
-  public mutating func add(_ bytes: some Sequence<UInt8>) { for byte in bytes { add(byte) } }
+  @inlinable public mutating func add(_ bytes: some Sequence<UInt8>) { for byte in bytes { add(byte) } }
 
   /// The hash of memory whose size is a multiple of 4, in four lanes of words of 8 bytes, which then are added in turn: at the
   /// speed of memory. A variation of ours.
-  public static func hash(inLanes memory: UnsafeRawBufferPointer) -> UInt64 {
+  @inlinable public static func hash(inLanes memory: UnsafeRawBufferPointer) -> UInt64 {
     var lanes = SIMD4<UInt64>(repeating: start) &+ SIMD4(0, 1, 2, 3)
     var offset = 0
     while offset + 32 <= memory.count {
@@ -38,7 +39,7 @@ public struct FNV1a: Sendable {
   }
 
   /// The hash of `bytes`.
-  public static func hash(_ bytes: some Sequence<UInt8>) -> UInt64 {
+  @inlinable public static func hash(_ bytes: some Sequence<UInt8>) -> UInt64 {
     var hash = FNV1a()
     hash.add(bytes)
     return hash.value

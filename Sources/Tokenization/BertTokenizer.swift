@@ -37,15 +37,13 @@ public struct BertTokenizer: Sendable {
   /// What is odd about the files, and which of them are not followed, in sentences. File names and tokens in them come
   /// from outside: escape them before a terminal sees them.
   public let warnings: [String]
-  /// A hash of all that decides ids (FNV-1a; no defence against forgery). Made anew each time: it takes longer than reading
+  /// A hash of all that decides ids; no defence against forgery. Made anew each time: it takes longer than reading
   /// a small folder.
   public var fingerprint: UInt64 {
-    var state = vocabulary.fingerprint
-    for byte in settings.stableDescription.utf8 { state = hash(state, adding: byte) }
-    if let pairsFingerprint {
-      for byte in "\(pairsFingerprint)".utf8 { state = hash(state, adding: byte) }
-    }
-    return state
+    var hash = FNV1a(vocabulary.fingerprint)
+    hash.add(settings.stableDescription.utf8)
+    if let pairsFingerprint { hash.add("\(pairsFingerprint)".utf8) }
+    return hash.value
   }
 
   /// The most tokens of a row where a caller gives no number; nil where there is no limit.

@@ -14,7 +14,7 @@ struct BytePairs: Sendable {
   private let unknownID: Int32?
   /// Whether one such token stands for neighbours together.
   private let fusesUnknown: Bool
-  /// A hash of all pairs (FNV-1a).
+  /// A hash of all pairs.
   let fingerprint: UInt64
 
   /// The most pairs that are accepted.
@@ -31,7 +31,7 @@ struct BytePairs: Sendable {
     byteIDs = (0...255).map { vocabulary.id(of: encoded(CollectionOfOne(byteScalar($0)))) ?? -1 }
     var pairs: [UInt64: (rank: UInt32, id: Int32)] = [:]
     pairs.reserveCapacity(merges.count)
-    var state = emptyHash
+    var hash = FNV1a()
     for (rank, merge) in merges.enumerated() {
       func id(_ token: [UInt8]) throws(Failure) -> Int32 {
         if let id = vocabulary.id(of: token) { return id }
@@ -43,10 +43,10 @@ struct BytePairs: Sendable {
       let joined = try id(merge.left + merge.right)
       // Of equal pairs the last one counts.
       pairs[Self.key(left, right)] = (UInt32(rank), joined)
-      for byte in merge.left + [0x20] + merge.right + [0x0A] { state = hash(state, adding: byte) }
+      hash.add(merge.left + [0x20] + merge.right + [0x0A])
     }
     self.pairs = pairs
-    fingerprint = state
+    fingerprint = hash.value
   }
 
   private static func key(_ left: Int32, _ right: Int32) -> UInt64 {

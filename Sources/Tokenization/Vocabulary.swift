@@ -70,7 +70,7 @@ public struct Vocabulary: Sendable {
 
   /// The id of `token`, or nil.
   public func id(of token: [UInt8]) -> Int32? {
-    let tokenHash = token.reduce(emptyHash) { hash($0, adding: $1) }
+    let tokenHash = FNV1a.hash(token)
     return token.withUnsafeBufferPointer { index.find($0, after: .init(start: nil, count: 0), hash: tokenHash) }
   }
 
@@ -82,17 +82,17 @@ public struct Vocabulary: Sendable {
     (0..<count).lazy.map { (index.token($0), index.ids[$0]) }
   }
 
-  /// A hash of all tokens and ids (FNV-1a; no defence against forgery).
+  /// A hash of all tokens and ids; no defence against forgery.
   var fingerprint: UInt64 {
-    var state = emptyHash
+    var hash = FNV1a()
     for (token, id) in entries {
-      for byte in token { state = hash(state, adding: byte) }
+      hash.add(token)
       for shift in stride(from: 0, to: 32, by: 8) {
-        state = hash(state, adding: UInt8(truncatingIfNeeded: UInt32(bitPattern: id) >> UInt32(shift)))
+        hash.add(UInt8(truncatingIfNeeded: UInt32(bitPattern: id) >> UInt32(shift)))
       }
-      state = hash(state, adding: 0x0A)
+      hash.add(UInt8(ascii: "\n"))
     }
-    return state
+    return hash.value
   }
 }
 

@@ -1,9 +1,4 @@
-/// A hash of byte strings that grows byte by byte, so that all prefixes of a word cost one pass (FNV-1a, 64 bits).
-@inline(__always)
-func hash(_ state: UInt64, adding byte: UInt8) -> UInt64 { (state ^ UInt64(byte)) &* 0x100_0000_01B3 }
-
-/// The hash of nothing.
-let emptyHash: UInt64 = 0xCBF2_9CE4_8422_2325
+import System
 
 /// Tokens stored end to end with their ids, found by their bytes through an open-addressing table.
 struct VocabularyIndex: Sendable {
@@ -25,7 +20,7 @@ struct VocabularyIndex: Sendable {
   /// Gives `token` the id `id`, also where it has another already.
   mutating func insert(_ token: some Collection<UInt8>, id: Int32) {
     if 2 * (count + 1) > slots.count { grow() }
-    let tokenHash = token.reduce(emptyHash) { hash($0, adding: $1) }
+    let tokenHash = FNV1a.hash(token)
     var slot = firstSlot(tokenHash)
     while slots[slot] != 0 {
       let entry = Int(slots[slot] & 0xFFFF_FFFF) - 1
@@ -46,7 +41,7 @@ struct VocabularyIndex: Sendable {
   private mutating func grow() {
     slots = [UInt64](repeating: 0, count: 2 * slots.count)
     for entry in 0..<count {
-      let tokenHash = token(entry).reduce(emptyHash) { hash($0, adding: $1) }
+      let tokenHash = FNV1a.hash(token(entry))
       var slot = firstSlot(tokenHash)
       while slots[slot] != 0 { slot = (slot + 1) & (slots.count - 1) }
       slots[slot] = (tokenHash >> 32) << 32 | UInt64(entry + 1)

@@ -1,3 +1,5 @@
+import System
+
 /// The WordPiece model: spells a word with the vocabulary's pieces, the longest first; pieces inside a word begin with
 /// a prefix. (Devlin et al. 2018; the greedy search of Schuster and Nakajima 2012.)
 struct WordPiece: Sendable {
@@ -29,7 +31,7 @@ struct WordPiece: Sendable {
     self.unknownID = unknownID
     self.continuationPrefix = continuationPrefix
     self.longestWordCharacters = longestWordCharacters
-    continuationHash = continuationPrefix.reduce(emptyHash) { hash($0, adding: $1) }
+    continuationHash = FNV1a.hash(continuationPrefix)
   }
 
   /// Appends the pieces of `word`, which is UTF-8, to `ids`. `hashes` is memory.
@@ -57,11 +59,11 @@ struct WordPiece: Sendable {
     _ hashes: inout [UInt64]
   ) -> Int {
     let longest = min(word.count - start, vocabulary.index.longestByteCount)
-    var state = start == 0 ? emptyHash : continuationHash
+    var hash = start == 0 ? FNV1a() : FNV1a(continuationHash)
     hashes.removeAll(keepingCapacity: true)
     for offset in 0..<longest {
-      state = hash(state, adding: word[start + offset])
-      hashes.append(state)
+      hash.add(word[start + offset])
+      hashes.append(hash.value)
     }
     var length = longest
     while length > 0 {

@@ -6,19 +6,7 @@ import System
 ///
 /// - Throws: `.ioError` where it cannot be written: a full disk, a pipe that nobody reads, a closed descriptor.
 func put(_ text: String, terminator: String = "\n") throws(Failure) {
-  let bytes = Array((text + terminator).escapingAllButLines.utf8)
-  var done = 0
-  while done < bytes.count {
-    let count = bytes.withUnsafeBytes { write(STDOUT_FILENO, $0.baseAddress! + done, $0.count - done) }
-    if count > 0 {
-      done += count
-    } else if errno == EAGAIN {
-      var wait = pollfd(fd: STDOUT_FILENO, events: Int16(POLLOUT), revents: 0)
-      _ = poll(&wait, 1, 1000)
-    } else if errno != EINTR {
-      throw Failure(.ioError, at: "standard output", "cannot be written: \(lastSystemError())")
-    }
-  }
+  try writeToStandardOutput((text + terminator).escapingAllButLines.utf8)
 }
 
 /// Shows `failure` and ends the process.

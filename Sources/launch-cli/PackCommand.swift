@@ -16,7 +16,7 @@ struct PackCommand: MachineCommand {
     let files = try Package.files(programs: machine.programs)
     let sizes = try Package.write(files, to: folder, on: machine)
     try put("packed \(files.map(\.name.escapingControlCharacters).joined(separator: ", "))")
-    let megabytes = { (bytes: Int) in "\(fixed(Double(bytes) / 1e6, 0)) MB" }
+    let megabytes = { (bytes: Int) in "\(formatted(Double(bytes) / 1e6, digits: 0)) MB" }
     try put("the programs have \(megabytes(sizes.packed)), with symbols \(megabytes(sizes.built))")
     if let note = sizes.note { say("note: \(note)") }
     try put("copy it to the same path on each host, such as: rsync -a \(shellShown(folder))/ HOST:PATH/")

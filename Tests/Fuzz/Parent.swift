@@ -64,13 +64,9 @@ struct Parent {
 
     var summary: String {
       let counts = progress.counts
-      func fixed(_ value: Double, _ digits: Int) -> String {
-        let scale = digits == 0 ? 1.0 : digits == 1 ? 10.0 : 1000.0
-        return "\((value * scale).rounded() / scale)"
-      }
       return "\(reader.name): \(counts.accepted) accepted, \(counts.refused) refused, "
-        + "\(fixed((ContinuousClock.now - begin) / .seconds(1), 1)) s, slowest \(fixed(counts.slowestSeconds, 3)) s "
-        + "(input \(counts.slowestNumber)), memory at most \(fixed(counts.largestMultiple, 1)) times a large input"
+        + "\(formatted((ContinuousClock.now - begin) / .seconds(1), digits: 1)) s, slowest \(formatted(counts.slowestSeconds, digits: 3)) s "
+        + "(input \(counts.slowestNumber)), memory at most \(formatted(counts.largestMultiple, digits: 1)) times a large input"
     }
   }
 

@@ -42,9 +42,9 @@ struct Reader: Sendable {
   /// Input `number` of `seed`: always the same. The first ones are the good inputs, unchanged.
   func input(_ number: Int, seed: UInt64) -> [UInt8] {
     if number < samples.count { return samples[number] }
-    var hash = seed &* 0x9e37_79b9_7f4a_7c15
-    for byte in name.utf8 { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
-    var mutator = Mutator(seed: hash ^ UInt64(number) &* 0xbf58_476d_1ce4_e5b9, dictionary: dictionary)
+    var hash = FNV1a(seed &* 0x9e37_79b9_7f4a_7c15)
+    hash.add(name.utf8)
+    var mutator = Mutator(seed: hash.value ^ UInt64(number) &* 0xbf58_476d_1ce4_e5b9, dictionary: dictionary)
     var bytes = mutator.pick(samples)
     if isLarge(number) {
       mutator.inflate(&bytes, to: Self.largeBytes)

@@ -1,6 +1,7 @@
 import Foundation
 import JSON
 import System
+import TestSupport
 import Testing
 import Tokenization
 

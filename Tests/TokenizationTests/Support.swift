@@ -1,5 +1,6 @@
 import Foundation
 import System
+import TestSupport
 import Tokenization
 
 /// A Python with transformers, for comparisons on the spot: the last that `LOCKSTEP_PYTHON` lists.
@@ -37,26 +38,6 @@ func differences(_ cases: [Case], _ tokenizer: BertTokenizer, defaultLength: Int
   }
 }
 
-/// A folder that is removed with its files when the test is over.
-final class TemporaryFolder {
-  let path: String
-
-  init() throws {
-    path = FileManager.default.temporaryDirectory.path + "/lockstep-\(UUID().uuidString)"
-    try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
-  }
-
-  deinit { try? FileManager.default.removeItem(atPath: path) }
-
-  /// Writes `bytes` to the file `name` and returns its path.
-  func write(_ bytes: [UInt8], _ name: String) throws -> String {
-    try Data(bytes).write(to: URL(fileURLWithPath: "\(path)/\(name)"))
-    return "\(path)/\(name)"
-  }
-
-  func write(_ text: String, _ name: String) throws -> String { try write(Array(text.utf8), name) }
-}
-
 /// The tokenizer of files that exist in memory only.
 func tokenizer(_ files: [String: String], config: String? = nil, rows: Int? = nil) throws(Failure) -> BertTokenizer {
   try BertTokenizer(
@@ -72,13 +53,3 @@ func tokenizer(_ configuration: String, _ others: [String: String] = [:]) throws
 
 /// Ids 0 to 12: the special tokens, then these words.
 let smallVocabulary = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\ncat\n##s\ndog\nCat\ncafe\ncafé\n中\n[\n"
-
-/// What `body` throws, or nil.
-func failure<Value>(_ body: () throws(Failure) -> Value) -> Failure? {
-  do throws(Failure) {
-    _ = try body()
-    return nil
-  } catch {
-    return error
-  }
-}

@@ -51,7 +51,7 @@ public enum SystemFacts {
     return facts
   }
 
-  private static func gigabytes(_ bytes: Double) -> String { "\(fixed(bytes / Double(1 << 30), 2)) GB" }
+  private static func gigabytes(_ bytes: Double) -> String { "\(formatted(bytes / Double(1 << 30), digits: 2)) GB" }
 
   /// The value of the first line `key <separator> value` in a file.
   private static func field(_ key: String, in path: String, _ separator: Character) -> String? {

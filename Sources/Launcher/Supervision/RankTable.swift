@@ -143,7 +143,7 @@ package struct RankTable: Sendable {
       let now = entries.map { max($0.entered, $0.left) }.max() ?? 0
       return ["\(rank.label): its last \(entries.count) collectives"]
         + entries.map { entry in
-          let ago = fixed(Double(now - entry.entered) / 1e9, 1)
+          let ago = formatted(Double(now - entry.entered) / 1e9, digits: 1)
           let time = entry.left == 0 ? "still inside" : "\((entry.left - entry.entered) / 1000) us"
           return "  call \(entry.sequence)\(entry.step >= 0 ? ", step \(entry.step)" : ""): \(entry.text), "
             + "entered \(ago) s before, \(time)"

@@ -42,7 +42,7 @@ extension SupervisedJob {
     if !others.isEmpty { say(others) }
     let cause = table.hasJoined ? "" : supervisor.shortage.map { "; \($0)" } ?? ""
     verdict.message =
-      "\(message)\(cause); \(presentTime("%H:%M:%S")), \(fixed((clock.now - begin) / .seconds(1), 1)) s after the start"
+      "\(message)\(cause); \(presentTime("%H:%M:%S")), \(formatted((clock.now - begin) / .seconds(1), digits: 1)) s after the start"
     return verdict
   }
 

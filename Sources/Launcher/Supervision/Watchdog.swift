@@ -172,7 +172,7 @@ public struct Watchdog: Sendable {
   }
 
   private func position(_ rank: RankTable.Rank) -> String {
-    let idle = fixed(Double(rank.report.idle) / 1e9, 1)
+    let idle = formatted(Double(rank.report.idle) / 1e9, digits: 1)
     let place = "call \(rank.report.state.sequence), \(rank.report.last.text)"
     let step = rank.report.state.step >= 0 ? ", step \(rank.report.state.step) done" : ""
     if rank.report.isInside { return "waits in \(place), since \(idle) s\(step)" }

@@ -74,7 +74,7 @@ struct MemoryEstimate {
     ).rankBytes
     let difference = Double(measured - alone) / Double(alone) * 100
     return "Measured, two steps of one rank: \(megabytes(measured)); estimated \(megabytes(alone)): "
-      + "\(difference < 0 ? "" : "+")\(fixed(difference, 1)) %"
+      + "\(difference < 0 ? "" : "+")\(formatted(difference, digits: 1)) %"
   }
 
   func json(measured: Int?) -> String {
@@ -90,5 +90,5 @@ struct MemoryEstimate {
     return first + columns.dropFirst().map { String(repeating: " ", count: max(0, 14 - $0.utf8.count)) + $0 }.joined()
   }
 
-  private func megabytes(_ bytes: Int) -> String { "\(fixed(Double(bytes) / 1e6, 2)) MB" }
+  private func megabytes(_ bytes: Int) -> String { "\(formatted(Double(bytes) / 1e6, digits: 2)) MB" }
 }

@@ -16,8 +16,8 @@ struct NetworkCommand: RankCommand {
     let over = "\(communicator.size) rank\(communicator.size == 1 ? "" : "s") on \(hosts) host\(hosts == 1 ? "" : "s")"
     for (name, bytes, times) in [("1 kB", 1 << 10, 21), ("64 MB", 64 << 20, 3)] {
       let seconds = try medianSeconds(communicator, count: bytes / MemoryLayout<Float>.size, times: times)
-      let rate = bytes > 1 << 20 ? ", \(fixed(Double(bytes) / seconds / 1e9, 2)) GB/s" : ""
-      try reporter.line("all-reduce of \(name) over \(over): \(fixed(seconds * 1e3, 3)) ms\(rate)")
+      let rate = bytes > 1 << 20 ? ", \(formatted(Double(bytes) / seconds / 1e9, digits: 2)) GB/s" : ""
+      try reporter.line("all-reduce of \(name) over \(over): \(formatted(seconds * 1e3, digits: 3)) ms\(rate)")
     }
   }
 
