@@ -18,13 +18,13 @@ public enum Launch: Equatable, Sendable {
   ///
   /// - Parameter speaksPMI: whether this MPI finds the other tasks of a Slurm without PMIx; asked where it matters.
   public init(
-    environment variable: (String) -> String? = processVariable,
+    _ environment: Environment,
     speaksPMI: () -> Bool = MPILibrary.speaksPMI
   ) throws(Failure) {
-    func found(_ name: String) -> Bool { variable(name) != nil }
+    func found(_ name: String) -> Bool { environment[name] != nil }
     let started = ["OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK", "PMI_SIZE", "MPI_LOCALNRANKS"].first(where: found)
 
-    if let text = variable(Self.inProcessVariable) {
+    if let text = environment[Self.inProcessVariable] {
       guard let ranks = wholeNumber(text), 1...1024 ~= ranks else {
         throw Failure(.usage, at: Self.inProcessVariable, "\"\(text)\", expected a number of ranks from 1 to 1024")
       }
@@ -38,14 +38,14 @@ public enum Launch: Equatable, Sendable {
     }
 
     // Only srun makes a step: a batch script has SLURM_PROCID and SLURM_NTASKS too, but runs once.
-    let slurmRanks = variable("SLURM_STEP_ID").flatMap { _ in
-      (variable("SLURM_STEP_NUM_TASKS") ?? variable("SLURM_NTASKS")).flatMap(wholeNumber)
+    let slurmRanks = environment["SLURM_STEP_ID"].flatMap { _ in
+      (environment["SLURM_STEP_NUM_TASKS"] ?? environment["SLURM_NTASKS"]).flatMap(wholeNumber)
     }
     let hasPMIx = found("OMPI_COMM_WORLD_SIZE") || found("PMIX_RANK")
     // Open MPI without PMI would end the process inside MPI_Init, with twenty lines about building Slurm.
     if started != nil && (hasPMIx || slurmRanks == nil || speaksPMI()) {
       self = .mpi(
-        ranks: variable("OMPI_COMM_WORLD_SIZE").flatMap(wholeNumber) ?? variable("PMI_SIZE").flatMap(wholeNumber)
+        ranks: environment["OMPI_COMM_WORLD_SIZE"].flatMap(wholeNumber) ?? environment["PMI_SIZE"].flatMap(wholeNumber)
           ?? slurmRanks)
     } else if let slurmRanks, slurmRanks > 1 {
       let means = started == nil ? "no PMIx" : "PMI-1 or PMI-2, which this MPI does not speak, and no PMIx"
@@ -63,14 +63,14 @@ public enum Launch: Equatable, Sendable {
 /// `report` is to print a failure; it is called once for a failure that all ranks agreed on (on rank 0), otherwise by
 /// each rank that failed by itself, with the rank and host in front, before the whole job is aborted.
 public func withCommunicator(
-  environment variable: (String) -> String? = processVariable,
+  environment: Environment,
   report: (Failure) -> Void,
   _ body: @escaping @Sendable (any Communicator) throws(Failure) -> Void
 ) -> ExitStatus {
   do throws(Failure) {
-    let launch = try Launch(environment: variable)
-    let simulatedHosts = variable(SimulatedHosts.variable)
-    let record = FlightRecorder.ofThisProcess()
+    let launch = try Launch(environment)
+    let simulatedHosts = environment[SimulatedHosts.variable]
+    let record = FlightRecorder.given(environment)
     switch launch {
     case .solo:
       record?.join(rank: 0, size: 1)
@@ -87,7 +87,7 @@ public func withCommunicator(
     case .mpi(let ranks):
       let communicator = try MPICommunicator(
         expectedSize: ranks, record: record, simulatedHosts: simulatedHosts,
-        comparesCalls: variable("LOCKSTEP_DEBUG") == "1")
+        comparesCalls: environment["LOCKSTEP_DEBUG"] == "1")
       do throws(Failure) {
         try body(communicator)
         try communicator.compareEnd()
@@ -122,9 +122,6 @@ private func recorded(_ record: FlightRecorder?, _ body: () throws(Failure) -> V
   }
   record?.end(.done)
 }
-
-/// The value of a variable of this process's environment.
-public func processVariable(_ name: String) -> String? { getenv(name).map { String(cString: $0) } }
 
 /// Digits only: `Int("+1")` would be 1.
 private func wholeNumber(_ text: String) -> Int? {

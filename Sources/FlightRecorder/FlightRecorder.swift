@@ -146,10 +146,10 @@ public final class FlightRecorder: @unchecked Sendable {
 
   /// The record that the launcher gave to this process; nil where there is none, as without the launcher.
   ///
-  /// The variable is removed: programs that the rank starts are no ranks. From now on the rank dies with its agent, and
+  /// The variable is removed from the process's own environment: programs that the rank starts are no ranks. From now on the rank dies with its agent, and
   /// SIGUSR1, by which the agent is asked to stop the rank, does not end it.
-  public static func ofThisProcess() -> FlightRecorder? {
-    guard let text = getenv(variable), let descriptor = Int32(String(cString: text)) else { return nil }
+  public static func given(_ environment: Environment) -> FlightRecorder? {
+    guard let descriptor = environment[variable].flatMap({ Int32($0) }) else { return nil }
     unsetenv(variable)
     guard let record = FlightRecorder(descriptor: descriptor, isNew: false) else { return nil }
     close(descriptor)

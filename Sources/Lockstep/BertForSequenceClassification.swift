@@ -104,7 +104,7 @@ public final class BertForSequenceClassification: Preparable {
     try batch.dataset.check(against: configuration, withLabels: false, name: call)
     if let session { return session }
     // A loop by hand begins here.
-    let settings = try RankSettings.ofThisProcess()
+    let settings = try RankSettings(.ofThisProcess())
     let made = try Session(SoloCommunicator(), accelerator: nil, makeWeights(SoloCommunicator(), settings), settings)
     session = made
     return made
@@ -147,6 +147,7 @@ public final class BertForSequenceClassification: Preparable {
   ///   - overwrites: replace any other folder too, with all that is in it.
   public func save(to path: String, labelNames: [String] = [], overwrites: Bool = false) throws(Failure) {
     guard let session else { throw misuse("model.save", "the model has no weights yet: nothing was computed with it") }
-    try folder.save(session.weights, to: path, labelNames: labelNames, overwrites: overwrites)
+    try folder.save(
+      session.weights, to: path, labelNames: labelNames, overwrites: overwrites, home: session.settings.home)
   }
 }

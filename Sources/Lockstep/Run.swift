@@ -24,12 +24,7 @@ package struct RunOptions: Sendable {
   /// What was asked for: by the program, else by the launcher.
   func precision() throws(Failure) -> ProductPrecision {
     var mixed = mixedPrecision
-    if mixed == nil, let text = settings.mixedPrecision {
-      mixed = MixedPrecision(rawValue: text)
-      guard mixed != nil else {
-        throw Failure(.usage, at: RankSettings.mixedPrecisionVariable, "\"\(text)\", expected no or bf16")
-      }
-    }
+    if mixed == nil { mixed = try settings.mixedPrecision(as: MixedPrecision.self) }
     let precision: ProductPrecision = mixed == .bf16 ? .bf16 : .high
     guard precision.isAvailable else { throw Failure(.unavailable, "bf16 on a CPU without AVX2") }
     return precision

@@ -15,7 +15,7 @@ final class Session {
   var isLocal: Bool { sharedWeights != nil }
   private(set) var engine: Engine?
   private var evaluator: Evaluator
-  private let settings: RankSettings
+  let settings: RankSettings
   private let threads: ThreadPool
   /// Whether backward leaves the sums over the ranks to the next one.
   var holdsSync = false

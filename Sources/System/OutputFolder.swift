@@ -28,11 +28,13 @@ public final class OutputFolder {
 
   /// Prepares to replace the folder `path`; nothing in it changes yet.
   ///
-  /// - Parameter kept: a name in the folder that stays, with all that is in it.
-  public init(_ path: String, keeping kept: String? = nil, mayReplace: @escaping Check) throws(Failure) {
+  /// - Parameters:
+  ///   - kept: a name in the folder that stays, with all that is in it.
+  ///   - home: the user's home folder, which is never replaced; nil where there is none.
+  public init(_ path: String, keeping kept: String? = nil, home: String?, mayReplace: @escaping Check) throws(Failure) {
     self.kept = kept
     let target = try resolvedFolder(path)
-    try refuseFolderInUse(target, named: path)
+    try refuseFolderInUse(target, named: path, home: home)
     let beside = "\(parent(of: target))/.\(lastComponent(of: target)).lockstep"
     let inside = "\(target)/\(Self.insideName)"
     try StagingFolder.refuseOthers(in: beside, output: path)
@@ -186,13 +188,11 @@ private func linkTarget(_ path: String) -> String {
 }
 
 /// Refuses to replace a folder in which the user stands or lives.
-private func refuseFolderInUse(_ target: String, named name: String) throws(Failure) {
-  for (folder, what) in [(realPath("."), "the working folder"), (homeFolder(), "the home folder")] {
+private func refuseFolderInUse(_ target: String, named name: String, home: String?) throws(Failure) {
+  for (folder, what) in [(realPath("."), "the working folder"), (home.map(realPath), "the home folder")] {
     guard let folder, isInside(folder, target) else { continue }
     throw Failure(
       .cannotCreate, at: name, "\(folder == target ? "is" : "holds") \(what), but it would be replaced as a whole",
       hint: "name a folder in it")
   }
 }
-
-private func homeFolder() -> String? { getenv("HOME").map { realPath(String(cString: $0)) } }

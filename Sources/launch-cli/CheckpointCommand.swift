@@ -1,6 +1,7 @@
 import ArgumentParser
 import Checkpoints
 import JSON
+import Launcher
 import System
 
 /// Looks at the checkpoints of a run.
@@ -85,7 +86,7 @@ struct CheckpointCommand: ParsableCommand {
     }
   }
 
-  struct PruneCommand: ParsableCommand {
+  struct PruneCommand: MachineCommand {
     static let configuration = CommandConfiguration(
       commandName: "prune", abstract: "Remove all but the newest complete checkpoints, and what killed runs left.",
       discussion: "Not while the run is at work.")
@@ -93,7 +94,7 @@ struct CheckpointCommand: ParsableCommand {
 
     @Option(help: "Complete checkpoints that stay.") var keep: Int
 
-    func run() throws {
+    func run(on machine: Machine) throws {
       guard keep >= 1 else { throw Failure(.usage, at: "--keep", "\(keep), expected at least 1") }
       let (store, only) = try options.store()
       guard only == nil else {
@@ -101,7 +102,9 @@ struct CheckpointCommand: ParsableCommand {
       }
       // The run that is at work on the output folder holds it.
       let output = parent(of: store.path)
-      let folder = try OutputFolder(output, keeping: lastComponent(of: store.path)) { _, _ in }
+      let folder = try OutputFolder(output, keeping: lastComponent(of: store.path), home: machine.environment["HOME"]) {
+        _, _ in
+      }
       let removed = try withExtendedLifetime(folder) { () throws(Failure) in
         store.removeRemains()
         return try store.prune(keeping: keep)

@@ -23,7 +23,7 @@ struct LaunchTests {
       (["LOCKSTEP_IN_PROCESS": "4"], .threads(4)),
     ] as [([String: String], Launch)])
   func kinds(environment: [String: String], expected: Launch) throws {
-    #expect(try Launch(environment: { environment[$0] }) == expected)
+    #expect(try Launch(Environment(environment)) == expected)
   }
 
   @Test(
@@ -31,8 +31,7 @@ struct LaunchTests {
   func slurmWithPMI(speaks: Bool) throws {
     let variables = ["SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "2", "PMI_RANK": "0", "PMI_SIZE": "2"]
     func launch(_ changes: [String: String]) throws(Failure) -> Launch {
-      try Launch(
-        environment: { name in variables.merging(changes) { $1 }[name] }, speaksPMI: { speaks })
+      try Launch(Environment(variables.merging(changes) { $1 }), speaksPMI: { speaks })
     }
     let lone = try launch(["SLURM_STEP_NUM_TASKS": "1", "PMI_SIZE": "1"])
     #expect(lone == (speaks ? .mpi(ranks: 1) : .solo))
@@ -54,7 +53,7 @@ struct LaunchTests {
       (["SLURM_STEP_ID": "0", "SLURM_NTASKS": "2"], .unavailable, "srun --mpi=pmix"),
     ] as [([String: String], ExitStatus, String)])
   func refused(environment: [String: String], status: ExitStatus, text: String) throws {
-    let failure = #expect(throws: Failure.self) { try Launch(environment: { environment[$0] }) }
+    let failure = #expect(throws: Failure.self) { try Launch(Environment(environment)) }
     #expect(failure?.status == status && failure?.description.contains(text) == true, "\(failure as Any)")
   }
 
@@ -66,7 +65,8 @@ struct LaunchTests {
       (["LOCKSTEP_IN_PROCESS": "x"], "LOCKSTEP_IN_PROCESS: \"x\", expected a number of ranks from 1 to 1024"),
     ] as [([String: String], String)] {
       var reported: [String] = []
-      let status = withCommunicator(environment: { environment[$0] }, report: { reported.append($0.description) }) {
+      let status = withCommunicator(environment: Environment(environment), report: { reported.append($0.description) })
+      {
         (communicator) throws(Failure) in
         if communicator.isMain { throw Failure(.missingInput, at: "folder", "is missing") }
         try communicator.barrier()
@@ -74,7 +74,7 @@ struct LaunchTests {
       #expect(reported == [failure])
       #expect(status == (environment["LOCKSTEP_IN_PROCESS"] == "x" ? .usage : .missingInput))
     }
-    #expect(withCommunicator(environment: { _ in nil }, report: { _ in }) { _ in } == .success)
+    #expect(withCommunicator(environment: Environment(), report: { _ in }) { _ in } == .success)
   }
 }
 

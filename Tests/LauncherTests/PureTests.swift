@@ -1,4 +1,5 @@
 import Launcher
+import System
 import Testing
 
 @Suite struct CoresTests {

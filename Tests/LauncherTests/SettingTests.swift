@@ -97,22 +97,23 @@ import Testing
   }
 }
 
-/// The environment is a value that the program reads once.
+/// The environment is a value that a program reads once.
 @Suite struct EnvironmentUseTests {
-  @Test("no other file of the launcher asks for the environment") func readAtTheDoor() throws {
-    let doors = ["Environment.swift", "main.swift"]
-    for folder in ["Sources/Launcher", "Sources/launch-cli"] {
-      let found = try run(
-        "/usr/bin/env",
-        [
-          "grep", "-rnE",
-          "\\bgetenv\\(|ProcessInfo|\\benviron\\b([^\")]|$)|Environment\\.ofThisProcess|: \\.ofThisProcess\\(\\)$",
-          "\(packageFolder)/\(folder)",
-        ])
-      let others = found.lines.filter { line in
-        !doors.contains { line.contains("/\($0):") } && !line.contains("cores: .ofThisProcess()")
-      }
-      #expect(others == [])
+  /// Where it is read: what makes the value, and the doors of programs. A loop by hand enters where its model computes.
+  private static let doors = [
+    "System/Environment.swift", "launch-cli/main.swift", "Training/Process/Worker.swift",
+    "programs/inspect/main.swift", "Lockstep/BertForSequenceClassification.swift",
+  ]
+
+  @Test("no other file asks for the environment") func readAtTheDoor() throws {
+    let pattern =
+      "\\b(secure_)?getenv\\(|ProcessInfo|\\benviron\\b([^\")]|$)|Environment\\.ofThisProcess"
+      + "|Settings\\(\\.ofThisProcess|: \\.ofThisProcess\\(\\)$"
+    let found = try run("/usr/bin/env", ["grep", "-rnE", pattern, "\(packageFolder)/Sources"])
+    let others = found.lines.filter { line in
+      !Self.doors.contains { line.contains("/Sources/\($0):") } && !line.contains("cores: .ofThisProcess()")
     }
+    #expect(others == [])
+    #expect(Self.doors.allSatisfy { door in found.lines.contains { $0.contains("/Sources/\(door):") } })
   }
 }

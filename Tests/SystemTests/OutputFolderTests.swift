@@ -5,7 +5,7 @@ import Testing
 
 /// A folder that is replaced as a whole or not at all.
 struct OutputFolderTests {
-  private func folder(_ path: String) throws(Failure) -> OutputFolder { try OutputFolder(path) { _, _ in } }
+  private func folder(_ path: String) throws(Failure) -> OutputFolder { try OutputFolder(path, home: nil) { _, _ in } }
 
   /// Replaces `path` by a folder with these files.
   private func save(_ path: String, _ files: [String: String]) throws(Failure) {
@@ -117,7 +117,7 @@ struct OutputFolderTests {
   func meanwhile() throws {
     let temporary = try TemporaryFolder()
     let path = "\(temporary.path)/out"
-    let output = try OutputFolder(path) { (folder, names) throws(Failure) in
+    let output = try OutputFolder(path, home: nil) { (folder, names) throws(Failure) in
       if names.contains("notes") { throw Failure(.cannotCreate, at: folder, "holds notes") }
     }
     try makeDirectory(path)

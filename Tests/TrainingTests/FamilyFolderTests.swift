@@ -107,7 +107,7 @@ struct FamilyFolderTests {
     try folder.write(text.replacing("\"dtype\":", with: "\"_own\": {\"b\": 1e-3}, \"dtype\":"), "source/config.json")
     let (model, _, source) = try load(copy)
     let saved = "\(folder.path)/saved"
-    try source.save(model, to: saved, labelNames: ["no", "yes"])
+    try source.save(model, to: saved, labelNames: ["no", "yes"], home: nil)
     let (again, report, target) = try load(saved)
     #expect(report.initialized == [] && report.unused == [])
     #expect(Array(again.parameters.buffer).map(\.bitPattern) == Array(model.parameters.buffer).map(\.bitPattern))
@@ -145,7 +145,7 @@ struct FamilyFolderTests {
     let (model, _, source) = try load("\(Golden.folder)/\(name)")
     for index in 0..<model.parameters.count { model.parameters.pointer[index] *= 0.9 }
     let saved = "\(folder.path)/saved"
-    try source.save(model, to: saved, labelNames: ["no", "yes"])
+    try source.save(model, to: saved, labelNames: ["no", "yes"], home: nil)
     let pairs = [
       ("the otter watches a kettle", "Tobin, Tobin!"), ("it's  1,024 <mask> kettles", "\u{e9}t\u{e9} \u{6771}"),
       ("ARE", ""),

@@ -47,7 +47,7 @@ struct FromPretrainedTests {
     _ = try model.loadWeights(folder: source.path, seed: 9)
     for index in 0..<model.parameters.count { model.parameters.pointer[index] *= 0.9 }
     let saved = "\(folder.path)/saved"
-    try source.save(model, to: saved, labelNames: ["no", "yes"])
+    try source.save(model, to: saved, labelNames: ["no", "yes"], home: nil)
 
     let texts = ["the otter watches a kettle", "Tobin, Tobin!", "", "ARE"]
     let script = """
@@ -92,7 +92,7 @@ struct FromPretrainedTests {
     let model = Model(source.configuration)
     _ = try model.loadWeights(folder: source.path, seed: 9)
     let saved = "\(folder.path)/saved"
-    try source.save(model, to: saved, labelNames: problem == .regression ? [] : names, problem: problem)
+    try source.save(model, to: saved, labelNames: problem == .regression ? [] : names, problem: problem, home: nil)
     let label: [Label] =
       problem == .regression ? [.score(1.5)] : problem == .multiLabel ? [.categories([0, 2])] : [.category(2)]
     let target = ["1.5", "[1.0, 0.0, 1.0]", "2"][problem == .regression ? 0 : problem == .multiLabel ? 1 : 2]
@@ -126,7 +126,7 @@ struct FromPretrainedTests {
     let folder = try TemporaryFolder()
     let source = try ModelFolder(source("an element type of transformers 4", in: folder), labels: 2)
     let model = Model(source.configuration)
-    try source.save(model, to: "\(folder.path)/saved", labelNames: ["no", "yes"])
+    try source.save(model, to: "\(folder.path)/saved", labelNames: ["no", "yes"], home: nil)
     let text = String(decoding: try readBytes("\(folder.path)/saved/config.json"), as: UTF8.self)
     #expect(
       text == """

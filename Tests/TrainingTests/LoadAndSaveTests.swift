@@ -111,7 +111,7 @@ struct LoadAndSaveTests {
     let (model, _, source) = try load("\(Golden.folder)/\(name)", labels: 2)
     let folder = try TemporaryFolder()
     let saved = "\(folder.path)/a/b"
-    try source.save(model, to: saved, labelNames: ["no", "yes"])
+    try source.save(model, to: saved, labelNames: ["no", "yes"], home: nil)
     let (again, report, target) = try load(saved)
     #expect(report.initialized == [] && report.unused == [])
     #expect(Array(again.parameters.buffer).map(\.bitPattern) == Array(model.parameters.buffer).map(\.bitPattern))
@@ -141,13 +141,15 @@ struct LoadAndSaveTests {
     let (model, _, source) = try load("\(Golden.folder)/tiny-bert", labels: 2)
     let folder = try TemporaryFolder()
     let saved = "\(folder.path)/saved"
-    try source.save(model, to: saved, labelNames: ["no", "yes"])
+    try source.save(model, to: saved, labelNames: ["no", "yes"], home: nil)
     model.parameters.pointer[0] = 42
-    try source.save(model, to: saved, labelNames: ["no", "yes"])
+    try source.save(model, to: saved, labelNames: ["no", "yes"], home: nil)
     let (again, _, _) = try load(saved)
     #expect(Array(again.parameters.buffer).first == 42)
     try folder.write("a file", "file")
-    let problem = failure { () throws(Failure) in try source.save(model, to: "\(folder.path)/file", labelNames: []) }
+    let problem = failure { () throws(Failure) in
+      try source.save(model, to: "\(folder.path)/file", labelNames: [], home: nil)
+    }
     #expect(problem?.status == .cannotCreate)
     #expect(try readBytes("\(folder.path)/file") == Array("a file".utf8))
   }

@@ -1,4 +1,5 @@
 import Glibc
+import System
 
 /// What this host has too little of for MPI to start.
 public enum Shortage {

@@ -37,10 +37,14 @@ extension ModelFolder {
   ///
   /// A folder that is missing, empty or holds a saved model of this program and nothing else is replaced by `save`.
   ///
-  /// - Parameter overwrites: replace any other folder too, with all that is in it.
+  /// - Parameters:
+  ///   - overwrites: replace any other folder too, with all that is in it.
+  ///   - home: the user's home folder, which is never replaced.
   /// - Throws: `.cannotCreate` where the folder must not be replaced, another run saves there, or nothing can be written.
-  public static func output(_ path: String, overwrites: Bool = false) throws(Failure) -> OutputFolder {
-    try OutputFolder(path, keeping: checkpointsName) { (folder, names) throws(Failure) in
+  public static func output(
+    _ path: String, overwrites: Bool = false, home: String?
+  ) throws(Failure) -> OutputFolder {
+    try OutputFolder(path, keeping: checkpointsName, home: home) { (folder, names) throws(Failure) in
       let names = names.filter { $0 != checkpointsName }
       if overwrites || names.isEmpty { return }
       let mark = (try? SafetensorsFile("\(folder)/\(Mark.weights)"))?.metadata ?? [:]
@@ -106,11 +110,12 @@ extension ModelFolder {
     return String(decoding: bytes, as: UTF8.self).contains(mark) ? nil : bytes
   }
 
-  /// Saves a model into the folder `path`. See ``output(_:overwrites:)`` and ``save(_:to:labelNames:problem:)``.
+  /// Saves a model into the folder `path`. See ``output(_:overwrites:home:)`` and ``save(_:to:labelNames:problem:)``.
   public func save(
-    _ model: Model, to path: String, labelNames: [String], problem: ProblemType? = nil, overwrites: Bool = false
+    _ model: Model, to path: String, labelNames: [String], problem: ProblemType? = nil, overwrites: Bool = false,
+    home: String?
   ) throws(Failure) {
-    try save(model, to: Self.output(path, overwrites: overwrites), labelNames: labelNames, problem: problem)
+    try save(model, to: Self.output(path, overwrites: overwrites, home: home), labelNames: labelNames, problem: problem)
   }
 
   /// The folder's own config.json with what training settled, each in its place: the architecture, the labels and the

@@ -20,18 +20,21 @@ public struct RankSettings: Sendable, Equatable {
   public var terminalColumns: Int?
   /// `LOCKSTEP_MIXED_PRECISION`, what the launcher was told, as it was said.
   public var mixedPrecision: String?
+  /// `LOCKSTEP_RESTART`: whether the launcher has started this job again.
+  public var isRestart = false
+  /// The user's home folder, `HOME`; nil where nobody says.
+  public var home: String?
 
   /// What is where the environment says nothing.
   public init() {}
 
   static let threadsVariable = "LOCKSTEP_NUM_THREADS"
-  public static let mixedPrecisionVariable = "LOCKSTEP_MIXED_PRECISION"
+  static let mixedPrecisionVariable = "LOCKSTEP_MIXED_PRECISION"
 
-  /// - Parameter variable: the value of a variable; nil where there is none.
   /// - Throws: `.usage` for a value that means nothing.
-  public init(environment variable: (String) -> String?) throws(Failure) {
+  public init(_ environment: Environment) throws(Failure) {
     func number(_ name: String, _ range: ClosedRange<Int>, _ unit: String = "") throws(Failure) -> Int? {
-      guard let text = variable(name) else { return nil }
+      guard let text = environment[name] else { return nil }
       guard let value = Int(text), range.contains(value) else {
         throw Failure(
           .usage, at: name, "\"\(text)\", expected \(range.lowerBound) to \(range.upperBound)\(unit)")
@@ -40,20 +43,28 @@ public struct RankSettings: Sendable, Equatable {
     }
     let mostThreads = 1...1024
     let others = ["OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"]
-      .compactMap { variable($0).flatMap { Int($0) } }.filter(mostThreads.contains)
+      .compactMap { environment[$0].flatMap { Int($0) } }.filter(mostThreads.contains)
     threads = try number(Self.threadsVariable, mostThreads) ?? others.first ?? 1
-    sharesMemory = variable("LOCKSTEP_SHARED_MEMORY") != "off"
-    overlapsSums = variable("LOCKSTEP_OVERLAP") != "off"
+    sharesMemory = environment["LOCKSTEP_SHARED_MEMORY"] != "off"
+    overlapsSums = environment["LOCKSTEP_OVERLAP"] != "off"
     bucketBytes = try number("LOCKSTEP_BUCKET_BYTES", 1024...1 << 30, " bytes")
-    leavesProductsToBLAS = variable("LOCKSTEP_PRODUCTS") == "blas"
+    leavesProductsToBLAS = environment["LOCKSTEP_PRODUCTS"] == "blas"
     // What a terminal can say of its width.
     terminalColumns = try number("LOCKSTEP_TERMINAL_COLUMNS", 0...65_535)
-    mixedPrecision = variable(Self.mixedPrecisionVariable)
+    mixedPrecision = environment[Self.mixedPrecisionVariable]
+    isRestart = environment["LOCKSTEP_RESTART"] != nil
+    home = environment["HOME"]
   }
 
-  /// Those of this process.
-  public static func ofThisProcess() throws(Failure) -> RankSettings {
-    try RankSettings(environment: processVariable)
+  /// What the launcher was told of the precision, as the caller's type.
+  ///
+  /// - Throws: `.usage` for a text that is none of its values.
+  public func mixedPrecision<Precision>(
+    as type: Precision.Type
+  ) throws(Failure) -> Precision? where Precision: RawRepresentable<String> {
+    guard let mixedPrecision else { return nil }
+    if let value = type.init(rawValue: mixedPrecision) { return value }
+    throw Failure(.usage, at: Self.mixedPrecisionVariable, "\"\(mixedPrecision)\", expected no or bf16")
   }
 
   /// What multiplies.

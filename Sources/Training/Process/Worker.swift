@@ -25,14 +25,15 @@ public enum Worker {
       // One write for the whole line, so that lines of several ranks do not mix.
       try? writeAll(Array("\(program): error: \(failure)\n".utf8), to: STDERR_FILENO, at: "standard error")
     }
+    let environment = Environment.ofThisProcess()
     let settings: RankSettings
     do throws(Failure) {
-      settings = try prepareProcess()
+      settings = try prepareProcess(environment)
     } catch {
       report(error)
       exit(error.status.rawValue)
     }
-    let status = withCommunicator(report: report) { (communicator) throws(Failure) in
+    let status = withCommunicator(environment: environment, report: report) { (communicator) throws(Failure) in
       try requireSameSetUp(communicator, settings)
       try body(communicator, settings)
     }
@@ -62,13 +63,13 @@ public enum Worker {
   /// What a process does before it computes: refuses a CPU that it was not built for, sets OpenBLAS's threads and kernels,
   /// which may start the process anew, and reads what the environment says. `run` does it by itself.
   @discardableResult
-  public static func prepareProcess() throws(Failure) -> RankSettings {
+  public static func prepareProcess(_ environment: Environment) throws(Failure) -> RankSettings {
     keepStandardStreams()
     // A file that grows beyond `ulimit -f` is an error of the write, with a message.
     signal(SIGXFSZ, SIG_IGN)
     try checkCPU()
-    let settings = try RankSettings.ofThisProcess()
-    try setUpBLAS(threads: settings.threads)
+    let settings = try RankSettings(environment)
+    try setUpBLAS(threads: settings.threads, environment)
     BLAS.setThreads(1)
     return settings
   }
@@ -99,9 +100,9 @@ public enum Worker {
   ///
   /// Its threads would have nothing to do, since a rank has threads of its own. Where memory is short, one of them asks
   /// for its buffer over and over, and the process never ends.
-  private static func setUpBLAS(threads: Int) throws(Failure) {
-    let kernels = try kernelsToAskFor()
-    guard kernels != nil || processVariable("OPENBLAS_NUM_THREADS") != "1" else { return }
+  private static func setUpBLAS(threads: Int, _ environment: Environment) throws(Failure) {
+    let kernels = try kernelsToAskFor(environment)
+    guard kernels != nil || environment["OPENBLAS_NUM_THREADS"] != "1" else { return }
     if let kernels { setenv("OPENBLAS_CORETYPE", kernels, 1) }
     // The rank's own threads stay as many as they were to be.
     setenv(RankSettings.threadsVariable, "\(threads)", 1)
@@ -114,10 +115,10 @@ public enum Worker {
   }
 
   /// The kernels that OpenBLAS has to be told to use; nil where it has chosen well, or was told already.
-  private static func kernelsToAskFor() throws(Failure) -> String? {
-    let asked = processVariable(coreVariable)
+  private static func kernelsToAskFor(_ environment: Environment) throws(Failure) -> String? {
+    let asked = environment[coreVariable]
     guard let wanted = asked ?? betterCoreName(), wanted != BLAS.coreName else { return nil }
-    guard processVariable("OPENBLAS_CORETYPE") == wanted else { return wanted }
+    guard environment["OPENBLAS_CORETYPE"] == wanted else { return wanted }
     // Started anew already, in vain.
     guard asked == nil else {
       throw Failure(

@@ -28,7 +28,7 @@ struct CheckpointCommand: Measurement {
   var rounds = 3
 
   func run(_ communicator: any Communicator, _ settings: RankSettings) throws(Failure) {
-    let (folder, train, precision) = try communicator.agree { () throws(Failure) in try inputs() }
+    let (folder, train, precision) = try communicator.agree { () throws(Failure) in try inputs(settings) }
     let loader = try trained.loader(train, communicator)
     let model = try trained.makeModel(folder, communicator, settings)
     let engine = try TrainingEngine(
@@ -83,7 +83,7 @@ struct CheckpointCommand: Measurement {
         cost: Spread(with).median / Spread(plain).median - 1, machine: machine))
   }
 
-  private func inputs() throws(Failure) -> (ModelFolder, TokenizedDataset, ProductPrecision) {
+  private func inputs(_ settings: RankSettings) throws(Failure) -> (ModelFolder, TokenizedDataset, ProductPrecision) {
     try check(steps, "--steps", Limits.timedSteps)
     try check(rounds, "--rounds", 1...1000)
     let folder = try trained.folder()
@@ -91,7 +91,7 @@ struct CheckpointCommand: Measurement {
     guard !exists("\(outputDir)/bench-checkpoints") else {
       throw Failure(.cannotCreate, at: "\(outputDir)/bench-checkpoints", "exists, expected a place for checkpoints")
     }
-    return (folder, rows, try trained.precision.precision())
+    return (folder, rows, try trained.precision.precision(settings))
   }
 
   /// Reads the newest checkpoint back, and removes it.

@@ -34,7 +34,7 @@ struct StepCommand: Measurement {
   var profile: String?
 
   func run(_ communicator: any Communicator, _ settings: RankSettings) throws(Failure) {
-    let inputs = try communicator.agree { () throws(Failure) in try Inputs(self) }
+    let inputs = try communicator.agree { () throws(Failure) in try Inputs(self, settings) }
     let loader = try trained.loader(inputs.train, communicator)
     let model = try trained.makeModel(inputs.folder, communicator, settings)
     try communicator.agree { () throws(Failure) in
@@ -187,11 +187,11 @@ private struct Inputs {
   var sample: TokenizedDataset
   var validation: TokenizedDataset?
 
-  init(_ command: StepCommand) throws(Failure) {
+  init(_ command: StepCommand, _ settings: RankSettings) throws(Failure) {
     try check(command.steps, "--steps", Limits.timedSteps)
     try check(command.warmup, "--warmup", 0...Limits.timedSteps.upperBound)
     let trained = command.trained
-    precision = try trained.precision.precision()
+    precision = try trained.precision.precision(settings)
     folder = try trained.folder()
     train = try trained.rows(.train, folder)
     sample = try trained.rows(.train, folder, most: min(trained.batchSize, 8))

@@ -44,14 +44,9 @@ struct CheckpointOptions: ParsableArguments {
   var resume: String?
 
   static let latest = "latest"
-  /// Set by the launcher where it starts a job again: the number of the restart.
-  static let restartVariable = "LOCKSTEP_RESTART"
 
   /// What to continue from: as the user says, or after a restart by the launcher, the newest checkpoint.
-  var source: String? {
-    guard interval != nil, processVariable(Self.restartVariable) != nil else { return resume }
-    return Self.latest
-  }
+  func source(isRestart: Bool) -> String? { interval != nil && isRestart ? Self.latest : resume }
 
   /// Checks what can be checked before anything is read.
   func check(outputDir: String?) throws(Failure) {

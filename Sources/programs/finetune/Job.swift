@@ -53,7 +53,7 @@ struct Job {
     self.settings = settings
     let source = try Self.source(command, files, communicator)
     recipe = source.recipe
-    precision = try command.precision.precision()
+    precision = try command.precision.precision(settings)
     initialization = command.model == nil ? .random : command.initialization
     folder = source.folder
     labels = source.labels

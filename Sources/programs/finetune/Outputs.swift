@@ -27,14 +27,14 @@ struct Outputs {
     try command.checkReports()
     let options = command.checkpoints
     folder = try command.outputDir.map { (path) throws(Failure) in
-      try ModelFolder.output(path, overwrites: command.overwriteOutputDir)
+      try ModelFolder.output(path, overwrites: command.overwriteOutputDir, home: job.settings.home)
     }
     let store = folder.map { CheckpointStore("\($0.path)/\(ModelFolder.checkpointsName)") }
     self.store = store
     var notes: [String] = []
     if let store {
       checkpoint = try store.resumePoint(
-        options.source, orElse: options.resume, isFresh: command.overwriteOutputDir
+        options.source(isRestart: job.settings.isRestart), orElse: options.resume, isFresh: command.overwriteOutputDir
       ) { notes.append($0) }
     } else if let source = options.resume {
       checkpoint = try CheckpointStore(source).resumePoint(source, isFresh: false) { notes.append($0) }

@@ -4,6 +4,7 @@ import Datasets
 import ProgramSupport
 import System
 import Tokenization
+import Training
 
 /// `inspect batches`: the first batches of every rank, by keys and shapes.
 struct BatchesCommand: Inspection {
@@ -30,7 +31,7 @@ struct BatchesCommand: Inspection {
 
   @OptionGroup var sharding: ShardOptions
 
-  func run() throws {
+  func run(_ settings: RankSettings) throws {
     try check(steps, "--steps", Limits.steps)
     let task = try GLUETask.named(task)
     let pairs = try loadSplit(task, folder: data, split: split)

@@ -40,7 +40,7 @@ struct ForwardCommand: Inspection {
   @Option(help: ArgumentHelp("Where to write every gradient of the mean loss, as safetensors.", valueName: "file"))
   var gradients: String?
 
-  func run() throws {
+  func run(_ settings: RankSettings) throws {
     try check(rows, "--rows", Limits.rows)
     if let gradients {
       try GradientsFile.check(gradients, option: "--gradients", notIn: [("--model", model), ("--data", data)])
@@ -62,7 +62,7 @@ struct ForwardCommand: Inspection {
     for line in weights.report.lines { printError("inspect: warning: \(line)") }
     let result = try model.forwardBackward(
       asOneBatch: dataset, keepsGradients: gradients != nil,
-      gemm: RankSettings.ofThisProcess().gemm(precision.precision(), threads: ThreadPool(count: 1)))
+      gemm: settings.gemm(precision.precision(settings), threads: ThreadPool(count: 1)))
 
     var output = JSONOutput()
     output.raw("{\"rows\":")

@@ -1,7 +1,11 @@
 import ArgumentParser
+import Training
 
 /// A subcommand.
-protocol Inspection: ParsableCommand {}
+protocol Inspection: ParsableCommand {
+  /// - Parameter settings: what the environment says.
+  func run(_ settings: RankSettings) throws
+}
 
 /// The root command. A new subcommand is one file and one line in this list.
 struct Inspect: ParsableCommand {

@@ -11,7 +11,7 @@ struct ModelCommand: Inspection {
   @Option(help: ArgumentHelp("The checkpoint's folder.", valueName: "dir"))
   var model: String
 
-  func run() throws {
+  func run(_ settings: RankSettings) throws {
     let configuration = try BertConfiguration(
       json: readBytes("\(model)/config.json", limitBytes: 1 << 24), path: "\(model)/config.json")
     let layout = ParameterLayout(configuration)

@@ -2,11 +2,9 @@ import Glibc
 import System
 
 /// The rank that a launcher gave this process, or nil where none did.
-func launchedRank() -> Int? {
-  for name in ["OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"] {
-    if let text = getenv(name), let rank = Int(String(cString: text)) { return rank }
-  }
-  return nil
+func launchedRank(_ environment: Environment) -> Int? {
+  ["OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"].lazy
+    .compactMap { environment[$0].flatMap { Int($0) } }.first
 }
 
 /// Writes a line to standard error.

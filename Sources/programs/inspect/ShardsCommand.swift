@@ -2,6 +2,7 @@ import ArgumentParser
 import Datasets
 import ProgramSupport
 import System
+import Training
 
 /// `inspect shards`: which rows each rank would take.
 struct ShardsCommand: Inspection {
@@ -18,7 +19,7 @@ struct ShardsCommand: Inspection {
 
   @OptionGroup var sharding: ShardOptions
 
-  func run() throws {
+  func run(_ settings: RankSettings) throws {
     guard (0...ShardOptions.mostRows).contains(datasetSize) else {
       throw Failure(.usage, "the dataset size is \(datasetSize), expected 0 to \(ShardOptions.mostRows)")
     }

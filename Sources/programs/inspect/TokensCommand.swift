@@ -3,6 +3,7 @@ import Datasets
 import ProgramSupport
 import System
 import Tokenization
+import Training
 
 /// `inspect tokens`: the tokenizer's output, a JSON line per row.
 struct TokensCommand: Inspection {
@@ -29,7 +30,7 @@ struct TokensCommand: Inspection {
     guard textPair == nil || text != nil else { throw ValidationError("--text-pair needs --text.") }
   }
 
-  func run() throws {
+  func run(_ settings: RankSettings) throws {
     let tokenizer = try BertTokenizer(folder: model)
     for warning in tokenizer.warnings {
       printError("inspect: warning: \("\(model): \(warning)".escapingControlCharacters)")

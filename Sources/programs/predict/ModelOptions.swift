@@ -40,7 +40,7 @@ struct ModelOptions: ParsableArguments {
         )
       }
       // As exact as fp32 unless asked otherwise: what is printed are the numbers themselves.
-      return (folder, try self.precision.precision(standard: .highest))
+      return (folder, try self.precision.precision(settings, standard: .highest))
     }
     try communicator.requireSame(
       [

@@ -25,19 +25,15 @@ public struct PrecisionOptions: ParsableArguments {
 
   public init() {}
 
-  /// What the launcher says with `--mixed_precision`.
-  public static let variable = "LOCKSTEP_MIXED_PRECISION"
-
-  /// - Parameter standard: what fp32 means where nobody says.
+  /// - Parameters:
+  ///   - settings: of the process, with what the launcher was told.
+  ///   - standard: what fp32 means where nobody says.
   /// - Throws: `.usage` for a variable that is no precision, `.unavailable` where the CPU cannot compute in it.
-  public func precision(standard: Float32Products = .high) throws(Failure) -> ProductPrecision {
+  public func precision(
+    _ settings: RankSettings, standard: Float32Products = .high
+  ) throws(Failure) -> ProductPrecision {
     var mixed = mixedPrecision
-    if mixed == nil, let text = processVariable(Self.variable) {
-      guard let value = MixedPrecision(rawValue: text) else {
-        throw Failure(.usage, at: Self.variable, "\"\(text)\", expected no or bf16")
-      }
-      mixed = value
-    }
+    if mixed == nil { mixed = try settings.mixedPrecision(as: MixedPrecision.self) }
     let precision: ProductPrecision =
       switch (mixed, float32MatmulPrecision ?? standard) {
       case (.bf16, _): .bf16

@@ -54,7 +54,7 @@ let faults: [String: Check] = [
     for step in 1...3 { try takeStep(communicator, step) }
     writeLine("rank \(communicator.rank) saves")
     try communicator.agree { () throws(Failure) in
-      guard communicator.isMain, let folder = processVariable("FOLDER") else { return }
+      guard communicator.isMain, let folder = Environment.ofThisProcess()["FOLDER"] else { return }
       let bytes = [UInt8](repeating: 7, count: 1 << 24)
       while true { try writeAtomically(bytes, to: "\(folder)/weights") }
     }
@@ -158,7 +158,7 @@ let faults: [String: Check] = [
     try expect(bytes[bytes.count - 1] == 7, "the last byte is \(bytes[bytes.count - 1])")
   },
   "differ-in": { (communicator, _) throws(Failure) in
-    try communicator.requireSame([("the colour", "blue"), ("the number", processVariable("NUMBER") ?? "")])
+    try communicator.requireSame([("the colour", "blue"), ("the number", Environment.ofThisProcess()["NUMBER"] ?? "")])
   },
   "cost": { (communicator, _) throws(Failure) in
     guard let record = communicator.record else { throw Failure(.internalError, "no record") }

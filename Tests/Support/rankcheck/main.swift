@@ -11,11 +11,12 @@ guard let name = arguments.first, let check = checks[name] else {
 let number = arguments.count > 1 ? Int(arguments[1]) ?? 0 : 0
 
 // What goes wrong before MPI is there.
-let ownRank = processVariable("OMPI_COMM_WORLD_RANK").flatMap { Int($0) } ?? 0
-if let odd = processVariable("NEVER_STARTS").flatMap({ Int($0) }), odd == ownRank { sleep(600) }
-if let odd = processVariable("ENDS_EARLY").flatMap({ Int($0) }), odd == ownRank { exit(0) }
+let environment = Environment.ofThisProcess()
+let ownRank = environment["OMPI_COMM_WORLD_RANK"].flatMap { Int($0) } ?? 0
+if let odd = environment["NEVER_STARTS"].flatMap({ Int($0) }), odd == ownRank { sleep(600) }
+if let odd = environment["ENDS_EARLY"].flatMap({ Int($0) }), odd == ownRank { exit(0) }
 
-let status = withCommunicator(report: { writeLine("error: \($0)", to: STDERR_FILENO) }) {
+let status = withCommunicator(environment: environment, report: { writeLine("error: \($0)", to: STDERR_FILENO) }) {
   (communicator) throws(Failure) in
   try check(communicator, number)
 }
