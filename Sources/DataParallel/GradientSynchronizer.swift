@@ -13,8 +13,6 @@ import System
 package protocol GradientSynchronizer: AnyObject {
   /// This rank's gradients `[layout.count]`.
   var gradients: FloatBuffer { get }
-  /// Buffers whose sum is, after `reduce`, the gradient of all ranks at the parameters that this rank updates.
-  var sources: [UnsafePointer<Float>] { get }
   /// Whether this rank's gradients are on their way: they must not change before `reduce`.
   var hasBegun: Bool { get }
   /// Memory `[layout.count]` that the ranks which see these weights have in common, for other use between steps: see
@@ -24,6 +22,8 @@ package protocol GradientSynchronizer: AnyObject {
   var isInFirstGroup: Bool { get }
   /// What the last `reduce` sent to other hosts.
   var transfer: Transfer { get }
+  /// How backward goes where sums may not depend on the ranks; nil where all of a rank's gradients go into one buffer.
+  var rounds: (any GradientRounds)? { get }
 
   /// Clears what the last window has left at the rows of the table, which backward adds to; it overwrites all else.
   func beginWindow()
@@ -54,6 +54,45 @@ package protocol GradientSynchronizer: AnyObject {
   /// - Parameter updated: is called when this rank is through with its own.
   /// - Returns: when whoever sees these weights is through with its part of them.
   func update(updated: () -> Void) throws(Failure)
+
+  /// The first of `ranges` in which what the last `reduce` found is not finite, as far as this rank knows; nil for none.
+  ///
+  /// - Parameter parts: the parameters that this rank updates.
+  func firstBad(_ ranges: [Range<Int>], in parts: [Range<Int>]) -> Int?
+}
+
+extension GradientSynchronizer {
+  package var rounds: (any GradientRounds)? { nil }
+}
+
+/// Backward by groups of rows, each of which has a sum of its own. In a window each micro-batch is a round of all ranks.
+///
+/// Its calls, in order, in place of `begin` and `advance`: `beginRound` before a round's backward, which overwrites
+/// `buffers`; when all ranks are through with it, `addRound`, but not after the window's last round, which `reduce` adds.
+package protocol GradientRounds: AnyObject {
+  var plan: RowGroupPlan { get }
+  /// Where backward leaves this rank's nodes of `GroupTree`.
+  var buffers: [UnsafeMutablePointer<Float>] { get }
+  /// Whether nobody else has written to `buffers` since the last backward.
+  var areBuffersKnown: Bool { get set }
+
+  /// - Parameters:
+  ///   - rows: of the round, over all ranks.
+  ///   - isFirst: whether the window begins with it.
+  func beginRound(rows: Int, isFirst: Bool)
+  /// Adds up a round that is not the window's last. All ranks' gradients are there.
+  ///
+  /// - Returns: when the next round may overwrite them.
+  func addRound() throws(Failure)
+}
+
+/// The first of `ranges` in which the sum of `sources` is not finite at the parameters of `parts`.
+func firstBad(_ ranges: [Range<Int>], in parts: [Range<Int>], ofSum sources: [UnsafePointer<Float>]) -> Int? {
+  ranges.firstIndex { range in
+    parts.contains { part in
+      part.overlaps(range) && !sumOfSquares(range.clamped(to: part), ofSum: sources).isFinite
+    }
+  }
 }
 
 /// What a rank says of a step when its last forward is through.

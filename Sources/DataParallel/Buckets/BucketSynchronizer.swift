@@ -7,7 +7,7 @@ import System
 final class BucketSynchronizer: GradientSynchronizer {
   let gradients: FloatBuffer
   /// The sums overwrite this rank's own.
-  let sources: [UnsafePointer<Float>]
+  private let sources: [UnsafePointer<Float>]
   let common: FloatBuffer
   var isInFirstGroup: Bool { groups.own == 0 }
   private(set) var hasBegun = false
@@ -90,5 +90,9 @@ final class BucketSynchronizer: GradientSynchronizer {
     _ = update.applyAll(parameters: memory.weights.pointer, gradients: sources, touched: exchange.touched)
     updated()
     try memory.endUpdate(communicator)
+  }
+
+  func firstBad(_ ranges: [Range<Int>], in parts: [Range<Int>]) -> Int? {
+    DataParallel.firstBad(ranges, in: parts, ofSum: sources)
   }
 }

@@ -9,19 +9,19 @@ import System
 /// parameters adds them up; where there are several hosts, each sends its own largest nodes of the slice to the owners on
 /// the others, piece by piece, in fp32. A window's rounds are added up one after the other, each when all of it is there.
 /// Norms are sums over blocks that begin at multiples of a fixed count, in their order.
-package final class GroupTreeSynchronizer: GradientSynchronizer {
+package final class GroupTreeSynchronizer: GradientSynchronizer, GradientRounds {
   /// Floats whose squares are added up together; slices are made of whole ones.
   private static let blockCount = 4096
   /// Floats that hosts send one another at a time: whole blocks.
   private static let pieceCount = 1 << 20
 
   package let gradients: FloatBuffer
-  package let sources: [UnsafePointer<Float>]
   package let common: FloatBuffer
   package var isInFirstGroup: Bool { groups.own == 0 }
   /// Others read them in `reduce` and `addRound` only.
   package var hasBegun: Bool { false }
   package private(set) var transfer = Transfer()
+  package var rounds: (any GradientRounds)? { self }
 
   package let plan: RowGroupPlan
   /// Buffers for this rank's nodes, the first of them its gradients.
@@ -73,7 +73,6 @@ package final class GroupTreeSynchronizer: GradientSynchronizer {
     parameterUpdate = update
     gradients = seen.own
     common = seen.common
-    sources = [UnsafePointer(seen.own.pointer)]
     table = TableGradients(layout, seen)
     touched = TouchedEmbeddingRows(layout)
     squares = Array(repeating: 0, count: (layout.count + Self.blockCount - 1) / Self.blockCount)
@@ -128,9 +127,6 @@ package final class GroupTreeSynchronizer: GradientSynchronizer {
     seen.mailbox.touched.update(repeating: 0)
   }
 
-  /// Adds up a round that is not the window's last. All ranks' gradients are there.
-  ///
-  /// - Returns: when the next round may overwrite them.
   package func addRound() throws(Failure) {
     try addUp(isLast: false, updates: false)
     try communicator.barrier()
@@ -163,8 +159,8 @@ package final class GroupTreeSynchronizer: GradientSynchronizer {
     try memory.endUpdate(communicator)
   }
 
-  /// The first of `ranges` of which the gradients of this rank's groups in the present round are not finite.
-  package func firstBad(_ ranges: [Range<Int>]) -> Int? {
+  /// By the gradients of this rank's groups in the present round: what they become is not kept.
+  package func firstBad(_ ranges: [Range<Int>], in parts: [Range<Int>]) -> Int? {
     let nodes = plan.share(rank: communicator.rank, ranks: communicator.size, rows: round.rows).groups.nodes
     let own = buffers.prefix(nodes.count)
     return ranges.firstIndex { range in

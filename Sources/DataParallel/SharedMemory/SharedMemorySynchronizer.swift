@@ -6,7 +6,7 @@ import System
 /// and nothing is sent but a header. One rank alone is such a group, too.
 final class SharedMemorySynchronizer: GradientSynchronizer {
   let gradients: FloatBuffer
-  let sources: [UnsafePointer<Float>]
+  private let sources: [UnsafePointer<Float>]
   let common: FloatBuffer
   var isInFirstGroup: Bool { true }
   /// Others read them in `reduce` only.
@@ -82,5 +82,9 @@ final class SharedMemorySynchronizer: GradientSynchronizer {
     let start = (first + blocks * groups.place / ranks) * 1024
     let end = (first + blocks * (groups.place + 1) / ranks) * 1024
     return (start..<end).clamped(to: range)
+  }
+
+  func firstBad(_ ranges: [Range<Int>], in parts: [Range<Int>]) -> Int? {
+    DataParallel.firstBad(ranges, in: parts, ofSum: sources)
   }
 }

@@ -29,8 +29,6 @@ public final class TrainingEngine {
   private let batch = PackedBatch()
   /// Adds up gradients over the ranks.
   let synchronizer: any GradientSynchronizer
-  /// The same, where it adds up by groups of rows.
-  let groupSynchronizer: GroupTreeSynchronizer?
   var windowLossSum = 0.0
   /// Rows of the present window over all ranks; 0 where no backward has begun one.
   public internal(set) var rowsInStep = 0
@@ -95,7 +93,6 @@ public final class TrainingEngine {
       model.memory, model.layout.gradients(encoderIsFrozen: encoderIsFrozen), options,
       updatesLater: maxGradientNorm != nil, grouping: grouping.map { ($0, threads) }, communicator
     ) { parts in AdamWOptimizer(model.layout, optimizer, threads: threads, parts: parts) }
-    groupSynchronizer = synchronizer as? GroupTreeSynchronizer
   }
 
   private func watchNetwork() {
@@ -124,7 +121,7 @@ public final class TrainingEngine {
     let bytes = BertClassifier.activationBytes(model.configuration, limits: union)
     try MemoryNeed(rank: bytes, host: bytes * communicator.localSize).require(for: "a batch", communicator)
     let gemm = network.gemm
-    groupSynchronizer?.areBuffersKnown = false
+    synchronizer.rounds?.areBuffersKnown = false
     network = BertClassifier(model.configuration, head: model.head, limits: union, gemm: gemm)
     watchNetwork()
   }
@@ -133,7 +130,7 @@ public final class TrainingEngine {
   /// (`TokenizedDataset.check(against:)`). Called by all ranks where steps may not depend on them.
   public func backward(_ microBatch: MicroBatch) throws(Failure) {
     if let problem = microBatch.dataset.problem(for: model.configuration) { preconditionFailure(problem) }
-    if let groupSynchronizer { return try backwardInGroups(microBatch, groupSynchronizer) }
+    if let rounds = synchronizer.rounds { return try backwardInGroups(microBatch, rounds) }
     guard !microBatch.rows.isEmpty else { return backwardOfNothing(rowsInStep: microBatch.rowsInStep) }
     var clock = LapClock()
     batch.fill(from: microBatch.dataset, rows: microBatch.rows)
@@ -156,18 +153,18 @@ public final class TrainingEngine {
 
   /// Forward and backward by groups, of at least one row; the rows' losses.
   func computeInGroups(
-    _ microBatch: MicroBatch, _ groups: RowGroups, _ synchronizer: GroupTreeSynchronizer, _ clock: inout LapClock
+    _ microBatch: MicroBatch, _ groups: RowGroups, _ rounds: any GradientRounds, _ clock: inout LapClock
   ) -> [Double] {
     batch.fill(from: microBatch.dataset, rows: microBatch.rows)
     finish(.data, &clock)
     computeForward(batch)
     _ = network.loss(gradientScale: 1 / Double(microBatch.rowsInStep))
     finish(.forward, &clock)
-    if !synchronizer.areBuffersKnown { network.forgetGroupedGradients() }
-    synchronizer.areBuffersKnown = true
+    if !rounds.areBuffersKnown { network.forgetGroupedGradients() }
+    rounds.areBuffersKnown = true
     synchronizer.touch(rows: UnsafeBufferPointer(start: batch.tokenIDs, count: batch.tokens))
     network.backward(
-      parameters: model.parameters.pointer, groups: groups, into: synchronizer.buffers,
+      parameters: model.parameters.pointer, groups: groups, into: rounds.buffers,
       encoderIsFrozen: encoderIsFrozen)
     finish(.backward, &clock)
     return network.rowLosses
@@ -247,7 +244,7 @@ public final class TrainingEngine {
   /// What this rank says of the window, when its last forward is through.
   var header: StepHeader {
     // Where rows' losses are gathered, every rank knows the sum of all.
-    let isCounted = groupSynchronizer == nil || communicator.isMain
+    let isCounted = synchronizer.rounds == nil || communicator.isMain
     return StepHeader(lossSum: isCounted ? windowLossSum : 0, stop: communicator.isRankAskedToStop ? 1 : 0)
   }
 

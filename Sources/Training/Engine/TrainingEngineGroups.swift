@@ -5,30 +5,30 @@ import Kernels
 import Reporting
 import System
 
-/// Steps whose bits do not depend on the ranks; see `GroupTreeSynchronizer`.
+/// Steps whose bits do not depend on the ranks; see `GradientRounds`.
 extension TrainingEngine {
   /// Forward and backward of this rank's groups. A round that is not the window's last is added up at once.
-  func backwardInGroups(_ microBatch: MicroBatch, _ synchronizer: GroupTreeSynchronizer) throws(Failure) {
+  func backwardInGroups(_ microBatch: MicroBatch, _ rounds: any GradientRounds) throws(Failure) {
     guard let groups = microBatch.groups else { preconditionFailure("a micro-batch without groups of rows") }
     var clock = LapClock()
     let isFirst = rowsInStep == 0
     rowsInStep = microBatch.rowsInStep
     if isFirst { synchronizer.beginWindow() }
-    synchronizer.beginRound(rows: microBatch.rowsInRound, isFirst: isFirst)
-    let losses = microBatch.rows.isEmpty ? [] : computeInGroups(microBatch, groups, synchronizer, &clock)
+    rounds.beginRound(rows: microBatch.rowsInRound, isFirst: isFirst)
+    let losses = microBatch.rows.isEmpty ? [] : computeInGroups(microBatch, groups, rounds, &clock)
     if !losses.allSatisfy(\.isFinite) { noteBadLoss(microBatch.rows) }
-    try gatherLosses(losses, microBatch, synchronizer)
+    try gatherLosses(losses, microBatch, rounds)
     finish(.waiting, &clock)
     guard !microBatch.isLastInStep else { return }
-    try synchronizer.addRound()
+    try rounds.addRound()
     finish(.optimizer, &clock)
   }
 
   /// Adds the round's losses to the window's, in the order of its rows; also the sign that all gradients are there.
   private func gatherLosses(
-    _ own: [Double], _ microBatch: MicroBatch, _ synchronizer: GroupTreeSynchronizer
+    _ own: [Double], _ microBatch: MicroBatch, _ rounds: any GradientRounds
   ) throws(Failure) {
-    let most = synchronizer.plan.mostRows(ranks: communicator.size)
+    let most = rounds.plan.mostRows(ranks: communicator.size)
     let all = try communicator.allGather([Double(own.count)] + own + Array(repeating: 0, count: most - own.count))
       .map { $0.dropFirst().prefix(Int($0[0])) }
     for losses in all { for loss in losses { windowLossSum += loss } }

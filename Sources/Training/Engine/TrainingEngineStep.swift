@@ -112,14 +112,7 @@ extension TrainingEngine {
     if norm.isFinite { return }
     // Each rank knows the sums of its parts only.
     let slots = model.layout.slots
-    let own =
-      groupSynchronizer.map { $0.firstBad(slots.map(\.range)) }
-      ?? slots.firstIndex { slot in
-        optimizer.parts.contains { part in
-          part.overlaps(slot.range)
-            && !sumOfSquares(slot.range.clamped(to: part), ofSum: synchronizer.sources).isFinite
-        }
-      }
+    let own = synchronizer.firstBad(slots.map(\.range), in: optimizer.parts)
     let first = try communicator.allGather(own ?? slots.count).min() ?? slots.count
     let name = first < slots.count ? slots[first].name : "all tensors together"
     try refuse("the gradient of \(name) became \(named(norm)) at step \(step)")
