@@ -164,79 +164,54 @@ public struct CheckpointManifest: Sendable, Equatable {
   /// - Throws: `.badData` with the file and the field.
   public init(_ bytes: [UInt8], path: String) throws(Failure) {
     let root = try JSONDocument(bytes, path: path, status: .badData).root
-    func field(_ name: String, in node: JSONNode) throws(Failure) -> JSONNode {
-      guard let value = try node.rawMember(name) else {
-        throw node.failure("has no \"\(name)\"", hint: "it is no checkpoint of this program, or damaged")
-      }
-      return value
-    }
-    func count(_ name: String, in node: JSONNode) throws(Failure) -> Int {
-      try field(name, in: node).int(0...(1 << 53))
-    }
-    func number(_ name: String, in node: JSONNode) throws(Failure) -> Double? {
-      let value = try field(name, in: node)
-      return value.isNull ? nil : try value.double()
-    }
-    func items(_ name: String) throws(Failure) -> [Item] {
-      var items: [Item] = []
-      for member in try field(name, in: root).members() {
-        items.append(Item(String(decoding: member.key, as: UTF8.self), try member.value.string()))
-      }
-      return items
-    }
-    let format = try field("format", in: root)
+    try Self.check(root, bytes)
+    step = try root.count("step")
+    epoch = try root.count("epoch")
+    rows = try root.count("rows")
+    windowPosition = try root.count("window_position")
+    isEvaluated = try root.field("evaluated").bool()
+    seed = try root.field("seed").int()
+    ranks = try root.field("ranks").int(1...(1 << 24))
+    options = try root.items("options")
+    fingerprints = try root.items("fingerprints")
+    versions = try root.items("versions")
+    state = try root.items("state")
+    for node in try root.field("evaluations").elements() { evaluations.append(try Evaluation(node)) }
+    for node in try root.field("files").elements() { files.append(try Self.file(node, beside: files)) }
+  }
+
+  /// Whether it is of this format and has the digest that it says.
+  private static func check(_ root: JSONNode, _ bytes: [UInt8]) throws(Failure) {
+    let format = try root.field("format")
     guard try format.string() == Self.format else { throw format.unexpected("\"\(Self.format)\"") }
-    let version = try field("version", in: root)
+    let version = try root.field("version")
     guard try version.int() == Self.version else {
       throw version.unexpected("\(Self.version)", hint: "another version of the program has written it")
     }
-    let digest = try field("sha256", in: root)
+    let digest = try root.field("sha256")
     var blank = bytes
     let expected = try digest.string()
-    if digest.source.count == Self.noDigest.utf8.count + 2 {
+    if digest.source.count == noDigest.utf8.count + 2 {
       let place = digest.source.indices.dropFirst().dropLast()
-      blank.replaceSubrange(place, with: Self.noDigest.utf8)
+      blank.replaceSubrange(place, with: noDigest.utf8)
     }
     let found = SHA256.hexDigest(blank)
     guard found == expected else {
       throw digest.failure("the text has the SHA-256 \(found), expected \(expected)", hint: "the file is damaged")
     }
+  }
 
-    step = try count("step", in: root)
-    epoch = try count("epoch", in: root)
-    rows = try count("rows", in: root)
-    windowPosition = try count("window_position", in: root)
-    isEvaluated = try field("evaluated", in: root).bool()
-    seed = try field("seed", in: root).int()
-    ranks = try field("ranks", in: root).int(1...(1 << 24))
-    options = try items("options")
-    fingerprints = try items("fingerprints")
-    versions = try items("versions")
-    state = try items("state")
-    for node in try field("evaluations", in: root).elements() {
-      var figures: [Evaluation.Figure] = []
-      for member in try field("figures", in: node).members() {
-        let value = member.value.isNull ? nil : try member.value.double()
-        figures.append(.init(String(decoding: member.key, as: UTF8.self), value))
-      }
-      evaluations.append(
-        Evaluation(
-          step: try count("step", in: node), epoch: try number("epoch", in: node) ?? 0,
-          examples: try count("examples", in: node), loss: try number("loss", in: node), figures: figures))
+  /// An entry of `files`, behind those that are there.
+  private static func file(_ node: JSONNode, beside files: [File]) throws(Failure) -> File {
+    let name = try node.field("name")
+    let text = try name.string()
+    guard isFileName(text) else {
+      throw name.unexpected("a name of letters, digits, dots, dashes and underscores", hint: "files stay in the folder")
     }
-    for node in try field("files", in: root).elements() {
-      let name = try field("name", in: node)
-      let text = try name.string()
-      guard Self.isFileName(text) else {
-        throw name.unexpected(
-          "a name of letters, digits, dots, dashes and underscores", hint: "files stay in the folder")
-      }
-      guard text != Self.fileName, !files.contains(where: { $0.name == text }) else {
-        throw name.failure("\(text) is listed twice", hint: "the file is damaged")
-      }
-      files.append(
-        File(name: text, bytes: try count("bytes", in: node), sha256: try field("sha256", in: node).string()))
+    guard text != fileName, !files.contains(where: { $0.name == text }) else {
+      throw name.failure("\(text) is listed twice", hint: "the file is damaged")
     }
+    return File(name: text, bytes: try node.count("bytes"), sha256: try node.field("sha256").string())
   }
 
   /// Whether a name is one that a checkpoint may hold: it leads out of no folder.
@@ -249,5 +224,43 @@ public struct CheckpointManifest: Sendable, Equatable {
       default: false
       }
     }
+  }
+}
+
+extension CheckpointManifest.Evaluation {
+  fileprivate init(_ node: JSONNode) throws(Failure) {
+    var figures: [Figure] = []
+    for member in try node.field("figures").members() {
+      let value = member.value.isNull ? nil : try member.value.double()
+      figures.append(.init(String(decoding: member.key, as: UTF8.self), value))
+    }
+    self.init(
+      step: try node.count("step"), epoch: try node.number("epoch") ?? 0, examples: try node.count("examples"),
+      loss: try node.number("loss"), figures: figures)
+  }
+}
+
+/// Fields of a manifest, which must be there.
+extension JSONNode {
+  fileprivate func field(_ name: String) throws(Failure) -> JSONNode {
+    guard let value = try rawMember(name) else {
+      throw failure("has no \"\(name)\"", hint: "it is no checkpoint of this program, or damaged")
+    }
+    return value
+  }
+
+  fileprivate func count(_ name: String) throws(Failure) -> Int { try field(name).int(0...(1 << 53)) }
+
+  fileprivate func number(_ name: String) throws(Failure) -> Double? {
+    let value = try field(name)
+    return value.isNull ? nil : try value.double()
+  }
+
+  fileprivate func items(_ name: String) throws(Failure) -> [CheckpointManifest.Item] {
+    var items: [CheckpointManifest.Item] = []
+    for member in try field(name).members() {
+      items.append(.init(String(decoding: member.key, as: UTF8.self), try member.value.string()))
+    }
+    return items
   }
 }
