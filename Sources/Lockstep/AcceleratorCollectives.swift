@@ -100,6 +100,12 @@ extension Accelerator {
       return try communicator.sum(values, file: file, line: line).map { $0 / Double(numProcesses) }
     case .max:
       let all = try communicator.allGather(values, file: file, line: line)
+      // Every rank sees the same counts, so all throw.
+      guard all.allSatisfy({ $0.count == all[0].count }) else {
+        throw misuse(
+          "accelerator.reduce", "the ranks gave \(all.map(\.count)) numbers, expected as many on each",
+          hint: "padAcrossProcesses makes them as many")
+      }
       return values.indices.map { place in all.map { $0[place] }.reduce(-.infinity, Swift.max) }
     }
   }

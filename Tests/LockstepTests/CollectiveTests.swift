@@ -46,6 +46,17 @@ struct CollectiveTests {
     #expect(results.flatMap(\.self) == [])
   }
 
+  @Test("numbers to join, of which ranks have another count, are an error that names the call")
+  func otherCounts() throws {
+    let failure = try #require(
+      problem {
+        try onRanks(3) { accelerator in
+          try accelerator.reduce([Double](repeating: 1, count: accelerator.processIndex == 2 ? 1 : 2), .max)
+        }
+      })
+    #expect(failure.place == "accelerator.reduce" && failure.message.contains("[2, 2, 1]"), "\(failure)")
+  }
+
   @Test("the main process is first, and its failure is everybody's", arguments: [1, 3])
   func mainProcessFirst(ranks: Int) throws {
     let folder = try TemporaryFolder()
