@@ -32,7 +32,8 @@ enum QuestionRound: Equatable {
       (0..<(buffer.count - 1) / 4).map { buffer.loadUnaligned(fromByteOffset: 1 + 4 * $0, as: Int32.self) }
     }
     let count = Int(numbers[0])
-    let lengths = numbers[1...count].map { Int($0) }
+    // There may be no row at all, where none of the lines can be asked.
+    let lengths = numbers[1..<1 + count].map { Int($0) }
     let total = lengths.reduce(0, +)
     precondition(
       numbers.count == 1 + count + 2 * total, "\(numbers.count) numbers for \(count) rows of \(total) tokens")

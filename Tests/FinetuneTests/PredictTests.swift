@@ -71,6 +71,16 @@ extension Programs {
         outcome.errors.contains("predict: error: 2 of 4 rows have no answer, the first is row 2: line 2 is empty"))
     }
 
+    @Test("a line that comes alone and cannot be asked is answered, too", arguments: [1, 2])
+    func loneLine(ranks: Int) throws {
+      for (line, answer) in [("", #"{"error":"line 1 is empty"}"#), (#"{"text":"x""#, #"{"error":"standard input:1:"#)]
+      {
+        let outcome = try shell("echo '\(line)' | $R $0 --model $1", ranks: ranks)
+        #expect(outcome.status == 65 && outcome.output.hasPrefix(answer), "\(outcome.output) \(outcome.errors)")
+        #expect(outcome.errors.contains("1 of 1 row has no answer"), "\(outcome.errors)")
+      }
+    }
+
     @Test("a text longer than the model's positions is cut, and that is said once")
     func longTexts() throws {
       let outcome = try shell(
