@@ -142,7 +142,9 @@ let package = Package(
     .executableTarget(
       name: "bench",
       dependencies: [
-        "Training", "Checkpoints", "DataParallel", "Reporting", "Corpus", "Kernels", "ProgramSupport", argumentParser,
+        "Training", "Inference", "Checkpoints", "DataParallel", "Reporting", "Corpus", "Kernels", "Tokenization",
+        "JSON",
+        "ProgramSupport", argumentParser,
       ],
       path: "Sources/programs/bench",
       linkerSettings: staticRuntime),
@@ -232,7 +234,8 @@ let package = Package(
       dependencies: ["Training", "DataParallel", "Reporting", "Checkpoints", "Kernels", "TestSupport"]),
     // The real programs, as a user starts them.
     .testTarget(name: "FinetuneTests", dependencies: ["TestSupport", "Checkpoints", "Safetensors", "System"]),
-    .testTarget(name: "HubTests", dependencies: ["Hub", "BERT", "Tokenization", "JSON", "System", "TestSupport"]),
+    .testTarget(
+      name: "HubTests", dependencies: ["Hub", "BERT", "Datasets", "Tokenization", "JSON", "System", "TestSupport"]),
     .testTarget(name: "LauncherTests", dependencies: ["Launcher", "System", "TestSupport"]),
   ],
   swiftLanguageModes: [.v6]

@@ -1,7 +1,7 @@
 import Glibc
 import System
 
-/// Where the tables of a task of GLUE's can be had, apart from the hub.
+/// Where the tables of a task of GLUE's can be had.
 public struct GLUESource: Sendable {
   /// A file to fetch.
   public struct File: Sendable {
@@ -9,47 +9,67 @@ public struct GLUESource: Sendable {
     public var path: String
     /// What it is called in the folder of the task; nil for an archive, whose tables are unpacked.
     public var name: String?
-    /// A published MD5; nil where none is known.
-    public var md5: String?
+    /// The published SHA-256.
+    public var sha256: String
 
-    public init(_ path: String, name: String? = nil, md5: String? = nil) {
-      (self.path, self.name, self.md5) = (path, name, md5)
+    public init(_ path: String, name: String? = nil, sha256: String) {
+      (self.path, self.name, self.sha256) = (path, name, sha256)
     }
   }
 
   /// The task's name, such as `mrpc`.
   public var task: String
   public var files: [File]
+  /// A data set on the hub with the same rows, for when the files cannot be had; nil where none is known.
+  public var copy: String?
 
-  public init(task: String, files: [File]) { (self.task, self.files) = (task, files) }
+  public init(task: String, files: [File], copy: String? = nil) {
+    (self.task, self.files, self.copy) = (task, files, copy)
+  }
 
   public static let standardEndpoint = "https://dl.fbaipublicfiles.com"
 
-  /// All addresses in one place, for links rot. The sums of MRPC's are those that `datasets` published.
-  public static let all: [GLUESource] =
-    [
-      GLUESource(
-        task: "mrpc",
-        files: [
-          File(
-            "/senteval/senteval_data/msr_paraphrase_train.txt", name: "msr_paraphrase_train.txt",
-            md5: "793daf7b6224281e75fe61c1f80afe35"),
-          File(
-            "/senteval/senteval_data/msr_paraphrase_test.txt", name: "msr_paraphrase_test.txt",
-            md5: "e437fdddb92535b820fe8852e2df8a49"),
-          File("/glue/data/mrpc_dev_ids.tsv", name: "dev_ids.tsv"),
-        ]),
-      GLUESource(task: "ax", files: [File("/glue/data/AX.tsv", name: "diagnostic.tsv")]),
-    ]
-    + [
-      ("cola", "CoLA"), ("sst2", "SST-2"), ("qqp", "QQP-clean"), ("stsb", "STS-B"), ("mnli", "MNLI"),
-      ("qnli", "QNLIv2"),
-      ("rte", "RTE"), ("wnli", "WNLI"),
-    ].map { GLUESource(task: $0, files: [File("/glue/data/\($1).zip")]) }
+  /// All addresses in one place, for links rot. The sums are those that `datasets` published in its dataset_infos.json.
+  /// Copies are of tasks with one file for each split: MNLI's second validation rows, AX and CoLA have none in JSON lines.
+  public static let all: [GLUESource] = [
+    GLUESource(
+      task: "mrpc",
+      files: [
+        File(
+          "/senteval/senteval_data/msr_paraphrase_train.txt", name: "msr_paraphrase_train.txt",
+          sha256: "60a9b09084528f0673eedee2b69cb941920f0b8cd0eeccefc464a98768457f89"),
+        File(
+          "/senteval/senteval_data/msr_paraphrase_test.txt", name: "msr_paraphrase_test.txt",
+          sha256: "a04e271090879aaba6423d65b94950c089298587d9c084bf9cd7439bd785f784"),
+        File(
+          "/glue/data/mrpc_dev_ids.tsv", name: "dev_ids.tsv",
+          sha256: "971d7767d81b997fd9060ade0ec23c4fc31cbb226a55d1bd4a1bac474eb81dc7"),
+      ], copy: "SetFit/mrpc"),
+    GLUESource(
+      task: "ax",
+      files: [
+        File(
+          "/glue/data/AX.tsv", name: "diagnostic.tsv",
+          sha256: "0e13510b1bb14436ff7e2ee82338f0efb0133ecf2e73507a697dc210db3f05fd")
+      ]),
+    archive("cola", "CoLA", "f212fcd832b8f7b435fb991f101abf89f96b933ab400603bf198960dfc32cbff"),
+    archive("sst2", "SST-2", "d67e16fb55739c1b32cdce9877596db1c127dc322d93c082281f64057c16deaa", copy: "SetFit/sst2"),
+    archive("qqp", "QQP-clean", "40e7c862c04eb26ee04b67fd900e76c45c6ba8e6d8fab4f8f1f8072a1a3fbae0", copy: "SetFit/qqp"),
+    archive("stsb", "STS-B", "e60a6393de5a8b5b9bac5020a1554b54e3691f9d600b775bd131e613ac179c85", copy: "SetFit/stsb"),
+    archive("mnli", "MNLI", "e7c1d896d26ed6caf700110645df426cc2d8ebf02a5ab743d5a5c68ac1c83633"),
+    archive("qnli", "QNLIv2", "e634e78627a29adaecd4f955359b22bf5e70f2cbd93b493f2d624138a0c0e5f5", copy: "SetFit/qnli"),
+    archive("rte", "RTE", "6bf86de103ecd335f3441bd43574d23fef87ecc695977a63b82d5efb206556ee", copy: "SetFit/rte"),
+    archive("wnli", "WNLI", "ae0e8e4d16f4d46d4a0a566ec7ecceccfd3fbfaa4a7a4b4e02848c0f2561ac46", copy: "SetFit/wnli"),
+  ]
+
+  private static func archive(_ task: String, _ name: String, _ sha256: String, copy: String? = nil) -> GLUESource {
+    GLUESource(task: task, files: [File("/glue/data/\(name).zip", sha256: sha256)], copy: copy)
+  }
 }
 
 extension HubClient {
-  /// The folder of a task's tables in the cache, fetched from ``HubSettings/glueEndpoint`` where they are not there.
+  /// The folder of a task's tables in the cache, fetched from ``HubSettings/glueEndpoint`` where they are not there, or
+  /// else from the copy on the hub.
   ///
   /// They lie as a data set of the hub's does, under a name that begins with the server's, which no name on the hub does.
   /// The commit is made of the files' names and hashes.
@@ -70,6 +90,8 @@ extension HubClient {
         .flatMap { isDirectory($0) ? $0 : nil }
     }
     if let folder = cached() { return folder }
+    // Whoever fetched it may not have counted its rows.
+    if let folder = cachedCopy(of: source), (try? check(folder)) != nil { return folder }
     let names = source.files.compactMap(\.name).joined(separator: ", ")
     let bring = "put \(names.isEmpty ? "the task's TSV files" : names) into any folder, and give --data that folder"
     if settings.isOffline {
@@ -84,12 +106,45 @@ extension HubClient {
     return try withExtendedLifetime(lock) { () throws(Failure) in
       if let folder = cached() { return folder }
       do throws(Failure) { return try fetchGLUE(source, repo, check) } catch {
-        guard error.status == .unavailable || error.status == .missingInput else { throw error }
-        var failure = error
-        failure.hint = "\(bring); LOCKSTEP_GLUE_ENDPOINT names another server"
-        throw failure
+        // A disk that is full stays so.
+        guard [.unavailable, .missingInput, .badData].contains(error.status) else { throw error }
+        return try fetchCopy(of: source, after: error, bring: bring, check)
       }
     }
+  }
+
+  /// What the cache has of the task's copy, where it has all splits.
+  private func cachedCopy(of source: GLUESource) -> String? {
+    guard let copy = source.copy, let repo = HubRepo(.dataset, id: copy),
+      let commit = cache.commit(repo, revision: HubName.standardRevision)
+    else { return nil }
+    let folder = cache.snapshot(repo, commit: commit)
+    let files = try? DatasetFiles.splits(of: cache.files(in: folder), configuration: nil, place: copy)
+    return files?.test == nil ? nil : folder
+  }
+
+  /// The folder of the task's copy on the hub, whose files the hub gives the hashes of.
+  ///
+  /// - Parameters:
+  ///   - failure: why the first source would not do, which is said.
+  ///   - bring: which files a person can bring.
+  private func fetchCopy(
+    of source: GLUESource, after failure: Failure, bring: String, _ check: (_ folder: String) throws(Failure) -> Void
+  ) throws(Failure) -> String {
+    var failure = failure
+    let reason = "\(failure.place.map { "\($0): " } ?? "")\(failure.message)"
+    if let copy = source.copy {
+      progress.note("note: \(reason); taking \(copy) from \(settings.endpoint) instead")
+      do throws(Failure) {
+        let folder = try dataset(HubName(.dataset, copy)).snapshot.path
+        try check(folder)
+        return folder
+      } catch {
+        failure.message += ", and \(error.place.map { "\($0): " } ?? "")\(error.message)"
+      }
+    }
+    failure.hint = "\(bring); LOCKSTEP_GLUE_ENDPOINT names another server"
+    throw failure
   }
 
   private func fetchGLUE(
@@ -99,21 +154,20 @@ extension HubClient {
     for file in source.files {
       let stem = "\(cache.folder(repo))/blobs/\(lastComponent(of: file.path))"
       let partial = try cache.writing { () throws(Failure) in try PartialFile(stem) }
-      let digests = FileDigests()
+      let digest = FileDigest()
       try fetch(
         Wanted(
           name: "\(source.task)/\(lastComponent(of: file.path))",
           address: try address(settings.glueEndpoint, file.path), byteCount: nil, etag: nil),
-        into: partial, restart: { digests.restart() }
-      ) { digests.update($0) }
-      if let md5 = file.md5, settings.checksGLUE, digests.md5.hexDigest != md5 {
+        into: partial, restart: { digest.restart() }
+      ) { digest.update($0) }
+      let sha256 = digest.sha256.hexDigest
+      guard sha256 == file.sha256 || !settings.checksGLUE else {
         throw Failure(
           .badData, at: "\(settings.glueEndpoint)\(file.path)",
-          "arrived with other bytes: its MD5 is \(digests.md5.hexDigest), expected \(md5)",
-          hint: "it was removed; start again, or give --data a folder with the tables")
+          "arrived with other bytes: its SHA-256 is \(sha256), expected \(file.sha256)")
       }
       if let name = file.name {
-        let sha256 = digests.sha256.hexDigest
         try cache.writing { () throws(Failure) in try partial.commit(as: cache.blob(repo, etag: sha256)) }
         tables.append((name, sha256))
       } else {
@@ -161,15 +215,11 @@ extension HubClient {
   }
 }
 
-/// The digests of a file whose hash nobody says beforehand.
-private final class FileDigests {
-  private(set) var md5 = MD5()
+/// The digest of a file whose hash the server does not say.
+private final class FileDigest {
   private(set) var sha256 = SHA256()
 
-  func update(_ bytes: UnsafeRawBufferPointer) {
-    md5.update(bytes)
-    sha256.update(bytes)
-  }
+  func update(_ bytes: UnsafeRawBufferPointer) { sha256.update(bytes) }
 
-  func restart() { (md5, sha256) = (MD5(), SHA256()) }
+  func restart() { sha256 = SHA256() }
 }

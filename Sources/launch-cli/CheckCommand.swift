@@ -10,7 +10,7 @@ struct CheckCommand: MachineCommand {
     abstract: "Check hosts, programs, data, networks and memory, and measure all-reduces, before a job.",
     discussion: """
       Takes the options of run, and PROGRAM with its arguments. Where all ranks of it read files, as those of bench do, \
-      its --model and --data are compared over the hosts. \
+      its --model and --data are compared over the hosts. Names of models and tasks are looked up, and fetched. \
       Each finding is a line with the cause and the way out; the exit status is that of the first error.
       """)
 
@@ -25,8 +25,22 @@ struct CheckCommand: MachineCommand {
     let command = try RunCommand.parse(arguments)
     if let first = command.command.first, first.utf8.first == UInt8(ascii: "-") { throw RefusedFlags.refusal(first) }
     let settings = try command.options.settings(machine.environment)
+    var program = command.command
+    do throws(Failure) {
+      // What the job would fetch as it starts is fetched now: that it can be had is part of the check.
+      program = try NamedInputs.resolve(
+        program, verbatim: Array(CommandLine.rawArguments.suffix(max(0, program.count - 1))), machine.environment,
+        say: say
+      ).command
+    } catch {
+      try show("error", "\(error)")
+      fail(quietly: error)
+    }
+    for word in program where !command.command.contains(word) && word.utf8.first == UInt8(ascii: "/") {
+      try show("ok", "\(CacheOrigin.shown(word)) is in \(word)")
+    }
     let job = try JobPlan(
-      JobRequest(command.command.isEmpty ? ["selftest"] : command.command, threadRanks: command.threadRankCount),
+      JobRequest(program.isEmpty ? ["selftest"] : program, threadRanks: command.threadRankCount),
       settings, on: machine)
     for note in try command.options.checkIgnored() + job.notes { try show("warning", note) }
     let (mpirun, plan): (String, LaunchPlan)

@@ -55,6 +55,27 @@ struct GivenArguments {
     }
   }
 
+  /// The word at `index`; nil past the end.
+  func word(_ index: Int) -> String? {
+    index < bytes.count ? String(decoding: bytes[index], as: UTF8.self) : nil
+  }
+
+  /// The first word from `start` on that is neither an option nor an option's value.
+  ///
+  /// - Parameter flags: the options that have no value.
+  func plainWord(from start: Int, flags: [String]) -> Int? {
+    var index = start
+    while let word = word(index) {
+      if word == "--" { return index + 1 < bytes.count ? index + 1 : nil }
+      guard word.hasPrefix("-") else { return index }
+      index += word.utf8.contains(UInt8(ascii: "=")) || flags.contains(word) ? 1 : 2
+    }
+    return nil
+  }
+
+  /// Gives the word at `index` another text.
+  mutating func replace(wordAt index: Int, by value: String) { bytes[index] = Array(value.utf8) }
+
   mutating func append(_ name: String, _ value: String) {
     let new = [Array(name.utf8), Array(value.utf8)]
     let end = bytes.firstIndex(of: Array("--".utf8)) ?? bytes.endIndex

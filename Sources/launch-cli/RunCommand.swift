@@ -56,14 +56,11 @@ struct RunCommand: MachineCommand {
       throw outer.refusal(CommandLine.rawArguments.dropFirst().map { String(decoding: $0, as: UTF8.self) })
     }
     let settings = try options.settings(machine.environment)
-    var verbatim = Array(CommandLine.rawArguments.suffix(max(0, command.count - 1)))
-    var command = command
-    if let program = command.first, NamedInputs.areIn(program, verbatim) {
-      let isQuiet = settings[.quiet]
-      let inputs = try NamedInputs(machine.environment, isDry: isDryRun) { if !isQuiet { say($0) } }
-      verbatim = try inputs.resolved(program, verbatim)
-      command = [program] + verbatim.map { String(decoding: $0, as: UTF8.self) }
-    }
+    let isQuiet = settings[.quiet]
+    let (command, verbatim) = try NamedInputs.resolve(
+      self.command, verbatim: Array(CommandLine.rawArguments.suffix(max(0, self.command.count - 1))),
+      machine.environment, isDry: isDryRun
+    ) { if !isQuiet { say($0) } }
     let request = JobRequest(
       command.isEmpty ? [Programs.standard] : command, threadRanks: threadRankCount, debugger: debugger,
       debugRank: debugRank)

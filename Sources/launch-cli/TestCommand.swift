@@ -31,11 +31,12 @@ struct EstimateMemoryCommand: MachineCommand {
     commandName: "estimate-memory",
     abstract: "Estimate the memory that training MODEL takes, per rank and per host.",
     discussion: """
-      Options: --batch-size, --max-length, --num_processes, --num_machines, --ddp-comm-hook, --json, and --measure, which \
+      MODEL may be a name on the hub, of which no weights are fetched; --task fetches rows whose lengths count. \
+      Options: --data, --task, --revision, --batch-size, --max-length, --num_processes, --num_machines, --ddp-comm-hook, --json, and --measure, which \
       trains two steps and compares.
       """)
 
-  @Argument(parsing: .captureForPassthrough, help: "MODEL, a checkpoint folder, and options.")
+  @Argument(parsing: .captureForPassthrough, help: "MODEL, a checkpoint folder or a name on the hub, and options.")
   var arguments: [String] = []
 
   func run(on machine: Machine) throws {
@@ -43,8 +44,9 @@ struct EstimateMemoryCommand: MachineCommand {
     var environment = machine.environment
     environment["LOCKSTEP_IN_PROCESS"] = nil
     environment["LOCKSTEP_NUM_THREADS"] = environment["LOCKSTEP_NUM_THREADS"] ?? "\(machine.cores.usable)"
-    let words = CommandLine.rawArguments.suffix(arguments.count)
-    throw execute(
-      path: path, arguments: [Array("selftest".utf8), Array("memory".utf8)] + words, environment: environment)
+    let words = [Array("memory".utf8)] + CommandLine.rawArguments.suffix(arguments.count)
+    let named = try NamedInputs.resolve(
+      ["selftest", "memory"] + arguments, verbatim: words, machine.environment, say: say)
+    throw execute(path: path, arguments: [Array("selftest".utf8)] + named.verbatim, environment: environment)
   }
 }

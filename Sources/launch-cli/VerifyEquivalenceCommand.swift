@@ -40,8 +40,11 @@ struct VerifyEquivalenceCommand: MachineCommand {
     }
     let folder = String(decoding: template.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
     defer { PrivateFolder.remove(folder) }
+    // Once, not in each of the runs.
+    let named = try NamedInputs.resolve(
+      command, verbatim: Array(CommandLine.rawArguments.suffix(command.count - 1)), machine.environment, say: say)
     let comparison = Comparison(
-      folder: folder, arguments: Array(command.dropFirst()), steps: steps, environment: machine.environment)
+      folder: folder, arguments: Array(named.command.dropFirst()), steps: steps, environment: machine.environment)
     for size in sizes { try comparison.run(size) }
     for size in sizes.dropFirst() { try comparison.compare(sizes[0], size) }
   }

@@ -1,3 +1,4 @@
+import Datasets
 import Glibc
 import Hub
 import System
@@ -18,23 +19,7 @@ import Testing
   /// The tiny model, and rows in the form in which MRPC was first published.
   private func addAll() throws {
     try server.add("models/acme/tiny", folder: tinyFolder)
-    let train = try readBytes("\(Golden.folder)/mrpc/train.tsv")
-    let validation = try readBytes("\(Golden.folder)/mrpc/dev.tsv")
-    func rows(_ bytes: [UInt8]) -> [ArraySlice<UInt8>] { bytes.split(separator: 0x0A).dropFirst().map { $0 } }
-    func joined(_ lines: [ArraySlice<UInt8>]) -> [UInt8] { lines.flatMap { Array($0) + [0x0A] } }
-    let header = try #require(train.split(separator: 0x0A).first)
-    // Numbers that no other row has.
-    func numbered(_ row: ArraySlice<UInt8>, _ first: Int) -> ArraySlice<UInt8> {
-      let cells = row.split(separator: 0x09, omittingEmptySubsequences: false)
-      let ids = "\t\(first)\t\(first + 1)\t"
-      return Array(cells[0] + Array(ids.utf8) + cells[3] + [0x09] + cells[4])[...]
-    }
-    let own = rows(train).enumerated().map { numbered($1, 10 * $0) }
-    let held = rows(validation).enumerated().map { numbered($1, 100_000 + 10 * $0) }
-    let ids = held.indices.map { "\(100_000 + 10 * $0)\t\(100_001 + 10 * $0)\n" }.joined()
-    server.addPlain("/senteval/senteval_data/msr_paraphrase_train.txt", joined([header] + own + held))
-    server.addPlain("/senteval/senteval_data/msr_paraphrase_test.txt", joined([header] + held))
-    server.addPlain("/glue/data/mrpc_dev_ids.tsv", Array(ids.utf8))
+    try server.addMRPC()
   }
 
   @Test(
@@ -138,7 +123,7 @@ import Testing
     settings.checksGLUE = true
     let mrpc = try #require(GLUESource.all.first { $0.task == "mrpc" })
     let error = failure { () throws(Failure) in try HubClient(settings) { _ in }.glue(mrpc) { _ in } }
-    #expect(error?.status == .badData && error?.message.contains("expected 793daf7b6224281e75fe61c1f80afe35") == true)
+    #expect(error?.status == .badData && error?.message.contains("expected 60a9b09084528f0673ee") == true)
     #expect(HubCache("\(home)/hub").repositories().first { $0.id.hasSuffix("glue-mrpc") }?.blobs.isEmpty == true)
     #expect(incomplete(HubCache("\(home)/hub")) == [])
     let check = failure { () throws(Failure) in
@@ -146,6 +131,90 @@ import Testing
     }
     #expect(check?.message == "too few rows")
     #expect(HubCache("\(home)/hub").repositories().first { $0.id.hasSuffix("glue-mrpc") }?.blobs.isEmpty == true)
+  }
+
+  @Test("where GLUE's own host fails, the copy on the hub is taken and that is said; its rows count, too")
+  func copies() throws {
+    try server.add("models/acme/tiny", folder: tinyFolder)
+    let train =
+      "{\"text1\": \"the otter\", \"text2\": \"a kettle\", \"label\": 0, \"idx\": 0, \"label_text\": \"not equivalent\"}\n"
+    let rows = train + train.replacing("\"label\": 0", with: "\"label\": 1")
+    let names = ["train.jsonl", "validation.jsonl", "test.jsonl"]
+    server.add(
+      "datasets/SetFit/mrpc",
+      Dictionary(uniqueKeysWithValues: names.map { ($0, HubServer.File(bytes: Array(rows.utf8))) }))
+    let arguments = ["finetune", "--model", "acme/tiny", "--task", "mrpc", "--max-steps", "1"]
+    let outcome = try launch(arguments, server.variables(home))
+    #expect(outcome.status == 0, "\(outcome.errors)")
+    #expect(outcome.errors.contains("answers 404, expected 200; taking SetFit/mrpc from"), "\(outcome.errors)")
+    #expect(outcome.output.contains("mrpc from SetFit: 2 training rows, 2 validation rows"), "\(outcome.output)")
+    // The next time nothing is asked of GLUE's host.
+    server.forget()
+    #expect(try launch(arguments, server.variables(home)).status == 0)
+    #expect(server.requests.allSatisfy { $0.target.hasPrefix("/acme/tiny/") }, "\(server.requests)")
+    let offline = server.variables(home).merging(["HF_HUB_OFFLINE": "1"]) { $1 }
+    #expect(try launch(arguments, offline).status == 0)
+    // With both out of reach, the message has both reasons and the files to bring.
+    let source = try #require(GLUESource.all.first { $0.task == "mrpc" })
+    let both = failure { () throws(Failure) in
+      try server.client("\(folder.path)/other").client.glue(source) { (_) throws(Failure) in
+        throw Failure(.badData, "has 2 rows, GLUE's own has 3668")
+      }
+    }
+    #expect(both?.status == .missingInput && both?.message.contains("and has 2 rows, GLUE's own has 3668") == true)
+    #expect(both?.hint?.contains("msr_paraphrase_train.txt") == true, "\(both.debugDescription)")
+    // A copy that will not do does not keep the host's own tables away once they are there.
+    try server.addMRPC()
+    let own = try server.client("\(folder.path)/other").client.glue(source) { (folder) throws(Failure) in
+      if folder.contains("SetFit") { throw Failure(.badData, "has 2 rows, GLUE's own has 3668") }
+    }
+    #expect(own.contains("glue-mrpc"), "\(own)")
+    #expect(Set(GLUESource.all.map(\.task)) == Set(GLUETask.all.map(\.name)))
+    #expect(GLUESource.all.flatMap(\.files).allSatisfy { $0.sha256.utf8.count == 64 })
+  }
+
+  @Test(
+    "check, inspect, estimate-memory, verify-equivalence and bench take names as finetune does, and fetch what they need"
+  )
+  func otherCommands() throws {
+    try addAll()
+    let named = ["--model", "acme/tiny"]
+    let cases: [(words: [String], needsWeights: Bool)] = [
+      (["inspect", "model"] + named, false), (["inspect", "tokens", "--text", "the otter"] + named, false),
+      (["inspect", "batches", "--task", "mrpc"] + named, false),
+      (["estimate-memory", "acme/tiny", "--num_processes", "2", "--task", "mrpc"], false),
+      (["bench", "step", "--steps", "1", "--warmup", "0", "--task", "mrpc"] + named, false),
+      (["bench", "predict", "--rounds", "1", "--task", "mrpc"] + named, false),
+      (["inspect", "forward", "--rows", "2", "--task", "mrpc"] + named, true),
+      (["bench", "load", "--task", "mrpc"] + named, true),
+      (["verify-equivalence", "--steps", "1", "finetune", "--task", "mrpc"] + named, true),
+      (["check", "--num_processes", "1", "finetune", "--task", "mrpc"] + named, true),
+    ]
+    for (words, needsWeights) in cases {
+      server.forget()
+      let own = "\(folder.path)/home-\(words.prefix(2).joined())"
+      let outcome = try launch(words, server.variables(own))
+      #expect(outcome.status == 0, "\(words): \(outcome.errors)")
+      #expect(server.gets("/model.safetensors").isEmpty != needsWeights, "\(words): \(server.requests)")
+      #expect(server.gets("/mrpc_dev_ids.tsv").count == (words.contains("--task") ? 1 : 0), "\(words)")
+    }
+    server.stop()
+    let again = try launch(
+      ["bench", "load", "--task", "mrpc"] + named, server.variables("\(folder.path)/home-benchload"))
+    #expect(again.status == 0 && again.output.contains("\"rows\""), "\(again.errors)")
+  }
+
+  @Test("a model that is nowhere is told before the task's tables are fetched") func modelFirst() throws {
+    let outcome = try launch(["finetune", "--model", "no/such/folder", "--task", "mrpc"], server.variables(home))
+    #expect(outcome.status == 66 && outcome.errorLines.count == 1 && server.requests == [], "\(outcome.errors)")
+    #expect(outcome.errors.hasPrefix("launch: error: no/such/folder: there is no such folder"), "\(outcome.errors)")
+  }
+
+  @Test("what check cannot find is a finding with the job's own status")
+  func checked() throws {
+    let outcome = try launch(["check", "finetune", "--model", "acme/none", "--task", "mrpc"], server.variables(home))
+    #expect(outcome.status == 66, "\(outcome.errors)")
+    #expect(outcome.output.hasPrefix("error   acme/none: there is no such model on"), "\(outcome.output)")
   }
 
   @Test("the real MRPC has the published sums and GLUE's rows", .needs(.reference)) func realMRPC() throws {

@@ -14,19 +14,16 @@ import Tokenization
     #expect(Set(ModelFiles.tokenizer) == Set(TokenizerFiles.names))
   }
 
-  @Test("SHA-1 and MD5 of the standards' own examples, in pieces of any size") func hashes() {
+  @Test("SHA-1 of the standard's own examples, in pieces of any size") func hashes() {
     let text = Array("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq".utf8)
     for size in [1, 7, 55, 56, 63, 64] {
-      var (sha, md5) = (SHA1(), MD5())
+      var sha = SHA1()
       for start in stride(from: 0, to: text.count, by: size) {
         sha.update(Array(text[start..<min(start + size, text.count)]))
-        md5.update(Array(text[start..<min(start + size, text.count)]))
       }
       #expect(sha.hexDigest == "84983e441c3bd26ebaae4aa1f95129e5e54670f1")
-      #expect(md5.hexDigest == "8215ef0796a20bcaaae116d3876c664a")
     }
     #expect(SHA1().hexDigest == "da39a3ee5e6b4b0d3255bfef95601890afd80709")
-    #expect(MD5().hexDigest == "d41d8cd98f00b204e9800998ecf8427e")
     // git hash-object of an empty file.
     #expect(gitSHA1([]) == "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391")
     #expect(checksum(Array("123456789".utf8)) == 0xCBF4_3926)

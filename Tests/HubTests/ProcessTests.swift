@@ -155,6 +155,25 @@ import Testing
       "\(outcome.errors)")
   }
 
+  @Test("a cache that can only be read gives what it has, and says what it cannot take", .needs(.mounts))
+  func readOnly() throws {
+    server.add("models/acme/tiny", description(weights: noise(5000)))
+    server.add("models/acme/other", description(weights: noise(100)))
+    let own = try launch(["download", "acme/tiny"], server.variables(home))
+    #expect(own.status == 0, "\(own.errors)")
+    let script = "mount --bind \(home) \(home) && mount -o remount,bind,ro \(home) && exec \"$0\" download \"$1\""
+    func run(_ name: String) throws -> Program.Outcome {
+      try Program.run(
+        ["unshare", "--mount", "sh", "-c", script, Program.built("launch"), name], variables: server.variables(home))
+    }
+    let known = try run("acme/tiny")
+    #expect(known.status == 0 && known.output == own.output, "\(known.errors)")
+    let unknown = try run("acme/other")
+    #expect(unknown.status == 73 && unknown.errorLines.count == 1, "\(unknown.status) \(unknown.errors)")
+    #expect(unknown.errors.contains("Read-only file system"), "\(unknown.errors)")
+    #expect(unknown.errors.contains("set HF_HOME to a folder that can be written"), "\(unknown.errors)")
+  }
+
   @Test("a full disk says so, and what is there can be gone on with", .needs(.mounts)) func full() throws {
     server.add("models/acme/tiny", description(weights: noise(3 << 20)))
     let script = """
@@ -181,9 +200,20 @@ import Testing
     let weights = noise(440_000_000)
     server.add("models/acme/tiny", description(weights: weights))
     server.fail("GET", large, .cut(after: 150_000_000), .cut(after: 150_000_000))
-    let outcome = try launch(["download", "acme/tiny"], server.variables(home), seconds: 600)
+    let script = """
+      "$0" download acme/tiny & p=$!
+      while grep -s VmHWM /proc/$p/status; do sleep 0.1; done
+      wait $p
+      """
+    let outcome = try Program.run(
+      ["bash", "-c", script, Program.built("launch")], variables: server.variables(home), seconds: 600)
     #expect(outcome.status == 0, "\(outcome.errors)")
     #expect(server.requests.filter(\.isElsewhere).count == 3)
+    let peak = outcome.outputLines.compactMap { line in
+      line.hasPrefix("VmHWM:") ? Int(line.split(separator: " ").dropLast().last ?? "") : nil
+    }.max()
+    #expect(try #require(peak) < 100_000, "kB; what has come is on the disk and nowhere else")
+    print("440 MB through two cuts: \(fixed(outcome.seconds, 1)) s, at most \((peak ?? 0) / 1000) MB of memory")
     #expect(try launch(["cache", "verify"], server.variables(home)).status == 0)
   }
 }

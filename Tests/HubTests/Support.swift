@@ -2,6 +2,7 @@ import Glibc
 import Hub
 import System
 import TestSupport
+import Testing
 
 /// Git's name for a file with these bytes.
 func gitSHA1(_ bytes: [UInt8]) -> String {
@@ -46,4 +47,27 @@ func incomplete(_ cache: HubCache) -> [String] { cache.repositories().flatMap(\.
 /// Runs the launcher.
 func launch(_ arguments: [String], _ variables: [String: String], seconds: Double = 120) throws -> Program.Outcome {
   try Program.run([Program.built("launch")] + arguments, variables: variables, seconds: seconds)
+}
+
+extension HubServer {
+  /// Rows in the form in which MRPC was first published.
+  func addMRPC() throws {
+    let train = try readBytes("\(Golden.folder)/mrpc/train.tsv")
+    let validation = try readBytes("\(Golden.folder)/mrpc/dev.tsv")
+    func rows(_ bytes: [UInt8]) -> [ArraySlice<UInt8>] { bytes.split(separator: 0x0A).dropFirst().map { $0 } }
+    func joined(_ lines: [ArraySlice<UInt8>]) -> [UInt8] { lines.flatMap { Array($0) + [0x0A] } }
+    let header = try #require(train.split(separator: 0x0A).first)
+    // Numbers that no other row has.
+    func numbered(_ row: ArraySlice<UInt8>, _ first: Int) -> ArraySlice<UInt8> {
+      let cells = row.split(separator: 0x09, omittingEmptySubsequences: false)
+      let ids = "\t\(first)\t\(first + 1)\t"
+      return Array(cells[0] + Array(ids.utf8) + cells[3] + [0x09] + cells[4])[...]
+    }
+    let own = rows(train).enumerated().map { numbered($1, 10 * $0) }
+    let held = rows(validation).enumerated().map { numbered($1, 100_000 + 10 * $0) }
+    let ids = held.indices.map { "\(100_000 + 10 * $0)\t\(100_001 + 10 * $0)\n" }.joined()
+    addPlain("/senteval/senteval_data/msr_paraphrase_train.txt", joined([header] + own + held))
+    addPlain("/senteval/senteval_data/msr_paraphrase_test.txt", joined([header] + held))
+    addPlain("/glue/data/mrpc_dev_ids.tsv", Array(ids.utf8))
+  }
 }

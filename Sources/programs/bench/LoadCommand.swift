@@ -15,8 +15,13 @@ struct LoadCommand: Measurement {
     abstract: "Times the start: from the command to the first step of the embedded default, part by part.",
     discussion: "With --data also tokenizing all rows of a task, with --model also loading a checkpoint.")
 
-  @Option(help: ArgumentHelp("A checkpoint folder, to time loading it, or for its vocabulary.", valueName: "dir"))
+  @Option(
+    help: ArgumentHelp(
+      "A checkpoint folder, or under ./launch a name on the hub, to time loading it, or for its vocabulary.",
+      valueName: "dir|name"))
   var model: String?
+
+  @OptionGroup var revision: RevisionOption
 
   @Option(help: "The task: \(GLUETask.all.map(\.name).joined(separator: ", ")).")
   var task = GLUETask.mrpc.name
@@ -27,6 +32,7 @@ struct LoadCommand: Measurement {
   func run(_ communicator: any Communicator, _ settings: RankSettings) throws(Failure) {
     let arrival = secondsSinceBoot()
     try communicator.agree { () throws(Failure) in
+      try revision.check()
       guard data == nil || model != nil else {
         throw Failure(.usage, at: "--data", "needs --model", hint: "the folder with vocab.txt")
       }

@@ -10,13 +10,16 @@ import Training
 struct TaskOptions: ParsableArguments {
   @Option(
     help: ArgumentHelp(
-      "A checkpoint folder; its geometry and vocabulary are used, with random weights.", valueName: "dir"))
+      "A checkpoint folder, or under ./launch a name on the hub; its geometry and vocabulary are used, with random weights.",
+      valueName: "dir|name"))
   var model: String
+
+  @OptionGroup var revision: RevisionOption
 
   @Option(help: "The task: \(GLUETask.all.map(\.name).joined(separator: ", ")).")
   var task = GLUETask.mrpc.name
 
-  @Option(help: ArgumentHelp("The folder of the task's tables.", valueName: "dir"))
+  @Option(help: ArgumentHelp("The folder of the task's tables. (./launch fetches those of --task)", valueName: "dir"))
   var data: String
 
   @Option(name: bothSpellings("batch-size"), help: "Rows of a batch on each rank.")
@@ -29,6 +32,7 @@ struct TaskOptions: ParsableArguments {
 
   /// The model's folder, for the task's labels.
   func folder() throws(Failure) -> ModelFolder {
+    try revision.check()
     try check(batchSize, "--batch-size", Limits.batchSize)
     return try ModelFolder(model, labels: GLUETask.named(task).labelCount)
   }

@@ -11,13 +11,18 @@ struct BatchesCommand: Inspection {
   static let configuration = CommandConfiguration(
     commandName: "batches", abstract: "Prints keys and shapes of each rank's first batches.")
 
-  @Option(help: ArgumentHelp("The checkpoint's folder, with the tokenizer's files.", valueName: "dir"))
+  @Option(
+    help: ArgumentHelp(
+      "The checkpoint's folder, with the tokenizer's files; under ./launch a name on the hub, too.",
+      valueName: "dir|name"))
   var model: String
+
+  @OptionGroup var revision: RevisionOption
 
   @Option(help: "The task.")
   var task = GLUETask.mrpc.name
 
-  @Option(help: ArgumentHelp("The folder of the task's tables.", valueName: "dir"))
+  @Option(help: ArgumentHelp("The folder of the task's tables. (./launch fetches those of --task)", valueName: "dir"))
   var data: String
 
   @Option(help: "The split: train, validation or test.")
@@ -32,6 +37,7 @@ struct BatchesCommand: Inspection {
   @OptionGroup var sharding: ShardOptions
 
   func run(_ settings: RankSettings) throws {
+    try revision.check()
     try check(steps, "--steps", Limits.steps)
     let task = try GLUETask.named(task)
     let pairs = try loadSplit(task, folder: data, split: split)

@@ -12,13 +12,17 @@ struct ForwardCommand: Inspection {
     commandName: "forward",
     abstract: "Prints logits and loss of the first rows as one batch, dropout off, and writes all gradients.")
 
-  @Option(help: ArgumentHelp("The checkpoint's folder, with weights.", valueName: "dir"))
+  @Option(
+    help: ArgumentHelp(
+      "The checkpoint's folder, with weights; under ./launch a name on the hub, too.", valueName: "dir|name"))
   var model: String
+
+  @OptionGroup var revision: RevisionOption
 
   @Option(help: "The task.")
   var task = GLUETask.mrpc.name
 
-  @Option(help: ArgumentHelp("The folder of the task's tables.", valueName: "dir"))
+  @Option(help: ArgumentHelp("The folder of the task's tables. (./launch fetches those of --task)", valueName: "dir"))
   var data: String
 
   @Option(help: "The split: train, validation or test.")
@@ -41,6 +45,7 @@ struct ForwardCommand: Inspection {
   var gradients: String?
 
   func run(_ settings: RankSettings) throws {
+    try revision.check()
     try check(rows, "--rows", Limits.rows)
     if let gradients {
       try GradientsFile.check(gradients, option: "--gradients", notIn: [("--model", model), ("--data", data)])

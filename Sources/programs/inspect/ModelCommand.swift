@@ -1,5 +1,6 @@
 import ArgumentParser
 import BERT
+import ProgramSupport
 import System
 import Training
 
@@ -8,10 +9,15 @@ struct ModelCommand: Inspection {
   static let configuration = CommandConfiguration(
     commandName: "model", abstract: "Prints the model's parameters: name, shape, elements, place in the flat buffer.")
 
-  @Option(help: ArgumentHelp("The checkpoint's folder.", valueName: "dir"))
+  @Option(
+    help: ArgumentHelp(
+      "The checkpoint's folder; under ./launch a name on the hub, too.", valueName: "dir|name"))
   var model: String
 
+  @OptionGroup var revision: RevisionOption
+
   func run(_ settings: RankSettings) throws {
+    try revision.check()
     let configuration = try BertConfiguration(
       json: readBytes("\(model)/config.json", limitBytes: 1 << 24), path: "\(model)/config.json")
     let layout = ParameterLayout(configuration)

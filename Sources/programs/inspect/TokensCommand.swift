@@ -10,8 +10,13 @@ struct TokensCommand: Inspection {
   static let configuration = CommandConfiguration(
     commandName: "tokens", abstract: "Prints input_ids, token_type_ids and attention_mask, a JSON line per row.")
 
-  @Option(help: ArgumentHelp("The checkpoint's folder, with the tokenizer's files.", valueName: "dir"))
+  @Option(
+    help: ArgumentHelp(
+      "The checkpoint's folder, with the tokenizer's files; under ./launch a name on the hub, too.",
+      valueName: "dir|name"))
   var model: String
+
+  @OptionGroup var revision: RevisionOption
 
   @Option(parsing: .unconditional, help: "A text; it may begin with a dash.")
   var text: String?
@@ -31,6 +36,7 @@ struct TokensCommand: Inspection {
   }
 
   func run(_ settings: RankSettings) throws {
+    try revision.check()
     let tokenizer = try BertTokenizer(folder: model)
     for warning in tokenizer.warnings {
       printError("inspect: warning: \("\(model): \(warning)".escapingControlCharacters)")

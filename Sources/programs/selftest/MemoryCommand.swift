@@ -19,6 +19,8 @@ struct MemoryCommand: RankCommand {
   @Argument(help: "A checkpoint folder; config.json, vocab.txt and tokenizer_config.json are read, no weights.")
   var model: String?
 
+  @OptionGroup var revision: RevisionOption
+
   @Option(name: bothSpellings("batch-size"), help: "Rows of a batch on each rank.")
   var batchSize = 8
 
@@ -56,6 +58,7 @@ struct MemoryCommand: RankCommand {
   }
 
   private func check() throws(Failure) {
+    try revision.check()
     for (name, value) in [
       ("--batch-size", batchSize), ("--max-length", maxLength), ("--num_processes", numProcesses),
       ("--num_machines", numMachines),
@@ -91,7 +94,8 @@ struct MemoryCommand: RankCommand {
         tokens: rows.mostTokens(inRows: batchSize), sequences: batchSize, length: rows.longestRow)
     }
     return MemoryEstimate(
-      name: folder.path, configuration: folder.configuration, limits: limits, ranks: numProcesses, hosts: numMachines,
+      name: CacheOrigin.shown(folder.path), configuration: folder.configuration, limits: limits, ranks: numProcesses,
+      hosts: numMachines,
       wire: wire.ddpCommHook)
   }
 
