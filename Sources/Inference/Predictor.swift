@@ -50,6 +50,19 @@ public final class Predictor {
     evaluator = Evaluator(model, settings.gemm(precision, isForEvaluation: true))
   }
 
+  /// A predictor of weights that are there, whatever they were trained for. Called by all ranks.
+  public init(
+    _ folder: ModelFolder, _ model: Model, _ gemm: GEMM, batchSize: Int, _ communicator: any Communicator
+  ) throws(Failure) {
+    self.folder = folder
+    self.model = model
+    self.communicator = communicator
+    self.batchSize = batchSize
+    labels = try ModelLabels(folder)
+    maxLength = min(folder.configuration.maximumPositions, folder.tokenizer.maxLength ?? .max)
+    evaluator = Evaluator(model, gemm)
+  }
+
   /// Rows that are computed at once by all ranks.
   public var rowsOfARound: Int { 4 * batchSize * communicator.size }
 

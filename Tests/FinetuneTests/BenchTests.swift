@@ -173,6 +173,19 @@ extension Programs {
       #expect(attention >= 12 * 8 * tokens * 64 && attention <= 12 * 40 * tokens * 64, "\(attention), \(tokens)")
     }
 
+    @Test("predict is timed beside an evaluation of the same rows, and gives the same answers", arguments: [1, 2])
+    func predict(ranks: Int) throws {
+      struct Result: Decodable {
+        var rows: Int
+        var rows_per_second, evaluation_rows_per_second: Spread
+        var ratio_to_evaluation, largest_difference: Double
+      }
+      let result = try results(ranks: ranks, ["predict"] + tinyModel + ["--rounds", "2"], as: Result.self)
+      #expect(result.rows == 30 && result.largest_difference < 1e-5)
+      #expect(result.rows_per_second.median > 0 && result.evaluation_rows_per_second.median > 0)
+      #expect(result.ratio_to_evaluation > 0)
+    }
+
     @Test("gemm, kernels, allreduce and load print their figures, on two ranks")
     func others() throws {
       struct Products: Decodable {
@@ -256,6 +269,8 @@ extension Programs {
       arguments: [
         (["step"], "--model"), (["step"] + tinyModel + ["--steps", "0"], "--steps: 0"),
         (["step"] + tinyModel + ["--batch-size", "0"], "--batch-size: 0"),
+        (["predict"] + tinyModel + ["--rounds", "0"], "--rounds: 0"),
+        (["predict"] + tinyModel + ["--task", "ax"], "--task: ax has no validation rows"),
         (["step"] + tinyModel + ["--warmup=-1"], "--warmup: -1"), (["gemm", "--tokens", "0"], "--tokens: 0"),
         (["kernels", "--length", "0"], "--length: 0"), (["kernels", "--parameters", "x"], "--parameters"),
         (["allreduce", "--max-megabytes", "0"], "--max-megabytes: 0"),

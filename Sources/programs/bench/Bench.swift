@@ -7,10 +7,11 @@ import Training
 struct Bench: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "bench",
-    abstract: "Verifies, then times: training steps, matrix products, kernels, reductions, start-up. Prints JSON.",
+    abstract:
+      "Verifies, then times: training steps, predictions, matrix products, kernels, reductions, start-up. Prints JSON.",
     subcommands: [
-      StepCommand.self, GEMMCommand.self, KernelsCommand.self, AllreduceCommand.self, LoadCommand.self,
-      CheckpointCommand.self,
+      StepCommand.self, PredictCommand.self, GEMMCommand.self, KernelsCommand.self, AllreduceCommand.self,
+      LoadCommand.self, CheckpointCommand.self,
     ])
 }
 
