@@ -61,12 +61,12 @@ public enum ComparisonPage {
       "results", "Results",
       HTML.table("After the last epoch", ["run"] + names + ["examples a second"], rows))
     let charts = names.map { name in
-      Chart(
-        title: name, xName: "epoch",
-        series: runs.map { run in
-          .init(name: run.path, points: run.evaluations.map { ($0.epoch, $0.values[name] ?? .nan) })
-        }
-      ).html
+      let series = runs.map { run in
+        Chart.Series(name: run.path, points: run.evaluations.map { ($0.epoch, $0.values[name] ?? .nan) })
+      }
+      // As on the page of one run; a figure that may be negative shows its own range.
+      let isShare = ReportPage.isBounded(name) && series.allSatisfy { $0.points.allSatisfy { !($0.y < 0) } }
+      return Chart(title: name, xName: "epoch", series: series, range: isShare ? 0...1 : nil).html
     }
     content += HTML.section("curves", "Curves", "<div class=\"grid\">\n\(charts.joined())</div>\n")
     let different = differences(runs)

@@ -62,7 +62,10 @@ public enum ReportPage {
     charts.append(steps("Training loss", "loss") { $0.record.loss })
     charts.append(steps("Learning rate", "learning_rate") { $0.record.learning_rate })
     charts.append(steps("Gradient norm", "grad_norm") { $0.record.grad_norm })
-    charts.append(steps("Throughput", "examples a second") { $0.seconds > 0 ? Double($0.rows) / $0.seconds : .nan })
+    charts.append(
+      steps("Throughput in examples a second", "examples a second") {
+        $0.seconds > 0 ? Double($0.rows) / $0.seconds : .nan
+      })
     return charts.map(\.html).joined()
   }
 

@@ -57,6 +57,27 @@ struct ReportTests {
     #expect(pictures >= 5 && pictures == page.components(of: "<details><summary>"))
   }
 
+  @Test(
+    "in a real browser nothing is wider than the page, and nothing is complained of", .needs(.program("chromium")),
+    arguments: [1280, 390])
+  func browser(width: Int) throws {
+    var run = try run()
+    run.command = ["./launch", "finetune", "--model", String(repeating: "long", count: 200)]
+    run.settings.append(.init("model", String(repeating: "/folder", count: 60), "--model"))
+    let folder = try TemporaryFolder()
+    // The page itself has no script; this one says how wide it came out.
+    let measure = "<script>document.title = document.documentElement.scrollWidth + ' of ' + innerWidth</script>"
+    let page = String(decoding: ReportPage.html(run), as: UTF8.self).replacing("</body>", with: "\(measure)</body>")
+    let path = try folder.write(page, "report.html")
+    let outcome = try Program.run(
+      [
+        "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--enable-logging=stderr",
+        "--user-data-dir=\(folder.path)/profile", "--window-size=\(width),900", "--dump-dom", "file://\(path)",
+      ], variables: ["HOME": folder.path], seconds: 120)
+    #expect(outcome.status == 0 && outcome.output.contains("<title>\(width) of \(width)</title>"), "\(outcome.errors)")
+    #expect(!outcome.errors.contains("CONSOLE"), "\(outcome.errors)")
+  }
+
   @Test("runs are compared by what they left, and differences are listed")
   func comparison() throws {
     let folder = try TemporaryFolder()
