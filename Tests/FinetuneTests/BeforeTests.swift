@@ -69,13 +69,14 @@ extension Programs {
         guard (new.kind, new.step, new.examples) == (old.kind, old.step, old.examples) else {
           return ["\(new), expected \(old)"]
         }
-        return [
+        typealias Value = (name: String, new: Double, old: Double, tolerance: Double)
+        let values: [Value] = [
           ("epoch", new.epoch, old.epoch, 1e-12), ("loss", new.loss, old.loss, losses),
           ("learning rate", new.learning_rate ?? 0, old.learning_rate ?? 0, 1e-12),
           ("norm", new.grad_norm ?? 0, old.grad_norm ?? 0, norms),
-        ].compactMap { name, new, old, tolerance in
-          relativeError(new, old) <= tolerance ? nil : "step \(old.step): \(name) \(new), expected \(old)"
-        }
+        ]
+        return values.filter { relativeError($0.new, $0.old) > $0.tolerance }
+          .map { "step \(old.step): \($0.name) \($0.new), expected \($0.old)" }
       }
     }
   }

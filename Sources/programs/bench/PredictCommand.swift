@@ -23,7 +23,7 @@ struct PredictCommand: Measurement {
   var rounds = 5
 
   func run(_ communicator: any Communicator, _ settings: RankSettings) throws(Failure) {
-    let (folder, task, pairs, precision) = try communicator.agree { () throws(Failure) in try inputs() }
+    let (folder, task, pairs, precision) = try communicator.agree { () throws(Failure) in try inputs(settings) }
     let model = try trained.makeModel(folder, communicator, settings)
     let predictor = try Predictor(
       folder, model, settings.gemm(precision, isForEvaluation: true), batchSize: trained.batchSize, communicator)
@@ -71,7 +71,9 @@ struct PredictCommand: Measurement {
         largest_difference: difference, machine: machine))
   }
 
-  private func inputs() throws(Failure) -> (ModelFolder, GLUETask, SentencePairs, ProductPrecision) {
+  private func inputs(
+    _ settings: RankSettings
+  ) throws(Failure) -> (ModelFolder, GLUETask, SentencePairs, ProductPrecision) {
     try check(rounds, "--rounds", 1...1000)
     let task = try GLUETask.named(trained.task)
     guard let split = task.validationSplits.first else {
@@ -79,7 +81,9 @@ struct PredictCommand: Measurement {
     }
     let folder = try trained.folder()
     try folder.requireTokenTypes(for: task)
-    return (folder, task, try loadSplit(task, folder: trained.data, split: split), try trained.precision.precision())
+    return (
+      folder, task, try loadSplit(task, folder: trained.data, split: split), try trained.precision.precision(settings)
+    )
   }
 
   /// The rows as a user would send them.
