@@ -6,18 +6,27 @@ import System
 
 /// Turns names of models, tasks and data sets in a program's arguments into local folders, before ranks start: ranks have
 /// no network code.
-struct NamedInputs {
-  private let client: HubClient
+final class NamedInputs {
+  private let environment: Environment
   /// Whether nothing is fetched and a name that is not cached stays one.
   private let isDry: Bool
   private let say: (String) -> Void
+  private var known: HubClient?
 
-  init(_ environment: Environment, isDry: Bool = false, say: @escaping (String) -> Void) throws(Failure) {
-    var settings = try HubSettings { environment[$0] }
-    settings.isOffline = settings.isOffline || isDry
-    client = HubClient(settings, say: say)
+  init(_ environment: Environment, isDry: Bool = false, say: @escaping (String) -> Void) {
+    self.environment = environment
     self.isDry = isDry
     self.say = say
+  }
+
+  /// Made for the first name: folders need no cache, and no HOME to have it in.
+  private func client() throws(Failure) -> HubClient {
+    if let known { return known }
+    var settings = try HubSettings { environment[$0] }
+    settings.isOffline = settings.isOffline || isDry
+    let new = HubClient(settings, say: say)
+    known = new
+    return new
   }
 
   /// A program, or one of its commands, whose arguments name models and tasks.
@@ -121,7 +130,7 @@ struct NamedInputs {
     }
     if let task { words.append("--data", try glue(task)) }
     if let dataset {
-      let tables = try client.dataset(HubName(.dataset, dataset), configuration: part)
+      let tables = try client().dataset(HubName(.dataset, dataset), configuration: part)
       words.append("--train-file", tables.train)
       words.append("--validation-file", tables.validation)
       if let test = tables.test, words.has(["--predictions"]), !words.has(["--test-file"]) {
@@ -135,7 +144,7 @@ struct NamedInputs {
   private func folder(of text: String, revision: String?, isBare: Bool) throws(Failure) -> String? {
     guard !text.isEmpty, !exists(text), Self.looksLikeName(text) else { return nil }
     let name = try HubName(.model, text, revision: revision)
-    return try client.model(name, withWeights: !isBare) { (bytes, path) throws(Failure) in
+    return try client().model(name, withWeights: !isBare) { (bytes, path) throws(Failure) in
       try ModelKind.check(bytes, path: path, name: name.repo.id)
     }.path
   }
@@ -171,6 +180,7 @@ struct NamedInputs {
     guard let source = GLUESource.all.first(where: { $0.task == task.name }) else {
       throw Failure(.usage, at: "--task", "no source of \(task.name) is known, expected --data")
     }
+    let client = try client()
     return try client.glue(source) { (folder) throws(Failure) in
       let place = CacheOrigin(path: folder)?.id ?? folder
       for split in task.splits {

@@ -65,14 +65,20 @@ struct ReportTests {
     run.command = ["./launch", "finetune", "--model", String(repeating: "long", count: 200)]
     run.settings.append(.init("model", String(repeating: "/folder", count: 60), "--model"))
     let folder = try TemporaryFolder()
-    // The page itself has no script; this one says how wide it came out.
-    let measure = "<script>document.title = document.documentElement.scrollWidth + ' of ' + innerWidth</script>"
+    // The page itself has no script; this one says how wide it came out. In a frame, for windows have a least width.
+    let measure = "<script>parent.postMessage(document.documentElement.scrollWidth + ' of ' + innerWidth, '*')</script>"
     let page = String(decoding: ReportPage.html(run), as: UTF8.self).replacing("</body>", with: "\(measure)</body>")
-    let path = try folder.write(page, "report.html")
+    try folder.write(page, "report.html")
+    let frame = """
+      <script>onmessage = event => document.title = event.data</script>
+      <iframe src="report.html" style="border: 0; width: \(width)px; height: 900px"></iframe>
+      """
+    let path = try folder.write(frame, "frame.html")
     let outcome = try Program.run(
       [
         "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--enable-logging=stderr",
-        "--user-data-dir=\(folder.path)/profile", "--window-size=\(width),900", "--dump-dom", "file://\(path)",
+        "--user-data-dir=\(folder.path)/profile", "--window-size=1400,1000", "--virtual-time-budget=2000",
+        "--dump-dom", "file://\(path)",
       ], variables: ["HOME": folder.path], seconds: 120)
     #expect(outcome.status == 0 && outcome.output.contains("<title>\(width) of \(width)</title>"), "\(outcome.errors)")
     #expect(!outcome.errors.contains("CONSOLE"), "\(outcome.errors)")
