@@ -27,8 +27,19 @@ final class GroupedGradients {
   private var tokens: [Range<Int>] = []
   private var tokenBlocks: [Range<Int>] = []
   private var rowBlocks: [Range<Int>] = []
-  /// Rows of the word table that hold gradients, by target's number; nil where all may.
-  private var touchedWords: [[Int32]?] = []
+  /// The lines of each group in blocks, of all tokens and of first tokens.
+  private var tokenLines: [Range<Int>] = []
+  private var rowLines: [Range<Int>] = []
+  /// By target's number: the tokens of a table's rows, and the rows of the word table that hold gradients.
+  private var lists: [TableTokens] = []
+  private var touchedWords: [TouchedWords] = []
+
+  /// Rows of the word table that hold gradients.
+  private struct TouchedWords {
+    /// Whether they are those in `rows`; else all may.
+    var areKnown = false
+    var rows: [Int32] = []
+  }
 
   /// - Parameters:
   ///   - columns: of the tables.
@@ -55,23 +66,33 @@ final class GroupedGradients {
       nodes.count <= buffers.count && !nodes.isEmpty && groups.rows.last?.upperBound == input.sequences,
       "groups \(groups) of \(input.sequences) rows, \(buffers.count) buffers")
     self.groups = groups
-    targets = zip(nodes, buffers).map { Target(groups: $0, gradients: $1) }
-    tokens = groups.rows.map { Int(input.starts[$0.lowerBound])..<Int(input.starts[$0.upperBound]) }
-    tokenBlocks = Self.blocks(tokens)
-    rowBlocks = Self.blocks(groups.rows)
-    while touchedWords.count < buffers.count { touchedWords.append(nil) }
+    targets.removeAll(keepingCapacity: true)
+    for (node, buffer) in zip(nodes, buffers) { targets.append(Target(groups: node, gradients: buffer)) }
+    tokens.removeAll(keepingCapacity: true)
+    for rows in groups.rows {
+      tokens.append(Int(input.starts[rows.lowerBound])..<Int(input.starts[rows.upperBound]))
+    }
+    Self.cut(tokens, blocks: &tokenBlocks, lines: &tokenLines)
+    Self.cut(groups.rows, blocks: &rowBlocks, lines: &rowLines)
+    while touchedWords.count < buffers.count {
+      touchedWords.append(TouchedWords())
+      lists.append(TableTokens())
+    }
   }
 
   /// Something else was written over the buffers.
-  func forget() { touchedWords = touchedWords.map { _ in nil } }
+  func forget() { for number in touchedWords.indices { touchedWords[number].areKnown = false } }
 
-  /// The numbers of each group's blocks of lines.
-  private static func blocks(_ ranges: [Range<Int>]) -> [Range<Int>] {
-    var end = 0
-    return ranges.map { range in
-      let start = end
-      end += (range.count + Activations.rowBlock - 1) / Activations.rowBlock
-      return start..<end
+  /// Cuts each group's lines into blocks: which lines they are, and the numbers of each group's.
+  private static func cut(_ ranges: [Range<Int>], blocks: inout [Range<Int>], lines: inout [Range<Int>]) {
+    blocks.removeAll(keepingCapacity: true)
+    lines.removeAll(keepingCapacity: true)
+    for range in ranges {
+      let first = lines.count
+      for start in stride(from: range.lowerBound, to: range.upperBound, by: Activations.rowBlock) {
+        lines.append(start..<min(start + Activations.rowBlock, range.upperBound))
+      }
+      blocks.append(first..<lines.count)
     }
   }
 
@@ -87,15 +108,9 @@ final class GroupedGradients {
 
   /// Blocks of lines: none has lines of two groups.
   func lineBlocks(_ lines: ProductRows) -> [Range<Int>] {
-    let ranges =
-      switch lines {
-      case .tokens: tokens
-      case .firstTokens: groups.rows
-      }
-    return ranges.flatMap { range in
-      stride(from: range.lowerBound, to: range.upperBound, by: Activations.rowBlock).map {
-        $0..<min($0 + Activations.rowBlock, range.upperBound)
-      }
+    switch lines {
+    case .tokens: tokenLines
+    case .firstTokens: rowLines
     }
   }
 
@@ -187,17 +202,21 @@ final class GroupedGradients {
   func overwriteWordTable(
     _ table: ParameterSlot, ids: UnsafePointer<Int32>, skippedID: Int32?, _ gradient: UnsafePointer<Float>
   ) {
-    let lists = targets.indices.map { byRow(ids, skippedID: skippedID, of: targets[$0]) }
+    sortTokens(ids, rows: table.shape[0], skippedID: skippedID)
     for (number, target) in targets.enumerated() {
       let start = target.gradients + table.offset
-      if let words = touchedWords[number] {
-        for word in words { (start + Int(word) * columns).update(repeating: 0, count: columns) }
+      if touchedWords[number].areKnown {
+        for word in touchedWords[number].rows {
+          (start + Int(word) * columns).update(repeating: 0, count: columns)
+        }
       } else {
         start.update(repeating: 0, count: table.count)
       }
-      touchedWords[number] = lists[number].map(\.row)
+      touchedWords[number].areKnown = true
+      touchedWords[number].rows.removeAll(keepingCapacity: true)
+      for run in lists[number].runs { touchedWords[number].rows.append(run.row) }
     }
-    overwriteRows(at: table.offset, lists, gradient)
+    overwriteRows(at: table.offset, gradient)
   }
 
   /// Overwrites the gradients of a small table.
@@ -205,27 +224,76 @@ final class GroupedGradients {
     at offset: Int, rows: Int, ids: UnsafePointer<Int32>, skippedID: Int32? = nil, _ gradient: UnsafePointer<Float>
   ) {
     for target in targets { (target.gradients + offset).update(repeating: 0, count: rows * columns) }
-    overwriteRows(at: offset, targets.map { byRow(ids, skippedID: skippedID, of: $0) }, gradient)
+    sortTokens(ids, rows: rows, skippedID: skippedID)
+    overwriteRows(at: offset, gradient)
   }
 
-  /// A row of a table and the tokens that have it, in order.
-  private typealias RowTokens = (row: Int32, tokens: [Int])
+  /// The rows of a table that a target's tokens have, and which tokens have each, in order.
+  private struct TableTokens {
+    /// A row, and the places of its tokens in `order`.
+    private(set) var runs: [(row: Int32, places: Range<Int>)] = []
+    private(set) var order: [Int] = []
+    /// By row of the table: its place in `runs`, or -1.
+    private var places: [Int32] = []
 
-  private func byRow(_ ids: UnsafePointer<Int32>, skippedID: Int32?, of target: Target) -> [RowTokens] {
-    var lists: [Int32: [Int]] = [:]
-    for group in target.groups {
-      for token in tokens[index(group)] where ids[token] != skippedID { lists[ids[token], default: []].append(token) }
+    mutating func begin(rows: Int) {
+      for run in runs { places[Int(run.row)] = -1 }
+      runs.removeAll(keepingCapacity: true)
+      order.removeAll(keepingCapacity: true)
+      while places.count < rows { places.append(-1) }
     }
-    return lists.map { ($0.key, $0.value) }
+
+    /// Notes that one more token has the row.
+    mutating func count(_ row: Int32) {
+      if places[Int(row)] < 0 {
+        places[Int(row)] = Int32(runs.count)
+        runs.append((row, 0..<0))
+      }
+      let place = Int(places[Int(row)])
+      runs[place].places = 0..<runs[place].places.count + 1
+    }
+
+    /// Makes room for the tokens that were counted.
+    mutating func makeRoom() {
+      var end = 0
+      for place in runs.indices {
+        let count = runs[place].places.count
+        runs[place].places = end..<end
+        end += count
+      }
+      while order.count < end { order.append(0) }
+    }
+
+    mutating func add(_ token: Int, row: Int32) {
+      let place = Int(places[Int(row)])
+      order[runs[place].places.upperBound] = token
+      runs[place].places = runs[place].places.lowerBound..<runs[place].places.upperBound + 1
+    }
   }
 
-  private func overwriteRows(at offset: Int, _ lists: [[RowTokens]], _ gradient: UnsafePointer<Float>) {
+  /// Finds the tokens of each row, for every target.
+  private func sortTokens(_ ids: UnsafePointer<Int32>, rows: Int, skippedID: Int32?) {
+    for (number, target) in targets.enumerated() {
+      lists[number].begin(rows: rows)
+      for group in target.groups {
+        for token in tokens[index(group)] where ids[token] != skippedID { lists[number].count(ids[token]) }
+      }
+      lists[number].makeRoom()
+      for group in target.groups {
+        for token in tokens[index(group)] where ids[token] != skippedID { lists[number].add(token, row: ids[token]) }
+      }
+    }
+  }
+
+  private func overwriteRows(at offset: Int, _ gradient: UnsafePointer<Float>) {
     for level in vectors.count..<max(vectors.count, depth) { vectors.insert(allocateFloats(vectorCount), at: level) }
     threads.forEachPart(of: columns, grain: 64) { _, part in
       for (number, target) in targets.enumerated() {
-        for list in lists[number] {
-          let row = target.gradients + offset + Int(list.row) * columns
-          _ = overwriteRow(row, part, list.tokens[...], target.groups, level: 0, gradient)
+        lists[number].order.withUnsafeBufferPointer { order in
+          for run in lists[number].runs {
+            let row = target.gradients + offset + Int(run.row) * columns
+            _ = overwriteRow(row, part, order[run.places], target.groups, level: 0, gradient)
+          }
         }
       }
     }
@@ -234,8 +302,8 @@ final class GroupedGradients {
   /// The sum over a node's tokens of a row; false where it has none. Sums begin at +0, and so are never -0: to leave out
   /// an empty half is to add 0.
   private func overwriteRow(
-    _ output: UnsafeMutablePointer<Float>, _ part: Range<Int>, _ list: ArraySlice<Int>, _ node: Range<Int>, level: Int,
-    _ gradient: UnsafePointer<Float>
+    _ output: UnsafeMutablePointer<Float>, _ part: Range<Int>, _ list: Slice<UnsafeBufferPointer<Int>>,
+    _ node: Range<Int>, level: Int, _ gradient: UnsafePointer<Float>
   ) -> Bool {
     if list.isEmpty { return false }
     if node.count == 1 {
