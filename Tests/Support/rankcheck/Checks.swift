@@ -5,7 +5,9 @@ import System
 typealias Check = @Sendable (any Communicator, Int) throws(Failure) -> Void
 
 /// By name: what a rank does with the number that follows the name.
-let checks: [String: Check] = collectiveChecks.merging(faults) { first, _ in first }
+let checks: [String: Check] = collectiveChecks.merging(faults) { first, _ in first }.merging(planted) { first, _ in
+  first
+}
 
 private let collectiveChecks: [String: Check] = [
   "closed-forms": { (communicator, _) throws(Failure) in
