@@ -55,14 +55,32 @@ package protocol GradientSynchronizer: AnyObject {
   /// - Returns: when whoever sees these weights is through with its part of them.
   func update(updated: () -> Void) throws(Failure)
 
-  /// The first of `ranges` in which what the last `reduce` found is not finite, as far as this rank knows; nil for none.
+  /// Where this rank knows of a gradient that is not a finite number, after a `reduce`; nil where it knows of none.
   ///
-  /// - Parameter parts: the parameters that this rank updates.
-  func firstBad(_ ranges: [Range<Int>], in parts: [Range<Int>]) -> Int?
+  /// - Parameter tensors: places of tensors, in order; of several bad ones the last is told, the nearest to the loss.
+  func badGradient(in tensors: [Range<Int>]) -> BadGradient?
+
+  /// The groups of ranks that keep what rounding on the wire has lost, which counts in the next step; 0 where nothing
+  /// rounds. The same on every rank.
+  var residualGroups: Int { get }
+  /// Puts together what rounding has lost on a group. Called by all ranks, between steps.
+  ///
+  /// - Parameter whole: `[layout.count]`, memory that the first group's ranks have in common; nil on others. What is not
+  ///   trained stays as it is.
+  /// - Returns: when this rank is through with its part.
+  func gatherResiduals(ofGroup group: Int, into whole: UnsafeMutablePointer<Float>?) throws(Failure)
+  /// Overwrites what rounding has lost on a group with what `gatherResiduals` has put together. Called by all ranks.
+  func scatterResiduals(ofGroup group: Int, from whole: UnsafeMutablePointer<Float>?) throws(Failure)
+  /// Forgets what rounding on the wire has lost so far.
+  func forgetResiduals()
 }
 
 extension GradientSynchronizer {
   package var rounds: (any GradientRounds)? { nil }
+  package var residualGroups: Int { 0 }
+  package func gatherResiduals(ofGroup group: Int, into whole: UnsafeMutablePointer<Float>?) throws(Failure) {}
+  package func scatterResiduals(ofGroup group: Int, from whole: UnsafeMutablePointer<Float>?) throws(Failure) {}
+  package func forgetResiduals() {}
 }
 
 /// Backward by groups of rows, each of which has a sum of its own. In a window each micro-batch is a round of all ranks.
@@ -86,11 +104,20 @@ package protocol GradientRounds: AnyObject {
   func addRound() throws(Failure)
 }
 
-/// The first of `ranges` in which the sum of `sources` is not finite at the parameters of `parts`.
-func firstBad(_ ranges: [Range<Int>], in parts: [Range<Int>], ofSum sources: [UnsafePointer<Float>]) -> Int? {
-  ranges.firstIndex { range in
-    parts.contains { part in
-      part.overlaps(range) && !sumOfSquares(range.clamped(to: part), ofSum: sources).isFinite
+/// A gradient that is not a finite number.
+package struct BadGradient {
+  /// The tensor's number.
+  package var tensor: Int
+  /// The rank whose rows it comes from; nil where only a sum is bad.
+  package var rank: Int?
+}
+
+extension UnsafePointer<Float> {
+  /// The last of the places of tensors in a whole buffer where a square is not finite.
+  func lastBad(of tensors: [Range<Int>], in part: Range<Int>) -> Int? {
+    tensors.lastIndex { tensor in
+      let range = tensor.clamped(to: part)
+      return !range.isEmpty && !sumOfSquares(count: range.count, self + range.lowerBound).isFinite
     }
   }
 }
@@ -240,7 +267,8 @@ package func makeGradientSynchronizer<Update: ParameterUpdate>(
     groups, link, layout, plan: plan, bucketFloats: bucketFloats, wire: options.wire, update: update,
     parameters: memory.weights, gradients: gradients, updatesLater: updatesLater)
   let synchronizer = BucketSynchronizer(
-    memory, gradients, layout, exchange, groups, update: update, overlaps: options.overlaps, communicator)
+    memory, gradients, layout, exchange, groups, update: update, overlaps: options.overlaps,
+    residualLink: options.wire.rounds ? try communicator.makeLink() : nil, communicator)
   // Nobody tells a step before all have forgotten those of an earlier training.
   try communicator.barrier()
   return (synchronizer, update)

@@ -37,7 +37,7 @@ extension Accelerator {
         "accelerator.saveState", "within an accumulation window, expected after optimizer.step",
         hint: "accelerator.syncGradients is true where a window is complete")
     }
-    var manifest = CheckpointManifest(step: engine.optimizer.step)
+    var manifest = CheckpointManifest(step: engine.steps)
     manifest.ranks = numProcesses
     manifest.seed = model.seed
     manifest.state = try communicator.agree { () throws(Failure) in
@@ -61,7 +61,7 @@ extension Accelerator {
   /// an epoch. Called by all ranks, after `prepare` and between steps.
   ///
   /// - Parameter path: a checkpoint, or a folder of checkpoints, of which the newest complete one is taken.
-  /// - Returns: the optimizer steps behind it.
+  /// - Returns: the optimizer steps behind it, those left out included.
   /// - Throws: `.missingInput` or `.badData` on all ranks, with file and field, where it is none, damaged or of another
   ///   model.
   @discardableResult
@@ -84,7 +84,7 @@ extension Accelerator {
     guard engine.rowsInStep == 0 else {
       throw misuse("accelerator.loadState", "within an accumulation window, expected between steps")
     }
-    try engine.load(found, step: manifest.step)
+    try engine.load(found, manifest)
     try communicator.agree { () throws(Failure) in
       do {
         for (object, state) in zip(registered, states) { try object.restore(state.value) }

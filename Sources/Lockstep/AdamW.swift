@@ -16,25 +16,33 @@ public final class AdamW: Preparable {
   ///   - betas: of the means of the gradient and of its square.
   ///   - epsilon: what is added to the root of the second mean.
   ///   - sparesBiasAndNorm: whether biases and LayerNorm's weights do not decay.
+  ///   - nonFinite: what becomes of a step whose loss or gradient is not a finite number.
   public init(
     _ model: BertForSequenceClassification, learningRate: Double, weightDecay: Double = 0.01,
-    betas: (Double, Double) = (0.9, 0.999), epsilon: Double = 1e-8, sparesBiasAndNorm: Bool = false
+    betas: (Double, Double) = (0.9, 0.999), epsilon: Double = 1e-8, sparesBiasAndNorm: Bool = false,
+    nonFinite: NonFinitePolicy = .stop
   ) {
     self.model = model
     self.learningRate = learningRate
     options = AdamWOptimizer.Options(
-      weightDecay: weightDecay, beta1: betas.0, beta2: betas.1, epsilon: epsilon, sparesBiasAndNorm: sparesBiasAndNorm)
+      weightDecay: weightDecay, beta1: betas.0, beta2: betas.1, epsilon: epsilon, sparesBiasAndNorm: sparesBiasAndNorm,
+      nonFinite: nonFinite)
     model.attach(self)
   }
 
-  /// Steps taken so far.
+  /// Steps taken so far; those left out do not count.
   public var steps: Int { model.session?.engine?.optimizer.step ?? 0 }
+
+  /// Whether the last `step` was left out, because a number was not finite: Accelerate's `optimizer_step_was_skipped`. The
+  /// same on every rank.
+  public private(set) var stepWasSkipped = false
 
   /// Sums the gradients over the ranks and takes one step, the same on every rank. Does nothing within an accumulation
   /// window. Called by all ranks.
   ///
   /// - Returns: what it did; nil within a window.
-  /// - Throws: `.badData` on all ranks where the loss or the gradient is not a finite number; a misuse without gradients.
+  /// - Throws: `.badData` on all ranks where the loss or the gradient is not a finite number and `nonFinite` is `.stop`; a
+  ///   misuse without gradients.
   @discardableResult
   public func step() throws(Failure) -> StepReport? {
     guard model.optimizer?.id == ObjectIdentifier(self) else {
@@ -46,6 +54,7 @@ public final class AdamW: Preparable {
     }
     let report = try engine.step(learningRate: learningRate)
     model.window.endStep()
+    stepWasSkipped = report.skipped != nil
     if report.isAskedToStop, !session.isLocal { session.accelerator?.shouldStop = true }
     return report
   }

@@ -32,6 +32,9 @@ public typealias Split = Datasets.Split
 /// What happens to the rows of the last round that do not fill a batch on every rank.
 public typealias TailPolicy = Datasets.TailPolicy
 
+/// What becomes of a step whose loss or gradient is not a finite number.
+public typealias NonFinitePolicy = Training.NonFinitePolicy
+
 /// What stands on the encoder: an explicit forward and backward over slots.
 public typealias TaskHead = BERT.TaskHead
 /// A parameter of a head.

@@ -10,12 +10,16 @@ public struct StepRecord: Codable, Sendable, Equatable {
   public var step: Int
   /// Epochs done, in fractions.
   public var epoch: Double
-  /// Mean loss of a row over all ranks.
+  /// Mean loss of a row over all ranks; null in the file where it is not finite.
   public var loss: Double
   /// The rate that this step used.
   public var learning_rate: Double
-  /// Norm of the whole gradient before clipping.
+  /// Norm of the whole gradient before clipping; null in the file where it is not finite.
   public var grad_norm: Double
+  /// True where the step was left out, because a number is not finite; else not in the file.
+  public var skipped: Bool?
+
+  private enum CodingKeys: CodingKey { case kind, step, epoch, loss, learning_rate, grad_norm, skipped }
 
   public init(_ report: StepReport, epoch: Double) {
     step = report.step
@@ -23,6 +27,30 @@ public struct StepRecord: Codable, Sendable, Equatable {
     loss = report.loss
     learning_rate = report.learningRate
     grad_norm = report.gradientNorm
+    skipped = report.skipped == nil ? nil : true
+  }
+
+  public init(from decoder: any Decoder) throws {
+    let container = try decoder.container(keyedBy: CodingKeys.self)
+    kind = try container.decode(String.self, forKey: .kind)
+    step = try container.decode(Int.self, forKey: .step)
+    epoch = try container.decode(Double.self, forKey: .epoch)
+    loss = try container.decode(Double?.self, forKey: .loss) ?? .nan
+    learning_rate = try container.decode(Double.self, forKey: .learning_rate)
+    grad_norm = try container.decode(Double?.self, forKey: .grad_norm) ?? .nan
+    skipped = try container.decodeIfPresent(Bool.self, forKey: .skipped)
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var container = encoder.container(keyedBy: CodingKeys.self)
+    try container.encode(kind, forKey: .kind)
+    try container.encode(step, forKey: .step)
+    try container.encode(epoch, forKey: .epoch)
+    // JSON has no other numbers.
+    try container.encode(loss.isFinite ? loss : nil, forKey: .loss)
+    try container.encode(learning_rate, forKey: .learning_rate)
+    try container.encode(grad_norm.isFinite ? grad_norm : nil, forKey: .grad_norm)
+    try container.encodeIfPresent(skipped, forKey: .skipped)
   }
 }
 

@@ -24,6 +24,7 @@ public enum ReportPage {
   private static func result(_ run: RunRecord) -> String {
     guard let last = run.evaluations.last else { return "" }
     let rows = run.metricNames.map { [$0, last[$0].map(Chart.number) ?? ""] }
+    let skipped = run.steps.count { $0.record.skipped == true }
     return HTML.section(
       "result", "Result",
       HTML.table(
@@ -31,7 +32,7 @@ public enum ReportPage {
         rows + [
           ["loss", Chart.number(last.loss)],
           ["training examples a second", formatted(run.examplesPerSecond, digits: 1)],
-        ]))
+        ] + (skipped > 0 ? [["steps left out, for numbers that are not finite", "\(skipped)"]] : [])))
   }
 
   private static func curves(_ run: RunRecord) -> String {

@@ -12,13 +12,18 @@ enum BucketSize {
   /// Where the link is so slow that measuring takes long, the best so far will do.
   private static let mostSeconds = 1.0
 
-  private static func isMeasured(_ count: Int, _ wire: WirePrecision) -> Bool {
+  /// Where numbers are rounded, bits depend on which host owns which share of a bucket: a measurement would make each
+  /// run, and each resumed one, another.
+  private static let roundedBytes = 1 << 20
+
+  private static func isLarge(_ count: Int, _ wire: WirePrecision) -> Bool {
     count * wire.byteCount >= 4 * sampleBytes
   }
 
   /// The most bytes of a bucket that are chosen for a rank that sums `count` floats.
   static func mostBytes(summing count: Int, _ wire: WirePrecision) -> Int {
-    isMeasured(count, wire) ? measuredBytes.max() ?? usualBytes : usualBytes
+    guard isLarge(count, wire) else { return usualBytes }
+    return wire.rounds ? roundedBytes : measuredBytes.max() ?? usualBytes
   }
 
   /// What the options say on rank 0, or else by a short measurement. Called by all ranks; the same on all.
@@ -32,7 +37,8 @@ enum BucketSize {
     let asked = try communicator.allGather(options.bucketBytes ?? 0)[0]
     func floats(_ bytes: Int) -> Int { bytes / wire.byteCount / 16 * 16 }
     if asked > 0 { return floats(asked) }
-    guard isMeasured(layout.count / groups.peerGroupCount, wire) else { return floats(usualBytes) }
+    guard isLarge(layout.count / groups.peerGroupCount, wire) else { return floats(usualBytes) }
+    if wire.rounds { return floats(roundedBytes) }
     var best = (seconds: Double.infinity, bytes: usualBytes)
     var total = 0.0
     for bytes in measuredBytes where total < mostSeconds {
@@ -50,14 +56,13 @@ enum BucketSize {
     _ communicator: any Communicator
   ) throws(Failure) -> Double {
     let count = sampleBytes / wire.byteCount
-    let residual = FloatBuffer(count: groups.isInPeerGroup && wire.rounds ? count : 0)
     try communicator.barrier()
     var clock = LapClock()
     // Also the ranks in no peer group: the launcher compares what ranks have called.
     try communicator.waitingForExchange(count: count) { () throws(Failure) in
       guard groups.isInPeerGroup else { return }
       let sum = InterHostAllReduce(link, groups, wire: wire, mostFloats: bucket)
-      try sum(scratch, residual: wire.rounds ? residual.pointer : nil, count: count, bucket: bucket)
+      try sum(scratch, residual: nil, count: count, bucket: bucket)
     }
     return try communicator.allGather(clock.lap()).max() ?? 0
   }

@@ -21,14 +21,18 @@ final class BucketSynchronizer: GradientSynchronizer {
   private let exchange: GradientExchange
   private let thread: ExchangeThread
   private var table: TableGradients
+  /// For residuals, which travel between steps; nil where nothing rounds.
+  private let residualLink: (any PointToPointChannel)?
   /// Windows begun.
   private var step = 0
 
   /// - Parameter overlaps: whether sums travel while backward goes on.
   init(
     _ memory: any ReplicaMemory, _ seen: GradientMemory, _ layout: GradientLayout, _ exchange: GradientExchange,
-    _ groups: HostTopology, update: any ParameterUpdate, overlaps: Bool, _ communicator: any Communicator
+    _ groups: HostTopology, update: any ParameterUpdate, overlaps: Bool, residualLink: (any PointToPointChannel)?,
+    _ communicator: any Communicator
   ) {
+    self.residualLink = residualLink
     self.groups = groups
     self.communicator = communicator
     self.memory = memory
@@ -86,13 +90,32 @@ final class BucketSynchronizer: GradientSynchronizer {
     return ReducedGradients(headers: headers, squaredNorm: try communicator.sum(squares))
   }
 
+  func badGradient(in tensors: [Range<Int>]) -> BadGradient? {
+    // The sums have overwritten this rank's gradients, so the exchange has looked before.
+    if let bad = exchange.badSource, let tensor = tensors.lastIndex(where: { $0.contains(bad.offset) }) {
+      return BadGradient(tensor: tensor, rank: bad.rank)
+    }
+    let tensor = update.parts.compactMap { UnsafePointer(gradients.pointer).lastBad(of: tensors, in: $0) }.max()
+    return tensor.map { BadGradient(tensor: $0) }
+  }
+
+  var residualGroups: Int { residualLink == nil ? 0 : groups.count }
+
+  func gatherResiduals(ofGroup group: Int, into whole: UnsafeMutablePointer<Float>?) throws(Failure) {
+    guard let residualLink else { return }
+    try exchange.moveResiduals(ofGroup: group, whole: whole, isGather: true, residualLink)
+  }
+
+  func scatterResiduals(ofGroup group: Int, from whole: UnsafeMutablePointer<Float>?) throws(Failure) {
+    guard let residualLink else { return }
+    try exchange.moveResiduals(ofGroup: group, whole: whole, isGather: false, residualLink)
+  }
+
+  func forgetResiduals() { exchange.forgetResiduals() }
+
   func update(updated: () -> Void) throws(Failure) {
     _ = update.applyAll(parameters: memory.weights.pointer, gradients: sources, touched: exchange.touched)
     updated()
     try memory.endUpdate(communicator)
-  }
-
-  func firstBad(_ ranges: [Range<Int>], in parts: [Range<Int>]) -> Int? {
-    DataParallel.firstBad(ranges, in: parts, ofSum: sources)
   }
 }

@@ -39,6 +39,15 @@ final class ExchangePump {
   /// Σ g² of each part.
   private var squares: [Double]
   private var lastPump = 0.0
+  /// Met first in the order of backward.
+  private(set) var badSource: BadSource?
+
+  /// A gradient of one of this host's ranks that is not a finite number.
+  struct BadSource: Sendable {
+    var rank: Int
+    /// Its place in the whole buffer.
+    var offset: Int
+  }
   private var bytesBefore = 0
 
   private var transferSeconds = 0.0
@@ -105,6 +114,7 @@ final class ExchangePump {
     transferSpan = nil
     lastPump = LapClock.now()
     bytesBefore = sum.sentBytes
+    badSource = nil
     headers.begin()
   }
 
@@ -173,6 +183,7 @@ final class ExchangePump {
     for source in gradients where source != own {
       Kernels.add(count: range.count, source + range.lowerBound, to: own + range.lowerBound)
     }
+    noteBad(range, sum: own + range.lowerBound)
     try sum.begin(
       index, own + range.lowerBound, residual: residuals.map { $0.pointer + residualOffsets[index] },
       count: range.count)
@@ -193,6 +204,53 @@ final class ExchangePump {
     }
   }
 
+  // MARK: What rounding has lost
+
+  /// Forgets it.
+  func forgetResiduals() { residuals?.buffer.update(repeating: 0) }
+
+  /// Copies that of a group to `whole`, which the first group's ranks see, or back. Ranks of one place have the same parts
+  /// on all groups, so each passes its own on to the one of the first.
+  func moveResiduals(
+    ofGroup group: Int, whole: UnsafeMutablePointer<Float>?, isGather: Bool, _ link: any PointToPointChannel
+  ) throws(Failure) {
+    guard let residuals, groups.own == 0 || groups.own == group else { return }
+    for (part, offset) in zip(parts, residualOffsets) where !part.isEmpty {
+      let own = residuals.pointer + offset
+      if group == 0 {
+        guard let whole else { return }
+        let (from, to) = isGather ? (own, whole + part.lowerBound) : (whole + part.lowerBound, own)
+        to.update(from: from, count: part.count)
+        continue
+      }
+      guard let place = groups.own == 0 ? whole.map({ $0 + part.lowerBound }) : own else { return }
+      let bytes = UnsafeMutableRawBufferPointer(
+        start: place, count: part.count * MemoryLayout<Float>.stride)
+      let peer = groups.ranks[groups.own == 0 ? group : 0][groups.place]
+      let isSender = isGather == (groups.own != 0)
+      let message =
+        isSender
+        ? try link.send(UnsafeRawBufferPointer(bytes), to: peer, tag: 0) : try link.receive(bytes, from: peer, tag: 0)
+      try link.wait(for: message)
+    }
+  }
+
+  // MARK: Bad numbers
+
+  /// Notes a bad number of this host's ranks in `range`, before sums over hosts overwrite it.
+  ///
+  /// - Parameter sum: of the host's gradients, from the range's start.
+  private func noteBad(_ range: Range<Int>, sum: UnsafePointer<Float>) {
+    guard badSource == nil, !Kernels.sumOfSquares(count: range.count, sum).isFinite else { return }
+    // This rank's own may be the sum by now; where another's is bad, it is that one's.
+    let place =
+      gradients.firstIndex { $0 != own && !Kernels.sumOfSquares(count: range.count, $0 + range.lowerBound).isFinite }
+      ?? groups.place
+    let source = gradients[place]
+    let offset = range.last { !(source[$0] * source[$0]).isFinite } ?? range.upperBound - 1
+    badSource = BadSource(rank: groups.ranks[groups.own][place], offset: offset)
+  }
+
   // MARK: Rows of the word table, the last part
 
   private var wordResiduals: UnsafeMutablePointer<Float>? {
@@ -204,6 +262,9 @@ final class ExchangePump {
   private func packWords() {
     words.pack(headers.touched.bits, gradients, residuals: wordResiduals)
     arePacked = true
+    for (index, row) in words.rows.enumerated() {
+      noteBad(row * plan.columns..<(row + 1) * plan.columns, sum: words.values.pointer + index * plan.columns)
+    }
     if words.count == 0 { finishWords() }
   }
 

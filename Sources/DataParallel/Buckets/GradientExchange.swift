@@ -91,6 +91,23 @@ final class GradientExchange: Sendable {
   /// Σ g² over this rank's parts, when it is finished.
   var sumOfSquares: Double { pumping.withLock { $0.pump.sumOfSquares } }
 
+  /// The first gradient of this host's ranks that was not a finite number before it was summed, when it is finished.
+  var badSource: ExchangePump.BadSource? { pumping.withLock { $0.pump.badSource } }
+
+  /// Moves what rounding has lost on a group to `whole`, or back; between steps.
+  func moveResiduals(
+    ofGroup group: Int, whole: UnsafeMutablePointer<Float>?, isGather: Bool, _ link: any PointToPointChannel
+  ) throws(Failure) {
+    // The pump does not keep it.
+    nonisolated(unsafe) let whole = whole
+    try pumping.withLock { (pumping) throws(Failure) in
+      try pumping.pump.moveResiduals(ofGroup: group, whole: whole, isGather: isGather, link)
+    }
+  }
+
+  /// Forgets what rounding on the wire has lost so far; between steps.
+  func forgetResiduals() { pumping.withLock { $0.pump.forgetResiduals() } }
+
   /// What this rank sent in the last step, when it is finished.
   var transfer: Transfer { pumping.withLock { $0.pump.transfer } }
 

@@ -5,7 +5,8 @@ package struct SparseGradientRows {
   /// This rank's rows of the table.
   let table: Range<Int>
   let columns: Int
-  private var rows: [Int] = []
+  /// In order.
+  private(set) var rows: [Int] = []
   package private(set) var values = FloatBuffer(count: 0)
   /// What rounding has lost of each value.
   package private(set) var residuals: FloatBuffer?

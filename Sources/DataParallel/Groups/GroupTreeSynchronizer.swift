@@ -37,6 +37,7 @@ package final class GroupTreeSynchronizer: GradientSynchronizer, GradientRounds 
   private let parameterUpdate: any ParameterUpdate
   /// This rank's slice of the parameters; may be empty.
   private let part: Range<Int>
+  private let trained: Range<Int>
   private let channel: (any PointToPointChannel)?
   /// By place in the group: its buffers.
   private let groupBuffers: [[UnsafeMutablePointer<Float>]]
@@ -48,13 +49,31 @@ package final class GroupTreeSynchronizer: GradientSynchronizer, GradientRounds 
   private var sums: FloatBuffer?
   /// Σ g² of each block of the whole buffer; those of this rank's slice only.
   private var squares: [Double]
+  /// The same of all slices.
+  private var allSquares: [Double]
   private var pieces: [FloatBuffer] = []
+  /// By rows of a round: what its sums are made of, of which there are few.
+  private var sumPlans: [Int: SumPlan] = [:]
   /// Rows of the present round over all ranks, and whether it is the window's first.
   private var round: (rows: Int, isFirst: Bool) = (0, true)
 
   private struct Source {
     var node: Range<Int>
     var place: UnsafePointer<Float>
+  }
+
+  /// How a round of so many rows is added up.
+  private struct SumPlan {
+    /// Where the nodes of this host's ranks are.
+    var local: [UnsafePointer<Float>]
+    /// The whole sum: of them, or where there are several hosts, of the nodes that these make up.
+    var whole: GroupSumProgram
+    /// Of each of this host's nodes, of those of its ranks.
+    var programs: [GroupSumProgram] = []
+    /// The nodes of each other host: its number, and how many.
+    var others: [(host: Int, nodes: Int)] = []
+    /// Where the pieces of all hosts' nodes are.
+    var sources: [UnsafePointer<Float>] = []
   }
 
   /// Called by all ranks.
@@ -70,12 +89,14 @@ package final class GroupTreeSynchronizer: GradientSynchronizer, GradientRounds 
     self.plan = plan
     self.threads = threads
     self.part = part
+    trained = layout.trained
     parameterUpdate = update
     gradients = seen.own
     common = seen.common
     table = TableGradients(layout, seen)
     touched = TouchedEmbeddingRows(layout)
     squares = Array(repeating: 0, count: (layout.count + Self.blockCount - 1) / Self.blockCount)
+    allSquares = squares
     channel = groups.count > 1 ? try communicator.makeLink() : nil
     // Where the ranks divide the groups evenly, one buffer each will do.
     let more = plan.mostNodes(ranks: communicator.size) - 1
@@ -143,8 +164,10 @@ package final class GroupTreeSynchronizer: GradientSynchronizer, GradientRounds 
     reached(decision == .now ? .updated : .summed)
     // Each block has one owner in the first group: to all others' 0 nothing is added that could round. Also the sign that
     // all are through with their slices.
-    let all = try communicator.sum(isInFirstGroup ? squares : squares.map { _ in 0 })
-    return ReducedGradients(headers: headers, squaredNorm: all.reduce(0, +))
+    let counts = isInFirstGroup
+    for block in squares.indices { allSquares[block] = counts ? squares[block] : 0 }
+    try allSquares.withUnsafeMutableBufferPointer { (all) throws(Failure) in try communicator.sum(all) }
+    return ReducedGradients(headers: headers, squaredNorm: allSquares.reduce(0, +))
   }
 
   package func update(updated: () -> Void) throws(Failure) {
@@ -159,13 +182,13 @@ package final class GroupTreeSynchronizer: GradientSynchronizer, GradientRounds 
     try memory.endUpdate(communicator)
   }
 
-  /// By the gradients of this rank's groups in the present round: what they become is not kept.
-  package func firstBad(_ ranges: [Range<Int>], in parts: [Range<Int>]) -> Int? {
+  package func badGradient(in tensors: [Range<Int>]) -> BadGradient? {
     let nodes = plan.share(rank: communicator.rank, ranks: communicator.size, rows: round.rows).groups.nodes
-    let own = buffers.prefix(nodes.count)
-    return ranges.firstIndex { range in
-      own.contains { !sumOfSquares(count: range.count, $0 + range.lowerBound).isFinite }
-    }
+    let bad = buffers.prefix(nodes.count).compactMap { UnsafePointer($0).lastBad(of: tensors, in: trained) }.max()
+    if let bad { return BadGradient(tensor: bad, rank: communicator.rank) }
+    // Of earlier rounds of the window only the sums are left.
+    return sums.flatMap { UnsafePointer($0.pointer - part.lowerBound).lastBad(of: tensors, in: part) }
+      .map { BadGradient(tensor: $0) }
   }
 
   // MARK: Sums
@@ -177,34 +200,26 @@ package final class GroupTreeSynchronizer: GradientSynchronizer, GradientRounds 
   private func addUp(isLast: Bool, updates: Bool) throws(Failure) {
     let rows = round.rows
     if sums == nil, !(round.isFirst && updates) { sums = FloatBuffer(count: part.count) }
-    let local = localSources(rows)
-    let total = plan.groupCount(rows: rows)
+    if groups.count > 1, !groups.isInPeerGroup { return }
+    let sumPlan = sumPlan(rows)
     guard groups.count > 1, let channel else {
       touched.clear()
       for mailbox in seen.mailboxes { touched.formUnion(mailbox.touched) }
-      let program = GroupSumProgram(0..<total, of: local.map(\.node))
       return finish(
-        part, program, local.map(\.place), offset: 0, touched: touched, isLast: isLast, updates: updates)
+        part, sumPlan.whole, sumPlan.local, offset: 0, touched: touched, isLast: isLast, updates: updates)
     }
-    guard groups.isInPeerGroup else { return }
-    let own = nodes(ofGroup: groups.own, rows)
-    let others = (0..<groups.count).filter { $0 != groups.own }
-    let theirs = others.map { nodes(ofGroup: $0, rows) }
-    let all = own + theirs.flatMap { $0 }
-    while pieces.count < all.count { pieces.append(FloatBuffer(count: min(Self.pieceCount, part.count))) }
-    let programs = own.map { GroupSumProgram($0, of: local.map(\.node)) }
-    let whole = GroupSumProgram(0..<total, of: all)
-    let sources = pieces.prefix(all.count).map { UnsafePointer($0.pointer) }
     let begin = LapClock.now()
     // Cut at the same places on every host.
     for start in stride(from: part.lowerBound, to: part.upperBound, by: Self.pieceCount) {
       let piece = start..<min(start + Self.pieceCount, part.upperBound)
-      for (index, program) in programs.enumerated() {
-        gather(piece, program, local.map(\.place), into: pieces[index].pointer)
+      for (index, program) in sumPlan.programs.enumerated() {
+        gather(piece, program, sumPlan.local, into: pieces[index].pointer)
       }
-      try exchange(piece.count, own: own.count, others: zip(others, theirs.map(\.count)), channel)
+      try exchange(piece.count, own: sumPlan.programs.count, others: sumPlan.others, channel)
       // Rows that no rank of another host touches are not known, and 0.
-      finish(piece, whole, sources, offset: piece.lowerBound, touched: nil, isLast: isLast, updates: updates)
+      finish(
+        piece, sumPlan.whole, sumPlan.sources, offset: piece.lowerBound, touched: nil, isLast: isLast,
+        updates: updates)
     }
     let end = LapClock.now()
     transfer.seconds += end - begin
@@ -213,7 +228,7 @@ package final class GroupTreeSynchronizer: GradientSynchronizer, GradientRounds 
 
   /// Sends the first `own` pieces to this rank's peers, and fills those behind with theirs.
   private func exchange(
-    _ count: Int, own: Int, others: some Sequence<(Int, Int)>, _ channel: any PointToPointChannel
+    _ count: Int, own: Int, others: [(host: Int, nodes: Int)], _ channel: any PointToPointChannel
   ) throws(Failure) {
     var messages: [Int] = []
     var next = own
@@ -232,6 +247,30 @@ package final class GroupTreeSynchronizer: GradientSynchronizer, GradientRounds 
       }
     }
     for message in messages { try channel.wait(for: message) }
+  }
+
+  /// What the sums of a round of so many rows are made of; made once.
+  private func sumPlan(_ rows: Int) -> SumPlan {
+    if let known = sumPlans[rows] { return known }
+    let local = localSources(rows)
+    let total = plan.groupCount(rows: rows)
+    let made: SumPlan
+    if groups.count > 1 {
+      let own = nodes(ofGroup: groups.own, rows)
+      let others = (0..<groups.count).filter { $0 != groups.own }
+      let theirs = others.map { nodes(ofGroup: $0, rows) }
+      let all = own + theirs.flatMap { $0 }
+      while pieces.count < all.count { pieces.append(FloatBuffer(count: min(Self.pieceCount, part.count))) }
+      made = SumPlan(
+        local: local.map(\.place), whole: GroupSumProgram(0..<total, of: all),
+        programs: own.map { GroupSumProgram($0, of: local.map(\.node)) },
+        others: zip(others, theirs).map { ($0, $1.count) },
+        sources: pieces.prefix(all.count).map { UnsafePointer($0.pointer) })
+    } else {
+      made = SumPlan(local: local.map(\.place), whole: GroupSumProgram(0..<total, of: local.map(\.node)))
+    }
+    sumPlans[rows] = made
+    return made
   }
 
   /// The largest nodes that a host's ranks make up together.

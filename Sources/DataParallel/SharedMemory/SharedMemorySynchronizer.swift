@@ -17,6 +17,7 @@ final class SharedMemorySynchronizer: GradientSynchronizer {
   private let memory: any ReplicaMemory
   private let seen: GradientMemory
   private let update: any ParameterUpdate
+  private let trained: Range<Int>
   private var table: TableGradients
   /// The rows that the ranks touch in a step.
   private var touched: TouchedEmbeddingRows
@@ -29,6 +30,7 @@ final class SharedMemorySynchronizer: GradientSynchronizer {
     self.memory = memory
     self.seen = seen
     self.update = update
+    trained = layout.trained
     gradients = seen.own
     common = seen.common
     sources = seen.ofGroup.map { UnsafePointer($0) }
@@ -72,6 +74,19 @@ final class SharedMemorySynchronizer: GradientSynchronizer {
     try memory.endUpdate(communicator)
   }
 
+  func badGradient(in tensors: [Range<Int>]) -> BadGradient? {
+    if let tensor = UnsafePointer(gradients.pointer).lastBad(of: tensors, in: trained) {
+      return BadGradient(tensor: tensor, rank: communicator.rank)
+    }
+    // Each rank knows the sums of its slice only.
+    let tensor = tensors.lastIndex { tensor in
+      update.parts.contains { part in
+        part.overlaps(tensor) && !sumOfSquares(tensor.clamped(to: part), ofSum: sources).isFinite
+      }
+    }
+    return tensor.map { BadGradient(tensor: $0) }
+  }
+
   /// This rank's slice of `range` of the parameters; slices begin at multiples of 1,024 from its start, so that no two
   /// ranks write one cache line.
   static func slice(of range: Range<Int>, _ groups: HostTopology) -> Range<Int> {
@@ -82,9 +97,5 @@ final class SharedMemorySynchronizer: GradientSynchronizer {
     let start = (first + blocks * groups.place / ranks) * 1024
     let end = (first + blocks * (groups.place + 1) / ranks) * 1024
     return (start..<end).clamped(to: range)
-  }
-
-  func firstBad(_ ranges: [Range<Int>], in parts: [Range<Int>]) -> Int? {
-    DataParallel.firstBad(ranges, in: parts, ofSum: sources)
   }
 }

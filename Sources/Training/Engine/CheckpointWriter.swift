@@ -39,6 +39,7 @@ public final class CheckpointWriter {
     precondition(pending == nil, "two checkpoints at once")
     try engine.copyState(to: copy)
     guard let storePath else { return }
+    let manifest = engine.placed(manifest)
     let outcome = Outcome()
     let write = { @Sendable [copy, limit] in
       do throws(Failure) {

@@ -12,6 +12,9 @@ public enum StateFile {
   public static let weights = "model.safetensors"
   /// The moments, under torch's names and those of the weights: `exp_avg.classifier.bias`, `exp_avg_sq.classifier.bias`.
   public static let optimizer = "optimizer.safetensors"
+  /// What rounding between hosts has lost and counts in the next step, of each host: `host.0.classifier.bias`. Only where
+  /// gradients are rounded.
+  public static let residuals = "residuals.safetensors"
 }
 
 extension AdamWOptimizer.Moment {
@@ -19,21 +22,30 @@ extension AdamWOptimizer.Moment {
   fileprivate var prefix: String { self == .first ? "exp_avg." : "exp_avg_sq." }
 }
 
-/// The file of the moments, tensor by tensor.
-struct OptimizerFile: Sendable {
+/// A file of arrays in the order of the layout, tensor by tensor: the moments, or what rounding has lost on each host.
+struct StateArraysFile: Sendable {
+  let name: String
+  /// In front of the names of each array's tensors.
+  let prefixes: [String]
   let slots: [ParameterSlot]
+
+  static func moments(_ slots: [ParameterSlot]) -> StateArraysFile {
+    StateArraysFile(name: StateFile.optimizer, prefixes: AdamWOptimizer.Moment.allCases.map(\.prefix), slots: slots)
+  }
+
+  static func residuals(hosts: Int, _ slots: [ParameterSlot]) -> StateArraysFile {
+    StateArraysFile(name: StateFile.residuals, prefixes: (0..<hosts).map { "host.\($0)." }, slots: slots)
+  }
 
   func begin(in folder: String) throws(Failure) -> SafetensorsWriter {
     try SafetensorsWriter(
-      "\(folder)/\(StateFile.optimizer)",
-      AdamWOptimizer.Moment.allCases.flatMap { moment in
-        slots.map { .init(moment.prefix + $0.name, shape: $0.shape) }
-      })
+      "\(folder)/\(name)",
+      prefixes.flatMap { prefix in slots.map { .init(prefix + $0.name, shape: $0.shape) } })
   }
 
-  /// - Parameter moment: in the order of the layout; the next of `AdamWOptimizer.Moment`.
-  func append(_ moment: UnsafeBufferPointer<Float>, to writer: SafetensorsWriter) throws(Failure) {
-    for slot in slots { try writer.append(UnsafeBufferPointer(rebasing: moment[slot.range])) }
+  /// - Parameter array: whole; the next of `prefixes`.
+  func append(_ array: UnsafeBufferPointer<Float>, to writer: SafetensorsWriter) throws(Failure) {
+    for slot in slots { try writer.append(UnsafeBufferPointer(rebasing: array[slot.range])) }
   }
 }
 
@@ -42,24 +54,28 @@ struct OptimizerFile: Sendable {
 /// Unchecked: the ranks fill it while nobody writes it, and rank 0's thread that writes it only reads; the start and end of
 /// that thread order the two.
 final class StateCopy: @unchecked Sendable {
-  /// [3, parameters]: the weights, and both moments. Of rank 0's host, whose ranks all see it; nil on others.
+  /// [3 + hosts, parameters]: the weights, both moments, and what rounding has lost on each host where it rounds. Of rank
+  /// 0's host, whose ranks all see it; nil on others.
   private let memory: FloatBuffer?
   private let count: Int
-  private let file: OptimizerFile
+  /// In their order in the memory, behind the weights.
+  private let files: [StateArraysFile]
 
-  /// Called by all ranks; nil on all where the memory can't be had.
+  /// Takes the memory, and has the system give its pages, each to the rank that will write it: else the first copy would
+  /// wait for that. Called by all ranks, between steps; nil on all where the memory can't be had.
   init?(of engine: TrainingEngine) throws(Failure) {
     let communicator = engine.communicator
     count = engine.model.layout.count
-    file = OptimizerFile(slots: engine.trainedSlots)
-    let all = 3 * count
-    guard engine.model.isShared else {
+    files = engine.stateArraysFiles
+    let all = engine.stateCopyArrays * count
+    if engine.model.isShared {
+      let block = try communicator.makeHostMemory(count: communicator.isMain ? all : 16)
+      guard try communicator.allGather(block == nil ? 0 : 1).allSatisfy({ $0 == 1 }), let block else { return nil }
+      memory = engine.synchronizer.isInFirstGroup ? FloatBuffer(block.parts[0], keeping: block) : nil
+    } else {
       memory = communicator.isMain ? FloatBuffer(count: all) : nil
-      return
     }
-    let block = try communicator.makeHostMemory(count: communicator.isMain ? all : 16)
-    guard try communicator.allGather(block == nil ? 0 : 1).allSatisfy({ $0 == 1 }), let block else { return nil }
-    memory = engine.synchronizer.isInFirstGroup ? FloatBuffer(block.parts[0], keeping: block) : nil
+    try fill(from: engine)
   }
 
   /// Copies this rank's share. Called by all ranks.
@@ -74,18 +90,25 @@ final class StateCopy: @unchecked Sendable {
         engine.optimizer.copyMoments(moment, to: memory.pointer + start(of: moment))
       }
     }
+    for host in 0..<engine.synchronizer.residualGroups {
+      try engine.synchronizer.gatherResiduals(ofGroup: host, into: memory.map { $0.pointer + (3 + host) * count })
+    }
     try engine.communicator.barrier()
   }
 
-  /// Writes the weights, with what belongs to them, and the moments into the folder. On rank 0.
+  /// Writes the weights, with what belongs to them, and the rest of the state into the folder. On rank 0.
   func write(_ model: SavedModel, into folder: String) throws(Failure) {
     guard let memory else { preconditionFailure("a copy of the state that this rank does not see") }
     try model.write(UnsafeBufferPointer(start: memory.pointer, count: count), into: folder)
-    let writer = try file.begin(in: folder)
-    for moment in AdamWOptimizer.Moment.allCases {
-      try file.append(UnsafeBufferPointer(start: memory.pointer + start(of: moment), count: count), to: writer)
+    var array = 1
+    for file in files {
+      let writer = try file.begin(in: folder)
+      for _ in file.prefixes {
+        try file.append(UnsafeBufferPointer(start: memory.pointer + array * count, count: count), to: writer)
+        array += 1
+      }
+      try writer.commit()
     }
-    try writer.commit()
   }
 
   private func start(of moment: AdamWOptimizer.Moment) -> Int { moment == .first ? count : 2 * count }
@@ -94,8 +117,17 @@ final class StateCopy: @unchecked Sendable {
 extension TrainingEngine {
   /// What a copy of the state takes, on rank 0.
   public var stateCopyNeed: MemoryNeed {
-    let bytes = 3 * model.layout.count * MemoryLayout<Float>.stride
+    let bytes = stateCopyArrays * model.layout.count * MemoryLayout<Float>.stride
     return MemoryNeed(rank: bytes, host: bytes)
+  }
+
+  /// Weights, moments, and what rounding has lost on each host.
+  fileprivate var stateCopyArrays: Int { 3 + synchronizer.residualGroups }
+
+  /// The files of all state but the weights.
+  fileprivate var stateArraysFiles: [StateArraysFile] {
+    let hosts = synchronizer.residualGroups
+    return [.moments(trainedSlots)] + (hosts > 0 ? [.residuals(hosts: hosts, trainedSlots)] : [])
   }
 
   /// Copies the state. Called by all ranks, between steps.
@@ -124,32 +156,34 @@ extension TrainingEngine {
     _ write: (_ folder: String) throws(Failure) -> Void
   ) throws(Failure) -> String {
     precondition(rowsInStep == 0, "a checkpoint within an accumulation window")
-    var manifest = manifest
-    manifest.step = optimizer.step
-    let file = OptimizerFile(slots: trainedSlots)
+    let manifest = placed(manifest)
     var saved: Result<String, Failure> = .success("")
     var isAssembled = false
     if communicator.isMain, let store {
       do throws(Failure) {
         let path = try store.save(manifest, keeping: limit) { (folder) throws(Failure) in
           try write(folder)
-          let writer = try file.begin(in: folder)
           isAssembled = true
+          // The others take part in all of it, so a failure waits for the end.
           var failure: Failure?
-          try forEachMoment { _, whole in
+          var writers: [SafetensorsWriter] = []
+          do throws(Failure) {
+            for file in stateArraysFiles { writers.append(try file.begin(in: folder)) }
+          } catch { failure = error }
+          try forEachArray { file, whole in
             guard failure == nil else { return }
-            do throws(Failure) { try file.append(UnsafeBufferPointer(whole.buffer), to: writer) } catch {
-              failure = error
-            }
+            do throws(Failure) {
+              try stateArraysFiles[file].append(UnsafeBufferPointer(whole.buffer), to: writers[file])
+            } catch { failure = error }
           }
           if let failure { throw failure }
-          try writer.commit()
+          for writer in writers { try writer.commit() }
         }
         saved = .success(path)
       } catch { saved = .failure(error) }
     }
     // The others take part whether rank 0 can write or not.
-    if !isAssembled { try forEachMoment { _, _ in } }
+    if !isAssembled { try forEachArray { _, _ in } }
     let path = try communicator.agree { () throws(Failure) in try saved.get() }
     return path
   }
@@ -157,9 +191,14 @@ extension TrainingEngine {
   /// Goes on from a checkpoint: overwrites weights and moments on every rank, and the step. Called by all ranks, before
   /// the first backward or between steps.
   ///
-  /// - Parameter checkpoint: read on rank 0, which gives it to the others; nil on those.
-  public func load(_ checkpoint: Checkpoint?, step: Int) throws(Failure) {
+  /// - Parameters:
+  ///   - checkpoint: read on rank 0, which gives it to the others; nil on those.
+  ///   - manifest: its own, on every rank.
+  /// - Returns: what the user should know; the same on every rank.
+  @discardableResult
+  public func load(_ checkpoint: Checkpoint?, _ manifest: CheckpointManifest) throws(Failure) -> String? {
     precondition(rowsInStep == 0, "a checkpoint within an accumulation window")
+    let skipped = try Self.skippedSteps(manifest)
     try communicator.agree { () throws(Failure) in
       guard let checkpoint, communicator.isMain else { return }
       try read(model.layout.slots, from: checkpoint.file(StateFile.weights), prefix: "", into: model.parameters)
@@ -175,9 +214,60 @@ extension TrainingEngine {
       optimizer.setMoments(moment, from: whole.pointer)
       try communicator.barrier()
     }
-    optimizer.resume(at: step)
+    optimizer.resume(at: manifest.step - skipped)
+    skippedSteps = skipped
+    let note = try loadResiduals(checkpoint, manifest)
     synchronizer.forgetGradients()
-    communicator.noteStep(step)
+    communicator.noteStep(steps)
+    return note
+  }
+
+  /// Goes on with what rounding has lost on each host, or with nothing where there are other hosts now.
+  private func loadResiduals(_ checkpoint: Checkpoint?, _ manifest: CheckpointManifest) throws(Failure) -> String? {
+    let hosts = synchronizer.residualGroups
+    let saved = manifest.state.first { $0.name == Self.hostsName }?.value ?? "0"
+    guard saved == "\(hosts)" else {
+      synchronizer.forgetResiduals()
+      return
+        "the checkpoint has what rounding between hosts has lost of \(saved.escapingControlCharacters) hosts, not \(hosts): "
+        + "it begins at 0, so the numbers follow the same curve, but not to the bit"
+    }
+    guard hosts > 0 else { return nil }
+    let file = StateArraysFile.residuals(hosts: hosts, trainedSlots)
+    let whole = synchronizer.common
+    for host in 0..<hosts {
+      try communicator.agree { () throws(Failure) in
+        guard let checkpoint, communicator.isMain else { return }
+        try read(trainedSlots, from: checkpoint.file(StateFile.residuals), prefix: file.prefixes[host], into: whole)
+      }
+      try synchronizer.scatterResiduals(
+        ofGroup: host, from: synchronizer.isInFirstGroup ? whole.pointer : nil)
+      try communicator.barrier()
+    }
+    return nil
+  }
+
+  private static let skippedName = "steps left out"
+  private static let hostsName = "hosts that round"
+
+  /// The manifest of a checkpoint that is saved now: with the step, and how many were left out.
+  func placed(_ manifest: CheckpointManifest) -> CheckpointManifest {
+    var manifest = manifest
+    manifest.step = steps
+    let hosts = synchronizer.residualGroups
+    if hosts > 0 { manifest.state.append(.init(Self.hostsName, "\(hosts)")) }
+    if skippedSteps > 0 { manifest.state.append(.init(Self.skippedName, "\(skippedSteps)")) }
+    return manifest
+  }
+
+  private static func skippedSteps(_ manifest: CheckpointManifest) throws(Failure) -> Int {
+    guard let text = manifest.state.first(where: { $0.name == skippedName })?.value else { return 0 }
+    guard let count = Int(text), (0...manifest.step).contains(count) else {
+      throw Failure(
+        .badData, at: CheckpointManifest.fileName,
+        "\(skippedName): \"\(text.escapingControlCharacters)\", expected 0 to its step, \(manifest.step)")
+    }
+    return count
   }
 
   fileprivate var trainedSlots: [ParameterSlot] {
@@ -185,16 +275,23 @@ extension TrainingEngine {
     return model.layout.slots.filter { $0.offset >= first }
   }
 
-  /// Calls `body` with all moments of one kind after the other, put together: on rank 0 the memory is whole. Called by all
-  /// ranks.
-  private func forEachMoment(_ body: (AdamWOptimizer.Moment, FloatBuffer) -> Void) throws(Failure) {
+  /// Calls `body` with the number of a file and each of its arrays after the other, put together: on rank 0 the memory is
+  /// whole. Called by all ranks.
+  private func forEachArray(_ body: (_ file: Int, FloatBuffer) -> Void) throws(Failure) {
     let whole = synchronizer.common
+    let isFirst = synchronizer.isInFirstGroup
     synchronizer.forgetGradients()
     for moment in AdamWOptimizer.Moment.allCases {
-      if synchronizer.isInFirstGroup { optimizer.copyMoments(moment, to: whole.pointer) }
+      if isFirst { optimizer.copyMoments(moment, to: whole.pointer) }
       try communicator.barrier()
-      body(moment, whole)
+      body(0, whole)
       // Nobody overwrites what is not written yet.
+      try communicator.barrier()
+    }
+    for host in 0..<synchronizer.residualGroups {
+      try synchronizer.gatherResiduals(ofGroup: host, into: isFirst ? whole.pointer : nil)
+      try communicator.barrier()
+      body(1, whole)
       try communicator.barrier()
     }
   }

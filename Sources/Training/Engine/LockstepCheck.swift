@@ -54,7 +54,7 @@ extension TrainingEngine {
     let groups = try model.memory.groups(communicator)
     let hasCopy = groups.count > 1 && groups.isInPeerGroup
     let own = Word(
-      place: hasCopy ? groups.place : -1, step: optimizer.step, rate: learningRate.bitPattern,
+      place: hasCopy ? groups.place : -1, step: steps, rate: learningRate.bitPattern,
       digests: Kind.allCases.map { kind in
         guard hasCopy else { return 0 }
         var hash = FNV1a()
@@ -116,7 +116,7 @@ extension TrainingEngine {
     try communicator.agree { () throws(Failure) in
       throw Failure(
         .disagreement,
-        "the ranks are out of lockstep after step \(optimizer.step): rank \(odd) (host \(hosts[odd])) \(problem), rank "
+        "the ranks are out of lockstep after step \(steps): rank \(odd) (host \(hosts[odd])) \(problem), rank "
           + "\(other) (host \(hosts[other])) does not" + (what.map { "; \($0)" } ?? ""),
         hint: "a host's memory or network changes numbers; checkpoints from before the last check are good")
     }

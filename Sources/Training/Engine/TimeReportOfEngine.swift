@@ -9,7 +9,7 @@ extension TimeReport {
     // smaller matrices do not take most of the time.
     let isSlower = engine.precision != .bf16 && ProductPrecision.isBF16Fast
     try self.init(
-      engine.totalSeconds, evaluation: engine.evaluationSeconds, steps: engine.optimizer.step,
+      engine.totalSeconds, evaluation: engine.evaluationSeconds, steps: engine.steps,
       savedByFasterPrecision: isSlower && engine.model.configuration.hiddenSize >= 256 ? 0.35 : 0, engine.communicator)
   }
 }

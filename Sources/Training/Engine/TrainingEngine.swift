@@ -23,8 +23,12 @@ public final class TrainingEngine {
   public let encoderIsFrozen: Bool
 
   private(set) var network: BertClassifier
-  /// Where a loss of this rank's first was not a finite number; nil where all are.
-  var badPlace: String?
+  /// Steps so far that were left out, because the loss or the gradient was not a finite number.
+  public internal(set) var skippedSteps = 0
+  /// Steps so far, those left out included: the windows whose rows are behind the training.
+  public var steps: Int { optimizer.step + skippedSteps }
+  /// What is known of bad numbers in the present window.
+  var badNumbers = BadNumbers()
   private let evaluator: Evaluator
   private let batch = PackedBatch()
   /// Adds up gradients over the ranks.
@@ -91,7 +95,8 @@ public final class TrainingEngine {
       wire: wire, overlaps: settings.overlapsSums, bucketBytes: settings.bucketBytes)
     (synchronizer, self.optimizer) = try makeGradientSynchronizer(
       model.memory, model.layout.gradients(encoderIsFrozen: encoderIsFrozen), options,
-      updatesLater: maxGradientNorm != nil, grouping: grouping.map { ($0, threads) }, communicator
+      updatesLater: maxGradientNorm != nil || optimizer.nonFinite == .skip, grouping: grouping.map { ($0, threads) },
+      communicator
     ) { parts in AdamWOptimizer(model.layout, optimizer, threads: threads, parts: parts) }
   }
 
@@ -136,8 +141,7 @@ public final class TrainingEngine {
     batch.fill(from: microBatch.dataset, rows: microBatch.rows)
     finish(.data, &clock)
     computeForward(batch)
-    let lossSum = network.loss(gradientScale: 1 / Double(microBatch.rowsInStep))
-    if !lossSum.isFinite { noteBadLoss(microBatch.rows) }
+    let lossSum = computeLoss(gradientScale: 1 / Double(microBatch.rowsInStep))
     finish(.forward, &clock)
     backward(batch, lossSum: lossSum, rowsInStep: microBatch.rowsInStep, isLastInStep: microBatch.isLastInStep, &clock)
   }
@@ -158,7 +162,9 @@ public final class TrainingEngine {
     batch.fill(from: microBatch.dataset, rows: microBatch.rows)
     finish(.data, &clock)
     computeForward(batch)
-    _ = network.loss(gradientScale: 1 / Double(microBatch.rowsInStep))
+    badNumbers.add(rowsOf: batch)
+    let lossSum = computeLoss(gradientScale: 1 / Double(microBatch.rowsInStep))
+    if !lossSum.isFinite { noteBadLoss(batch) }
     finish(.forward, &clock)
     if !rounds.areBuffersKnown { network.forgetGroupedGradients() }
     rounds.areBuffersKnown = true
@@ -171,7 +177,8 @@ public final class TrainingEngine {
   }
 
   private func computeForward(_ batch: PackedBatch) {
-    let plan = DropoutPlan(seed: seed, step: optimizer.step + 1)
+    badNumbers.rowInBatch = nil
+    let plan = DropoutPlan(seed: seed, step: steps + 1)
     network.forward(batch, parameters: model.parameters.pointer, dropout: plan)
   }
 
@@ -187,7 +194,13 @@ public final class TrainingEngine {
   public func loss(gradientScale: Double) -> Double {
     var clock = LapClock()
     defer { finish(.forward, &clock) }
-    return network.loss(gradientScale: gradientScale)
+    return computeLoss(gradientScale: gradientScale)
+  }
+
+  private func computeLoss(gradientScale: Double) -> Double {
+    let sum = network.loss(gradientScale: gradientScale)
+    if !sum.isFinite { badNumbers.rowInBatch = network.rowLosses.firstIndex { !$0.isFinite } }
+    return sum
   }
 
   /// Backward of `batch`, that of the last forward, from `logitsGradient`; the gradients add up until `step`.
@@ -205,6 +218,8 @@ public final class TrainingEngine {
     _ batch: PackedBatch, lossSum: Double, rowsInStep rows: Int, isLastInStep: Bool, _ clock: inout LapClock
   ) {
     let mode = beginMicroBatch(rows)
+    badNumbers.add(rowsOf: batch)
+    if !lossSum.isFinite { noteBadLoss(batch) }
     windowLossSum += lossSum
     synchronizer.touch(rows: UnsafeBufferPointer(start: batch.tokenIDs, count: batch.tokens))
     if isLastInStep { synchronizer.begin(header) }
@@ -236,9 +251,15 @@ public final class TrainingEngine {
   /// Forgets the gradients of the present window. Not once they are on their way.
   public func discardWindow() {
     precondition(!synchronizer.hasBegun, "a window whose gradients are on their way")
+    endWindow()
+  }
+
+  /// The next backward begins a window.
+  func endWindow() {
     windowLossSum = 0
     rowsInStep = 0
     measured = nil
+    badNumbers.reset()
   }
 
   /// What this rank says of the window, when its last forward is through.

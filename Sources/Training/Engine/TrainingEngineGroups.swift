@@ -16,7 +16,6 @@ extension TrainingEngine {
     if isFirst { synchronizer.beginWindow() }
     rounds.beginRound(rows: microBatch.rowsInRound, isFirst: isFirst)
     let losses = microBatch.rows.isEmpty ? [] : computeInGroups(microBatch, groups, rounds, &clock)
-    if !losses.allSatisfy(\.isFinite) { noteBadLoss(microBatch.rows) }
     try gatherLosses(losses, microBatch, rounds)
     finish(.waiting, &clock)
     guard !microBatch.isLastInStep else { return }
@@ -33,7 +32,9 @@ extension TrainingEngine {
       .map { $0.dropFirst().prefix(Int($0[0])) }
     for losses in all { for loss in losses { windowLossSum += loss } }
     guard let bad = all.firstIndex(where: { !$0.allSatisfy(\.isFinite) }) else { return }
-    try refuseLoss(all[bad].first { !$0.isFinite } ?? .nan, on: bad)
+    if badNumbers.lossRank == nil { badNumbers.lossRank = bad }
+    guard optimizer.options.nonFinite == .stop else { return }
+    try refuse(problem(ofLoss: all[bad].first { !$0.isFinite } ?? .nan, on: bad))
   }
 
   /// Throws where the same bits on any number of ranks cannot be had.

@@ -12,9 +12,12 @@ extension TrainingEngine {
     var norm: Double
     /// The norm that the gradient is scaled down to.
     var most: Double
+    /// What keeps the step from being taken; the same on every rank.
+    var problem: String?
   }
 
-  /// Sums the gradients over the ranks and takes one optimizer step, the same on every rank.
+  /// Sums the gradients over the ranks and takes one optimizer step, the same on every rank; or leaves it out, where a
+  /// number is not finite and the optimizer's options say so.
   ///
   /// - Throws: `.badData` on every rank where the loss or the gradient is not a finite number. Nothing is updated then,
   ///   but where only the gradient is bad and the norm is not clipped: the weights are of no use any more.
@@ -22,32 +25,32 @@ extension TrainingEngine {
   public func step(learningRate: Double) throws(Failure) -> StepReport {
     precondition(rowsInStep > 0, "step without backward")
     var clock = LapClock()
-    if measured == nil, let maxGradientNorm { measured = try measure(most: maxGradientNorm, &clock) }
-    let (headers, norm) =
-      if let measured {
-        try applyClipped(measured, learningRate, &clock)
-      } else {
-        try applyAtOnce(learningRate, &clock)
-      }
-    measured = nil
+    let most = maxGradientNorm ?? (optimizer.options.nonFinite == .skip ? .infinity : nil)
+    if measured == nil, let most { measured = try measure(most: most, &clock) }
+    let found: Measured
+    if let measured {
+      found = measured
+      if measured.problem == nil { try applyClipped(measured, learningRate, &clock) } else { leaveOut() }
+    } else {
+      found = try applyAtOnce(learningRate, &clock)
+    }
     finish(.waiting, &clock)
-    let loss = headers.reduce(0) { $0 + $1.lossSum } / Double(rowsInStep)
-    windowLossSum = 0
-    rowsInStep = 0
+    let loss = found.headers.reduce(0) { $0 + $1.lossSum } / Double(rowsInStep)
+    endWindow()
     stepSeconds = windowSeconds
     totalSeconds += stepSeconds
     timeline?.endStep()
     windowSeconds = StepSeconds()
-    communicator.noteStep(optimizer.step)
+    communicator.noteStep(steps)
     return StepReport(
-      step: optimizer.step, loss: loss, gradientNorm: norm, learningRate: learningRate,
-      isAskedToStop: headers.contains { $0.stop != 0 })
+      step: steps, loss: loss, gradientNorm: found.norm, learningRate: learningRate,
+      isAskedToStop: found.headers.contains { $0.stop != 0 }, skipped: found.problem)
   }
 
   /// Sums the gradients of the window over the ranks and settles that the next `step` scales them down to the norm `most`
   /// where theirs is larger. Called by all ranks, after the window's last backward.
   ///
-  /// - Returns: the norm before clipping, the same on every rank.
+  /// - Returns: the norm before clipping, the same on every rank; not finite where the step will be left out.
   public func clipGradientNorm(_ most: Double) throws(Failure) -> Double {
     precondition(rowsInStep > 0, "clipping without backward")
     var clock = LapClock()
@@ -61,27 +64,34 @@ extension TrainingEngine {
   }
 
   private func measure(most: Double, _ clock: inout LapClock) throws(Failure) -> Measured {
-    let reduced = try reduce(.later, &clock)
-    let norm = reduced.squaredNorm.squareRoot()
-    try requireFinite(norm, step: optimizer.step + 1)
-    return Measured(headers: reduced.headers, norm: norm, most: most)
+    var found = try reduce(.later, &clock)
+    found.most = most
+    if found.problem == nil, !found.norm.isFinite {
+      found.problem = try problem(ofNorm: found.norm, step: steps + 1)
+    }
+    if let problem = found.problem, optimizer.options.nonFinite == .stop { try refuse(problem) }
+    return found
   }
 
   private func applyClipped(
     _ measured: Measured, _ learningRate: Double, _ clock: inout LapClock
-  ) throws(Failure) -> (headers: [StepHeader], norm: Double) {
+  ) throws(Failure) {
     optimizer.beginStep(learningRate: learningRate, gradientScale: min(1, measured.most / (measured.norm + 1e-6)))
     try synchronizer.update { finish(.optimizer, &clock) }
-    return (measured.headers, measured.norm)
   }
 
-  private func applyAtOnce(
-    _ learningRate: Double, _ clock: inout LapClock
-  ) throws(Failure) -> (headers: [StepHeader], norm: Double) {
-    let reduced = try reduce(.now, &clock) { optimizer.beginStep(learningRate: learningRate) }
-    let norm = reduced.squaredNorm.squareRoot()
-    try requireFinite(norm, step: optimizer.step)
-    return (reduced.headers, norm)
+  /// Nothing of the window stays.
+  private func leaveOut() {
+    skippedSteps += 1
+    synchronizer.forgetResiduals()
+  }
+
+  private func applyAtOnce(_ learningRate: Double, _ clock: inout LapClock) throws(Failure) -> Measured {
+    let number = steps + 1
+    let found = try reduce(.now, &clock) { optimizer.beginStep(learningRate: learningRate) }
+    if let problem = found.problem { try refuse(problem) }
+    if !found.norm.isFinite { try refuse(problem(ofNorm: found.norm, step: number)) }
+    return found
   }
 
   /// Sums the gradients over the ranks, unless a rank's loss is not finite.
@@ -89,7 +99,7 @@ extension TrainingEngine {
   /// - Parameter begin: begins the update, where the losses are.
   private func reduce(
     _ decision: UpdateDecision, _ clock: inout LapClock, begin: () -> Void = {}
-  ) throws(Failure) -> ReducedGradients {
+  ) throws(Failure) -> Measured {
     let reduced = try synchronizer.reduce(header) { headers in
       guard headers.allSatisfy(\.lossSum.isFinite) else { return .never }
       begin()
@@ -101,32 +111,12 @@ extension TrainingEngine {
       case .updated: finish(.optimizer, &clock)
       }
     }
+    var found = Measured(headers: reduced.headers, norm: reduced.squaredNorm.squareRoot(), most: .infinity)
     if let bad = reduced.headers.firstIndex(where: { !$0.lossSum.isFinite }) {
-      try refuseLoss(reduced.headers[bad].lossSum, on: bad)
+      found.problem = try problem(ofLoss: reduced.headers[bad].lossSum, on: badNumbers.lossRank ?? bad)
+    } else if let span = synchronizer.transfer.span {
+      timeline?.addTransfer(span)
     }
-    if let span = synchronizer.transfer.span { timeline?.addTransfer(span) }
-    return reduced
-  }
-
-  private func requireFinite(_ norm: Double, step: Int) throws(Failure) {
-    if norm.isFinite { return }
-    // Each rank knows the sums of its parts only.
-    let slots = model.layout.slots
-    let own = synchronizer.firstBad(slots.map(\.range), in: optimizer.parts)
-    let first = try communicator.allGather(own ?? slots.count).min() ?? slots.count
-    let name = first < slots.count ? slots[first].name : "all tensors together"
-    try refuse("the gradient of \(name) became \(named(norm)) at step \(step)")
-  }
-
-  /// A number that is not finite, without the sign that a NaN may have.
-  func named(_ value: Double) -> String { value.isNaN ? "NaN" : "\(value)" }
-
-  /// Every rank knows the same, so all end in order and one line is printed.
-  func refuse(_ message: String) throws(Failure) {
-    try communicator.agree { () throws(Failure) in
-      throw Failure(
-        .badData, message, hint: "a lower learning rate may help, or gradients that are clipped to a norm of 1",
-        cause: .notFinite)
-    }
+    return found
   }
 }

@@ -12,21 +12,24 @@ public final class AdamWOptimizer: ParameterUpdate {
     public var epsilon: Double
     /// Whether biases and LayerNorm's parameters are left out of weight decay.
     public var sparesBiasAndNorm: Bool
+    /// What becomes of a step whose loss or gradient is not a finite number.
+    public var nonFinite: NonFinitePolicy
 
     public init(
       weightDecay: Double, beta1: Double = 0.9, beta2: Double = 0.999, epsilon: Double = 1e-8,
-      sparesBiasAndNorm: Bool = false
+      sparesBiasAndNorm: Bool = false, nonFinite: NonFinitePolicy = .stop
     ) {
       self.weightDecay = weightDecay
       self.beta1 = beta1
       self.beta2 = beta2
       self.epsilon = epsilon
       self.sparesBiasAndNorm = sparesBiasAndNorm
+      self.nonFinite = nonFinite
     }
   }
 
   public let options: Options
-  /// Steps taken.
+  /// Steps taken; those left out for bad numbers do not count.
   public private(set) var step = 0
   /// Runs of parameters that this rank updates; moments exist for them only.
   public let parts: [Range<Int>]

@@ -17,12 +17,11 @@ final class Checkpointing {
   private let metrics: MetricsFile?
   /// How checkpoints that fall due are written; the same on every rank.
   private enum Writing {
-    case undecided
     case beside(CheckpointWriter)
-    /// While all ranks wait: there is no memory for a copy.
+    /// While all ranks wait: none falls due, or there is no memory for a copy.
     case waiting
   }
-  private var writing = Writing.undecided
+  private var writing = Writing.waiting
   /// Whether the run has an output folder.
   let isOn: Bool
   /// Steps and evaluation of the checkpoint that the run went on from; 0 at the beginning.
@@ -81,16 +80,20 @@ final class Checkpointing {
     step == job.schedule.totalSteps || step % job.loader.stepsPerEpoch == 0
   }
 
+  /// Takes the memory for checkpoints that fall due, if any do, so that no step waits for it. Called by all ranks, before the
+  /// first step.
+  ///
+  /// - Parameter note: is told, on every rank, what the user should know.
+  func prepare(note: (String) throws(Failure) -> Void) throws(Failure) {
+    if interval != nil { writing = try decide(note) }
+  }
+
   /// Saves where the run stands, while training goes on where there is memory for a copy. Called by all ranks.
   ///
   /// - Parameters:
   ///   - evaluated: whether the evaluation that follows the step is done; true where none does.
-  ///   - note: is told, on every rank, what the user should know.
-  func saveBeside(
-    _ evaluations: [EvaluationRecord], evaluated: Bool, note: (String) throws(Failure) -> Void
-  ) throws(Failure) {
+  func saveBeside(_ evaluations: [EvaluationRecord], evaluated: Bool) throws(Failure) {
     try finish()
-    if case .undecided = writing { writing = try decide(note) }
     guard case .beside(let writer) = writing else {
       _ = try save(evaluations, evaluated: evaluated)
       return
@@ -132,7 +135,7 @@ final class Checkpointing {
   }
 
   private func manifest(_ evaluations: [EvaluationRecord], evaluated: Bool) -> CheckpointManifest {
-    let step = engine.optimizer.step
+    let step = engine.steps
     let perEpoch = job.loader.stepsPerEpoch
     var manifest = CheckpointManifest(step: step)
     manifest.epoch = step / perEpoch

@@ -30,7 +30,7 @@ func finetune(
   try introduce(job, weights.report, notes: outputs.notes, reporter)
 
   let engine = try makeEngine(job, command, model, communicator, settings)
-  if let point { try engine.load(point.checkpoint, step: point.manifest.step) }
+  if let point, let note = try engine.load(point.checkpoint, point.manifest) { try reporter.line("note: \(note)") }
   communicator.acceptStop()
   let checkpointing = Checkpointing(
     job, command, engine, store: outputs.store, outputs.metrics, from: point,

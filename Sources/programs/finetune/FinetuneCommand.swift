@@ -93,6 +93,13 @@ struct FinetuneCommand: ParsableCommand {
   @Option(name: bothSpellings("max-grad-norm"), help: "Clips the gradient to this norm.")
   var maxGradNorm: Double?
 
+  @Option(
+    name: bothSpellings("non-finite"),
+    help:
+      "What becomes of a step whose loss or gradient is not a finite number. stop: the job ends. skip: all ranks leave it out."
+  )
+  var nonFinite = NonFinitePolicy.stop
+
   @Option(help: "Every dropout of the model. (default: config.json's)")
   var dropout: Double?
 

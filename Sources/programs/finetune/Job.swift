@@ -88,7 +88,8 @@ struct Job {
     epochs = (totalSteps + loader.stepsPerEpoch - 1) / loader.stepsPerEpoch
     schedule = try Self.schedule(command, recipe, totalSteps: totalSteps)
     optimizer = AdamWOptimizer.Options(
-      weightDecay: command.weightDecay ?? recipe.weightDecay, sparesBiasAndNorm: command.noDecayBiasNorm)
+      weightDecay: command.weightDecay ?? recipe.weightDecay, sparesBiasAndNorm: command.noDecayBiasNorm,
+      nonFinite: command.nonFinite)
     baselines = try Self.baselines(validations, labels, metric) + source.baselines
     notes = source.notes
     dataName = source.dataName

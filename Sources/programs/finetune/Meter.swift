@@ -52,11 +52,11 @@ struct Meter {
     try metrics?.write(record)
     try logs?.write(record)
     if keepsSteps { steps.append(RunRecord.Step(record, rows: stepRows, seconds: seconds)) }
-    recentLosses.append(step.loss)
+    if step.skipped == nil { recentLosses.append(step.loss) }
     if recentLosses.count > 20 { recentLosses.removeFirst() }
     let total = job.schedule.totalSteps
     try reporter.progress(done: step.step, of: total) {
-      let loss = recentLosses.reduce(0, +) / Double(recentLosses.count)
+      let loss = recentLosses.isEmpty ? .nan : recentLosses.reduce(0, +) / Double(recentLosses.count)
       let left = trainingSeconds / Double(step.step - firstStep) * Double(total - step.step)
       return "epoch \(epoch + 1)/\(job.epochs)  loss \(formatted(loss, digits: 4))  "
         + "lr \(scientific(step.learningRate))  \(formatted(examplesPerSecond, digits: 1)) examples/s  "
@@ -97,9 +97,11 @@ struct Meter {
 }
 
 /// The end of a run: a chart of the scores, the time and the speed, and where the time went.
+///
+/// - Parameter skippedSteps: steps of the whole run that were left out for bad numbers.
 func summarize(
-  _ evaluations: [EvaluationRecord], _ job: Job, _ meter: Meter, _ times: TimeReport, seconds: Double,
-  savedTo folder: String?,
+  _ evaluations: [EvaluationRecord], _ job: Job, _ meter: Meter, _ times: TimeReport, skippedSteps: Int,
+  seconds: Double, savedTo folder: String?,
   _ reporter: Reporter
 ) throws(Failure) {
   try reporter.line("")
@@ -121,6 +123,9 @@ func summarize(
   try reporter.line(
     "\(grouped(job.schedule.totalSteps)) steps in \(clockTime(seconds)), "
       + "\(formatted(meter.examplesPerSecond, digits: 1)) examples/s in training")
+  if skippedSteps > 0 {
+    try reporter.line("\(counted(skippedSteps, "step")) left out, for numbers that are not finite")
+  }
   try reporter.facts(times.lines + [("would help", times.advice)])
   if let folder { try reporter.line("saved to \(folder)") }
 }

@@ -77,6 +77,10 @@ extension RunRecord {
     settings.append(
       Setting(
         "largest gradient norm", norm.map { "\($0)" } ?? "none", given("--max-grad-norm", command.maxGradNorm != nil)))
+    settings.append(
+      Setting(
+        "steps with numbers that are not finite", command.nonFinite.rawValue,
+        given("--non-finite", command.nonFinite != .stop)))
     let dropout = command.dropout.map { ("\($0)", "--dropout") } ?? job.recipe.dropout.map { ("\($0)", standard) }
     settings.append(Setting("dropout", dropout?.0 ?? "the model's", dropout?.1 ?? "config.json"))
     settings += [

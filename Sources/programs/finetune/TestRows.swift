@@ -13,7 +13,7 @@ func finishTest(
     rows = try engine.predict(test, batchSize: job.evalBatchSize)
   } else {
     let evaluation = try engine.evaluate(test, batchSize: job.evalBatchSize)
-    try meter.record(test: evaluation, step: engine.optimizer.step)
+    try meter.record(test: evaluation, step: engine.steps)
     rows = evaluation.rows
   }
   try engine.communicator.agree { () throws(Failure) in

@@ -35,17 +35,19 @@ struct TrainingRun {
     }
     if let step = command.debugBatch {
       try DebugBatch.check(
-        step, after: engine.optimizer.step, total: job.schedule.totalSteps, engine.communicator)
+        step, after: engine.steps, total: job.schedule.totalSteps, engine.communicator)
     }
   }
 
   /// Takes all steps; false where the run ends before, because it was asked to or has shown what it was asked for.
   mutating func train() throws(Failure) -> Bool {
     let start = checkpointing.start
+    try checkpointing.prepare { (text) throws(Failure) in try reporter.line("note: \(text)") }
+    meter.restartClock()
     for epoch in start.epoch..<job.epochs {
       let skipped = epoch == start.epoch ? start.steps * job.loader.accumulationSteps : 0
       for microBatch in job.loader.epoch(epoch).dropFirst(skipped) {
-        if engine.optimizer.step == job.schedule.totalSteps { break }
+        if engine.steps == job.schedule.totalSteps { break }
         try engine.backward(microBatch)
         guard microBatch.isLastInStep else { continue }
         guard try step(epoch: epoch, rows: microBatch.rowsInStep) else { return false }
@@ -57,12 +59,14 @@ struct TrainingRun {
 
   /// Takes the step whose gradients are there; false where the run ends with it.
   private mutating func step(epoch: Int, rows: Int) throws(Failure) -> Bool {
-    let next = engine.optimizer.step + 1
+    let next = engine.steps + 1
     if command.debugBatch == next {
       try DebugBatch.write(engine.inspectWindow(), step: next, reporter)
       return false
     }
-    let step = try engine.step(learningRate: job.schedule.rate(step: next))
+    // A schedule follows the steps that were taken, as Accelerate's does.
+    let step = try engine.step(learningRate: job.schedule.rate(step: engine.optimizer.step + 1))
+    if let problem = step.skipped { try reporter.line("note: step \(step.step) is left out: \(problem)") }
     try meter.record(step, epoch: epoch, rows: rows)
     if command.stepDigests != nil {
       // Nobody changes the weights before they are read.
@@ -91,9 +95,7 @@ struct TrainingRun {
   }
 
   private mutating func saveCheckpoint() throws(Failure) {
-    try checkpointing.saveBeside(evaluations, evaluated: true) { (text) throws(Failure) in
-      try reporter.line("note: \(text)")
-    }
+    try checkpointing.saveBeside(evaluations, evaluated: true)
     meter.restartClock()
   }
 
@@ -102,8 +104,8 @@ struct TrainingRun {
       try engine.evaluate(rows.rows, batchSize: job.evalBatchSize)
     }
     lastFound = found.first
-    evaluations.append(try meter.record(found, step: engine.optimizer.step, epoch: epoch))
-    if checkpointing.isDue(afterEvaluationAt: engine.optimizer.step) { try saveCheckpoint() }
+    evaluations.append(try meter.record(found, step: engine.steps, epoch: epoch))
+    if checkpointing.isDue(afterEvaluationAt: engine.steps) { try saveCheckpoint() }
   }
 
   // MARK: The end
@@ -119,7 +121,7 @@ struct TrainingRun {
     communicator.noteResult(digest: engine.model.parameters.digest)
     if let path = command.profile { try engine.timeline?.write(to: path) }
     try summarize(
-      evaluations, job, meter, times, seconds: (ContinuousClock.now - begin).seconds,
+      evaluations, job, meter, times, skippedSteps: engine.skippedSteps, seconds: (ContinuousClock.now - begin).seconds,
       savedTo: folder.map { saved in saved == output?.path ? command.outputDir ?? saved : saved }, reporter)
     if let path = command.profile, let timeline = engine.timeline {
       let missing = timeline.stepsLeftOut

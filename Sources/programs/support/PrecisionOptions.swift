@@ -52,6 +52,8 @@ public struct PrecisionOptions: ParsableArguments {
 extension WirePrecision: ExpressibleByArgument {}
 extension ReductionMode: ExpressibleByArgument {}
 
+extension NonFinitePolicy: ExpressibleByArgument {}
+
 /// The option that says how gradients travel.
 public struct WireOptions: ParsableArguments {
   @Option(

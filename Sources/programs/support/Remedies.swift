@@ -7,7 +7,7 @@ import WeightFiles
 @Sendable
 public func remedy(for failure: Failure) -> String? {
   switch failure.cause {
-  case .notFinite: "a lower learning rate or --max-grad-norm 1 may help"
+  case .notFinite: "a lower learning rate or --max-grad-norm 1 may help; --non-finite skip leaves such steps out"
   case .missingTensor: "--ignore-mismatched-sizes starts fresh where tensors are missing or their shapes differ"
   case .otherLabels:
     "the checkpoint was made for another number of labels; --ignore-mismatched-sizes starts with a fresh classifier"

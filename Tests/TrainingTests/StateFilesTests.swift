@@ -1,0 +1,104 @@
+import Checkpoints
+import Collectives
+import Datasets
+import Kernels
+import System
+import TestSupport
+import Testing
+import Training
+
+/// The state that a checkpoint holds, on ranks that pretend to be on several hosts between which gradients are rounded.
+struct StateFilesTests {
+  private struct Trained {
+    let engine: TrainingEngine
+    let loader: MicroBatchLoader
+    let folder: ModelFolder
+
+    init(_ communicator: any Communicator, wire: WirePrecision) throws(System.Failure) {
+      folder = try ModelFolder("\(Golden.folder)/tiny-bert", labels: 2)
+      let model = try Model(folder.configuration, communicator)
+      if communicator.isMain { _ = try model.loadWeights(folder: folder.path, seed: 1) }
+      try model.broadcast(communicator)
+      let rows = try TokenizedDataset(
+        loadSplit(.mrpc, folder: "\(Golden.folder)/mrpc", split: .train), tokenizer: folder.tokenizer,
+        maxLength: folder.configuration.maximumPositions)
+      let plan = try ShardPlan(datasetSize: rows.count, batchSize: 12, ranks: communicator.size, splitBatches: true)
+      loader = try MicroBatchLoader(rows, plan: plan, rank: communicator.rank)
+      engine = try TrainingEngine(
+        communicator, model: model, optimizer: .init(weightDecay: 0.01), limits: loader.limits,
+        threads: ThreadPool(count: 1), seed: 42, wire: wire)
+    }
+
+    func take(_ steps: Range<Int>) throws(System.Failure) {
+      for microBatch in Array(loader.epoch(0))[steps] {
+        try engine.backward(microBatch)
+        try engine.step(learningRate: 1e-3)
+      }
+    }
+  }
+
+  @Test(
+    "a training goes on from what rounding has lost on each host, written at once or beside, to the same bits",
+    arguments: [[1, 1], [2, 1], [1, 1, 1]], [WirePrecision.bf16, .fp16])
+  func residuals(hosts: [Int], wire: WirePrecision) throws {
+    BLAS.setThreads(1)
+    let folder = try TemporaryFolder()
+    let path = folder.path
+    let outcomes = try ThreadCommunicator.run(ranks: hosts.reduce(0, +), hosts: hosts) {
+      (communicator) throws(System.Failure) in
+      let whole = try Trained(communicator, wire: wire)
+      try whole.take(0..<3)
+      let (atOnce, beside) = (CheckpointStore("\(path)/once"), CheckpointStore("\(path)/beside"))
+      let saved = try whole.folder.saved(whole.engine.model, labelNames: [])
+      let weights = whole.engine.model.parameters
+      try whole.engine.save(CheckpointManifest(step: 0), to: communicator.isMain ? atOnce : nil) {
+        (folder) throws(System.Failure) in try saved.write(UnsafeBufferPointer(weights.buffer), into: folder)
+      }
+      if let writer = try CheckpointWriter(whole.engine, to: beside, keeping: nil) {
+        try writer.begin(whole.engine, CheckpointManifest(step: 0), saved)
+        try writer.finish(communicator)
+      }
+      try whole.take(3..<6)
+      let checkpoint = try communicator.agree { () throws(System.Failure) in
+        try communicator.isMain ? beside.latest { (failure) throws(System.Failure) in throw failure } : nil
+      }
+      let bytes = try communicator.broadcast(checkpoint?.manifest.bytes ?? [], from: 0)
+      let part = try Trained(communicator, wire: wire)
+      let note = try part.engine.load(checkpoint, CheckpointManifest(bytes, path: path))
+      try part.take(3..<6)
+      return (note, part.engine.model.parameters.digest == whole.engine.model.parameters.digest)
+    }
+    for (rank, outcome) in outcomes.enumerated() { #expect(outcome.0 == nil && outcome.1, "rank \(rank)") }
+    let name = CheckpointStore.name(step: 3)
+    for file in [StateFile.residuals, StateFile.optimizer, StateFile.weights] {
+      #expect(try readBytes("\(path)/once/\(name)/\(file)") == readBytes("\(path)/beside/\(name)/\(file)"), "\(file)")
+    }
+  }
+
+  @Test(
+    "on another number of hosts what rounding has lost begins at 0, and a note says so", arguments: [[3], [1, 1, 1]])
+  func otherHosts(hosts: [Int]) throws {
+    BLAS.setThreads(1)
+    let folder = try TemporaryFolder()
+    let path = folder.path
+    _ = try ThreadCommunicator.run(ranks: 3, hosts: [2, 1]) { (communicator) throws(System.Failure) in
+      let trained = try Trained(communicator, wire: .bf16)
+      try trained.take(0..<2)
+      let saved = try trained.folder.saved(trained.engine.model, labelNames: [])
+      let weights = trained.engine.model.parameters
+      try trained.engine.save(CheckpointManifest(step: 0), to: communicator.isMain ? CheckpointStore(path) : nil) {
+        (folder) throws(System.Failure) in try saved.write(UnsafeBufferPointer(weights.buffer), into: folder)
+      }
+    }
+    let notes = try ThreadCommunicator.run(ranks: 3, hosts: hosts) { (communicator) throws(System.Failure) in
+      let checkpoint = try Checkpoint("\(path)/\(CheckpointStore.name(step: 2))")
+      let trained = try Trained(communicator, wire: .bf16)
+      let note = try trained.engine.load(communicator.isMain ? checkpoint : nil, checkpoint.manifest)
+      try trained.take(2..<4)
+      return note
+    }
+    for note in notes {
+      #expect(note?.contains("of 2 hosts, not \(hosts.count == 1 ? 0 : 3)") == true, "\(note ?? "")")
+    }
+  }
+}
