@@ -156,6 +156,48 @@ extension Programs {
       #expect(sums.results.count == 18 && sums.results.allSatisfy { $0.microseconds > 0 })
     }
 
+    @Test("what checkpoints and comparisons of the ranks cost is measured beside the steps", arguments: [1, 2])
+    func safety(ranks: Int) throws {
+      struct Checkpoints: Decodable {
+        var bytes: Int
+        var stall_milliseconds, copy_milliseconds: Spread
+        var first_stall_milliseconds, stall_over_copy, writing_milliseconds, cost: Double
+        var start_seconds, restart_seconds, restart_over_start: Double
+      }
+      let folder = try TemporaryFolder()
+      let found = try results(
+        ranks: ranks,
+        ["checkpoint"] + tinyModel + [
+          "--output-dir", folder.path, "--steps", "3", "--rounds", "2", "--batch-size", "4",
+        ],
+        as: Checkpoints.self)
+      #expect(found.bytes == 3 * 4 * 23_938)
+      let ratio = found.stall_milliseconds.median / found.copy_milliseconds.median
+      #expect(ratio > 0 && relativeError(found.stall_over_copy, ratio) < 1e-9)
+      #expect(found.first_stall_milliseconds > 0 && found.writing_milliseconds > 0 && found.cost > -1)
+      #expect(found.start_seconds > 0 && found.restart_seconds > 0)
+      #expect(relativeError(found.restart_over_start, found.restart_seconds / found.start_seconds) < 1e-9)
+      #expect(TemporaryFolder.entries(folder.path) == ["bench-checkpoints"], "checkpoints are removed")
+      #expect(TemporaryFolder.entries("\(folder.path)/bench-checkpoints").isEmpty)
+
+      struct Step: Decodable {
+        struct Check: Decodable {
+          var milliseconds: Spread
+          var steps: Int
+          var cost: Double
+        }
+        var lockstep_check: Check
+        var milliseconds: [String: Spread]
+      }
+      let step = try results(
+        ranks: ranks, ["step"] + tinyModel + ["--steps", "3", "--batch-size", "4", "--lockstep-check", "10"],
+        as: Step.self)
+      #expect(step.lockstep_check.steps == 10)
+      let total = try #require(step.milliseconds["total"])
+      let cost = step.lockstep_check.milliseconds.median / (10 * total.median)
+      #expect(relativeError(step.lockstep_check.cost, cost) < 1e-9)
+    }
+
     @Test("the roofline is the formula's")
     func roofline() throws {
       let result = try results(["step"] + tinyModel + ["--steps", "1", "--warmup", "0"], as: StepResult.self)

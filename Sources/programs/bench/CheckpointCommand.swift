@@ -58,29 +58,69 @@ struct CheckpointCommand: Measurement {
       try writer.begin(engine, CheckpointManifest(step: engine.optimizer.step), saved)
       return clock.lap()
     }
+    let reference = CopyReference(engine)
     _ = try take(3)
-    // The first has its memory given by the system; a run has one of those.
     let first = try begin()
+    var clock = LapClock()
     try writer.finish(communicator)
-    var (plain, stalls, with) = ([Double](), [Double](), [Double]())
+    let writing = clock.lap()
+    var (plain, stalls, copies, with) = ([Double](), [Double](), [Double](), [Double]())
     for _ in 0..<rounds {
       plain.append(try take(steps))
+      // In turn, so that what else the machine does meets both alike.
+      copies.append(try reference.seconds())
       stalls.append(try begin())
       // What the stop takes counts, and what the writing takes from the steps beside it.
       with.append(try take(steps) + stalls[stalls.count - 1])
       try writer.finish(communicator)
     }
-    let bytes = 3 * model.layout.count * MemoryLayout<Float>.stride
-    let copying = communicator.isMain ? Self.copySeconds(bytes: bytes) : 0
+    let bytes = engine.stateCopyNeed.rank
+    let starts = try timeStarts(folder, loader, precision, store, communicator, settings)
     try verify(store, step: engine.optimizer.step - steps, communicator)
     let machine = try Machine(communicator, settings)
     guard communicator.isMain else { return }
     try Output.write(
       json: CheckpointResult(
         bytes: bytes, stall_milliseconds: Spread(stalls.map { 1e3 * $0 }), first_stall_milliseconds: 1e3 * first,
-        copy_milliseconds: 1e3 * copying, stall_over_copy: Spread(stalls).median / copying,
+        copy_milliseconds: Spread(copies.map { 1e3 * $0 }),
+        stall_over_copy: Spread(stalls).median / Spread(copies).median, writing_milliseconds: 1e3 * writing,
         steps: steps, seconds_without: Spread(plain), seconds_with: Spread(with),
-        cost: Spread(with).median / Spread(plain).median - 1, machine: machine))
+        cost: Spread(with).median / Spread(plain).median - 1, start_seconds: starts.fresh,
+        restart_seconds: starts.resumed, restart_over_start: starts.resumed / starts.fresh, machine: machine))
+  }
+
+  /// Seconds from where the rows are there to the end of the first step: of a training that begins, and of one that goes
+  /// on from the newest checkpoint, which is read twice, to check it and to take it.
+  private func timeStarts(
+    _ folder: ModelFolder, _ loader: MicroBatchLoader, _ precision: ProductPrecision, _ store: CheckpointStore,
+    _ communicator: any Communicator, _ settings: RankSettings
+  ) throws(Failure) -> (fresh: Double, resumed: Double) {
+    func start(resumes: Bool) throws(Failure) -> Double {
+      try communicator.barrier()
+      var clock = LapClock()
+      let newest = try communicator.agree { () throws(Failure) in
+        guard resumes, communicator.isMain else { return Checkpoint?.none }
+        return try store.latest { (failure) throws(Failure) in throw failure }
+      }
+      let model = try trained.makeModel(folder, communicator, settings)
+      let engine = try TrainingEngine(
+        communicator, model: model, optimizer: AdamWOptimizer.Options(weightDecay: 0.01), limits: loader.limits,
+        precision: precision, settings: settings, seed: UInt64(bitPattern: Int64(trained.seed)))
+      if resumes {
+        let bytes = try communicator.broadcast(newest?.manifest.bytes ?? [], from: 0)
+        try engine.load(newest, CheckpointManifest(bytes, path: CheckpointManifest.fileName))
+      }
+      if let batch = loader.epoch(0).first(where: { _ in true }) {
+        try engine.backward(batch)
+        try engine.step(learningRate: 3e-5)
+      }
+      try communicator.barrier()
+      return clock.lap()
+    }
+    // Once to have the files and the memory warm for both alike.
+    _ = try start(resumes: false)
+    let pairs = try (0..<3).map { (_) throws(Failure) in (try start(resumes: false), try start(resumes: true)) }
+    return (Spread(pairs.map(\.0)).median, Spread(pairs.map(\.1)).median)
   }
 
   private func inputs(_ settings: RankSettings) throws(Failure) -> (ModelFolder, TokenizedDataset, ProductPrecision) {
@@ -106,14 +146,30 @@ struct CheckpointCommand: Measurement {
     }
   }
 
-  /// What copying so many bytes takes, by one thread, as the best of five.
-  private static func copySeconds(bytes: Int) -> Double {
-    let (from, to) = (FloatBuffer(count: bytes / 4), FloatBuffer(count: bytes / 4))
-    return (0..<5).map { _ in
-      var clock = LapClock()
-      to.pointer.update(from: from.pointer, count: to.count)
-      return clock.lap()
-    }.min() ?? .infinity
+}
+
+/// What copying as many bytes as the state has takes at best: by the ranks that copy it, an even share each, between pages
+/// that are there.
+private struct CopyReference {
+  private let communicator: any Communicator
+  private let from: FloatBuffer
+  private let to: FloatBuffer
+
+  init(_ engine: TrainingEngine) {
+    communicator = engine.communicator
+    let ranks = engine.model.isShared ? communicator.localSize : 1
+    let copies = communicator.hostLeader == 0 && (engine.model.isShared || communicator.isMain)
+    let count = copies ? engine.stateCopyNeed.rank / MemoryLayout<Float>.stride / ranks : 0
+    (from, to) = (FloatBuffer(count: count), FloatBuffer(count: count))
+  }
+
+  /// Called by all ranks.
+  func seconds() throws(Failure) -> Double {
+    try communicator.barrier()
+    var clock = LapClock()
+    to.pointer.update(from: from.pointer, count: to.count)
+    try communicator.barrier()
+    return clock.lap()
   }
 }
 
@@ -122,17 +178,23 @@ struct CheckpointCommand: Measurement {
 private struct CheckpointResult: Encodable {
   /// Of weights and moments, all copied before training goes on.
   var bytes: Int
-  /// How long training stops for a checkpoint, and for the first one, whose memory is new.
+  /// How long training stops for a checkpoint, and for the first one.
   var stall_milliseconds: Spread
   var first_stall_milliseconds: Double
-  /// What copying the bytes takes, and the stop beside it.
-  var copy_milliseconds: Double
+  /// What copying the bytes takes the same ranks, in turn with the stops; the median stop by that.
+  var copy_milliseconds: Spread
   var stall_over_copy: Double
+  /// What rank 0's thread takes to write the files, where nothing else goes on.
+  var writing_milliseconds: Double
   var steps: Int
   /// So many steps.
   var seconds_without: Spread
   var seconds_with: Spread
   /// What a checkpoint adds to the time of the steps, as a fraction.
   var cost: Double
+  /// To the end of the first step, from the beginning and from the newest checkpoint.
+  var start_seconds: Double
+  var restart_seconds: Double
+  var restart_over_start: Double
   var machine: Machine
 }

@@ -27,6 +27,10 @@ struct StepCommand: Measurement {
   @Option(help: "invariant: also times steps with the same bits on any number of ranks, after the fast ones.")
   var reduction = ReductionMode.fast
 
+  @Option(
+    name: bothSpellings("lockstep-check"), help: "Steps from one comparison of the ranks' numbers to the next.")
+  var lockstepCheck = 50
+
   @Flag(help: "Also time the evaluation of the validation rows.")
   var evaluation = false
 
@@ -52,6 +56,12 @@ struct StepCommand: Measurement {
     try Verification.check(firstLoss: timed.losses[0], model, communicator)
     if let profile { try engine.timeline?.write(to: profile) }
     let memory = try MemoryResult(communicator)
+    let checks = try (0..<5).map { (_) throws(Failure) in
+      try communicator.barrier()
+      var clock = LapClock()
+      try engine.checkLockstep(learningRate: 3e-5)
+      return clock.lap()
+    }
     let evaluated = try inputs.validation.map { (rows) throws(Failure) in try evaluate(rows, engine) }
 
     let perRank = timed.tokens.reduce(0, +) / Double(steps * communicator.size)
@@ -72,6 +82,7 @@ struct StepCommand: Measurement {
         gflops_per_second: operations / total * 1e-9, machine_figures: figures,
         roofline: RooflineResult(roofline, figures, operations: timed.operations, seconds: timed.wall),
         transfer: TransferResult(timed.transfers, parts: timed.parts, wire: wire.ddpCommHook),
+        lockstep_check: LockstepCheckResult(checks, every: lockstepCheck, steps: timed.wall),
         invariant: invariant, memory: memory, verified: verified, evaluation: evaluated, steps: steps,
         batch_size: trained.batchSize,
         parameters: roofline.parameters, precision: inputs.precision == .bf16 ? "bf16" : "fp32",
@@ -189,6 +200,7 @@ private struct Inputs {
 
   init(_ command: StepCommand, _ settings: RankSettings) throws(Failure) {
     try check(command.steps, "--steps", Limits.timedSteps)
+    try check(command.lockstepCheck, "--lockstep-check", Limits.steps)
     try check(command.warmup, "--warmup", 0...Limits.timedSteps.upperBound)
     let trained = command.trained
     precision = try trained.precision.precision(settings)

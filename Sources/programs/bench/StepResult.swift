@@ -15,6 +15,7 @@ struct StepResult: Encodable {
   var roofline: RooflineResult
   /// Nil where no gradients travel.
   var transfer: TransferResult?
+  var lockstep_check: LockstepCheckResult
   /// Nil where it was not asked for.
   var invariant: InvariantResult?
   /// In 10⁶ bytes.
@@ -52,6 +53,21 @@ struct TransferResult: Encodable {
     hidden_fraction = max(0, 1 - parts[StepPart.communication.rawValue].reduce(0, +) / total)
     megabytes_sent_per_rank = Spread(transfers.megabytes).median
     precision = wire == .no ? "fp32" : wire.rawValue
+  }
+}
+
+// swift-format-ignore: AlwaysUseLowerCamelCase
+/// Ranks and hosts that compare their numbers.
+struct LockstepCheckResult: Encodable {
+  var milliseconds: Spread
+  var steps: Int
+  /// What one comparison after so many steps adds to their time, as a fraction.
+  var cost: Double
+
+  init(_ seconds: [Double], every steps: Int, steps wall: [Double]) {
+    milliseconds = Spread(seconds.map { 1e3 * $0 })
+    self.steps = steps
+    cost = Spread(seconds).median / (Double(steps) * Spread(wall).median)
   }
 }
 
