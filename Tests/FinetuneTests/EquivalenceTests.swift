@@ -10,9 +10,9 @@ extension Programs {
 
     init() throws { folder = try TemporaryFolder() }
 
-    private func command(_ sizes: String, _ options: [String]) throws -> [String] {
+    private func command(_ sizes: String, steps: Int = 20, _ options: [String]) throws -> [String] {
       [
-        try Program.built("launch"), "verify-equivalence", "--num_processes", sizes, "--steps", "20", "finetune",
+        try Program.built("launch"), "verify-equivalence", "--num_processes", sizes, "--steps", "\(steps)", "finetune",
       ] + tinyModel + options
     }
 
@@ -47,7 +47,7 @@ extension Programs {
 
     @Test("a signal ends it with its job, and nothing stays", arguments: [SIGINT, SIGTERM])
     func stopped(signal: Int32) throws {
-      let program = try Program(command("1,2", ["--epochs", "1"]), variables: ["TMPDIR": folder.path])
+      let program = try Program(command("1,2", steps: 20_000, []), variables: ["TMPDIR": folder.path])
       while TemporaryFolder.entries(folder.path).isEmpty && program.seconds < 20 { usleep(10_000) }
       usleep(300_000)
       kill(program.process, signal)
