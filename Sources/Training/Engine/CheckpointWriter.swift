@@ -34,6 +34,9 @@ public final class CheckpointWriter {
     storePath = engine.communicator.isMain ? store?.path : nil
   }
 
+  /// Where training fails, the checkpoint that is being written becomes whole all the same: its numbers are good.
+  deinit { pending?.thread.join() }
+
   /// Copies the state and begins to write it. Called by all ranks, between steps; the one before is finished.
   public func begin(_ engine: TrainingEngine, _ manifest: CheckpointManifest, _ model: SavedModel) throws(Failure) {
     precondition(pending == nil, "two checkpoints at once")
