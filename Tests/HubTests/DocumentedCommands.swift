@@ -98,13 +98,13 @@ enum DocumentedCommands {
     var commands: [String] = []
     var rest = ""
     for line in lines where !(line.isEmpty && rest.isEmpty) {
-      rest += rest.isEmpty ? line : "\n\(line)"
+      let end = line.firstRange(of: " # ")?.lowerBound ?? line.endIndex
+      rest += (rest.isEmpty ? "" : "\n") + String(line[..<end]).trimmedAtEnd
       if rest.hasSuffix("\\") || rest.utf8.count(where: { $0 == UInt8(ascii: "'") }) % 2 == 1 { continue }
-      let end = rest.firstRange(of: " # ")?.lowerBound ?? rest.endIndex
-      commands.append(String(rest[..<end]).trimmedAtEnd)
+      commands.append(rest)
       rest = ""
     }
-    return commands
+    return rest.isEmpty ? commands : commands + [rest]
   }
 }
 
