@@ -64,13 +64,41 @@ public final class Predictor {
   }
 
   /// Rows that are computed at once by all ranks.
-  public var rowsOfARound: Int { 4 * batchSize * communicator.size }
+  public var rowsOfARound: Int { 8 * batchSize * communicator.size }
 
   /// `[rows, outputs]`: the logits of all rows, the same on every rank. Called by all ranks with the same rows.
   public func logits(_ rows: [Encoding]) throws(Failure) -> [Float] {
     guard !rows.isEmpty else { return [] }
-    let dataset = try TokenizedDataset(rows: rows, labels: rows.map { _ in .unknown }, padID: folder.tokenizer.padID)
-    return try evaluate(dataset, hasLabels: false).rows.logits
+    // All ranks wait for the slowest in every round, so each gets about as many tokens.
+    let order = Self.dealt(rows.map(\.count), ranks: communicator.size)
+    let dataset = try TokenizedDataset(
+      rows: order.map { rows[$0] }, labels: rows.map { _ in .unknown }, padID: folder.tokenizer.padID)
+    let dealt = try evaluate(dataset, hasLabels: false).rows.logits
+    let outputs = dealt.count / rows.count
+    var logits = [Float](repeating: 0, count: dealt.count)
+    for (place, row) in order.enumerated() {
+      for output in 0..<outputs { logits[row * outputs + output] = dealt[place * outputs + output] }
+    }
+    return logits
+  }
+
+  /// Rows in the order in which ranks take them, each its share of them one after the other: longest first, each row to
+  /// the rank with the fewest tokens so far that has room for one.
+  ///
+  /// - Parameter lengths: `[rows]`, in tokens.
+  package static func dealt(_ lengths: [Int], ranks: Int) -> [Int] {
+    let count = lengths.count
+    let room = (0..<ranks).map { count * ($0 + 1) / ranks - count * $0 / ranks }
+    var parts = [[Int]](repeating: [], count: ranks)
+    var tokens = [Int](repeating: 0, count: ranks)
+    let longestFirst = lengths.indices.sorted { (lengths[$0], $1) > (lengths[$1], $0) }
+    for row in longestFirst {
+      let free = parts.indices.filter { parts[$0].count < room[$0] }
+      guard let rank = free.min(by: { tokens[$0] < tokens[$1] }) else { preconditionFailure("no room for row \(row)") }
+      parts[rank].append(row)
+      tokens[rank] += lengths[row]
+    }
+    return parts.flatMap(\.self)
   }
 
   /// The outputs for a data set, and losses where it has labels; the same on every rank.

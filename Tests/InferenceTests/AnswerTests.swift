@@ -59,4 +59,17 @@ struct AnswerTests {
     #expect(GLUESubmission.fileName(.mnli, .testMismatched) == "MNLI-mm.tsv")
     #expect(GLUESubmission.fileName(.mrpc, .test) == "MRPC.tsv")
   }
+
+  @Test("each row is dealt to one rank, and ranks get about as many tokens", arguments: [1, 2, 3, 7])
+  func dealing(ranks: Int) throws {
+    let lengths = (0..<50).map { 8 + $0 * 37 % 41 }
+    let order = Predictor.dealt(lengths, ranks: ranks)
+    try #require(order.sorted() == Array(0..<50))
+    let tokens = (0..<ranks).map { rank in
+      order[50 * rank / ranks..<50 * (rank + 1) / ranks].reduce(0) { $0 + lengths[$1] }
+    }
+    // The longest row has 48, and some ranks have a row more.
+    #expect((tokens.max() ?? 0) - (tokens.min() ?? 0) <= 48, "\(tokens)")
+    #expect(Predictor.dealt([5], ranks: 3) == [0] && Predictor.dealt([], ranks: 2) == [])
+  }
 }
