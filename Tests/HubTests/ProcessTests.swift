@@ -213,7 +213,8 @@ import Testing
       line.hasPrefix("VmHWM:") ? Int(line.split(separator: " ").dropLast().last ?? "") : nil
     }.max()
     #expect(try #require(peak) < 100_000, "kB; what has come is on the disk and nowhere else")
-    print("440 MB through two cuts: \(formatted(outcome.seconds, digits: 1)) s, at most \((peak ?? 0) / 1000) MB of memory")
+    let seconds = formatted(outcome.seconds, digits: 1)
+    print("440 MB through two cuts: \(seconds) s, at most \((peak ?? 0) / 1000) MB of memory")
     #expect(try launch(["cache", "verify"], server.variables(home)).status == 0)
   }
 }
