@@ -70,12 +70,14 @@ public final class CheckpointStore {
   /// - Parameters:
   ///   - manifest: all but its files, which are found and measured here.
   ///   - limit: complete checkpoints that stay, this one included; nil for all.
+  ///   - needed: about how many bytes it takes, for the message where there is no room; nil where nobody knows.
   ///   - fill: writes the files into the folder that it gets, each durable.
   /// - Returns: the checkpoint's folder.
   /// - Throws: `.ioError` or `.cannotCreate`; the folder is as it was before then.
   @discardableResult
   public func save(
-    _ manifest: CheckpointManifest, keeping limit: Int? = nil, _ fill: (_ folder: String) throws(Failure) -> Void
+    _ manifest: CheckpointManifest, keeping limit: Int? = nil, needing needed: Int? = nil,
+    _ fill: (_ folder: String) throws(Failure) -> Void
   ) throws(Failure) -> String {
     let name = Self.name(step: manifest.step)
     let draft = "\(path)/.\(name)\(Self.draftEnd)"
@@ -108,6 +110,10 @@ public final class CheckpointStore {
       var failure = error
       if let place = failure.place, place.hasPrefix(draft) {
         failure.place = "\(path)/\(name)" + place.dropFirst(draft.count)
+      }
+      // What it had taken up itself is free again.
+      if [.ioError, .cannotCreate].contains(failure.status), let free = FreeRoom(at: path) {
+        failure.message += "; " + (needed.map { "a checkpoint needs about \(grouped($0)) bytes, " } ?? "") + free.text
       }
       throw failure
     }

@@ -20,7 +20,7 @@ public struct ShardPlan: Sendable, Equatable {
   public let datasetSize: Int
   public let ranks: Int
   public let remainder: TailPolicy
-  /// Rows of a full batch of one rank.
+  /// Rows of a full batch of one rank; of the largest where a round is not split evenly.
   public let rankBatchSize: Int
   /// Rows of a full round over all ranks.
   public let globalBatchSize: Int
@@ -32,12 +32,15 @@ public struct ShardPlan: Sendable, Equatable {
   public static let largestBatch = 1 << 20
   public static let mostRanks = 1 << 16
 
-  /// `batchSize` is a rank's, or with `splitBatches` that of all ranks together.
+  /// `batchSize` is a rank's, or with `splitBatches` that of all ranks together. With `splitsUnevenly`, which needs both
+  /// `splitBatches` and `.exact`, it need not be a multiple of the ranks: the first ones get a row more.
   ///
   /// Throws `.usage` where a number is not positive or too large, the batch cannot be split, or (exact) ranks would never get a row.
   public init(
-    datasetSize: Int, batchSize: Int, ranks: Int, splitBatches: Bool = false, uneven remainder: TailPolicy = .exact
+    datasetSize: Int, batchSize: Int, ranks: Int, splitBatches: Bool = false, uneven remainder: TailPolicy = .exact,
+    splitsUnevenly: Bool = false
   ) throws(Failure) {
+    precondition(!splitsUnevenly || splitBatches && remainder == .exact, "an uneven split of \(remainder) batches")
     func check(_ value: Int, _ name: String, atMost most: Int) throws(Failure) {
       guard value >= 1 else { throw Failure(.usage, "\(name) is \(value), expected at least 1") }
       guard value <= most else { throw Failure(.usage, "\(name) is \(value), expected at most \(most)") }
@@ -45,7 +48,7 @@ public struct ShardPlan: Sendable, Equatable {
     try check(ranks, "the number of processes", atMost: Self.mostRanks)
     try check(batchSize, "the batch size", atMost: splitBatches ? Self.largestBatch * ranks : Self.largestBatch)
     guard datasetSize >= 0 else { throw Failure(.usage, "the dataset size is \(datasetSize), expected at least 0") }
-    guard !splitBatches || batchSize % ranks == 0 else {
+    guard !splitBatches || splitsUnevenly || batchSize % ranks == 0 else {
       throw Failure(
         .usage, "the batch size \(batchSize) cannot be split over \(ranks) processes, expected a multiple of \(ranks)")
     }
@@ -55,7 +58,7 @@ public struct ShardPlan: Sendable, Equatable {
     self.datasetSize = datasetSize
     self.ranks = ranks
     self.remainder = remainder
-    rankBatchSize = splitBatches ? batchSize / ranks : batchSize
+    rankBatchSize = splitBatches ? (batchSize + ranks - 1) / ranks : batchSize
     globalBatchSize = splitBatches ? batchSize : batchSize * ranks
     let hasTail = datasetSize % globalBatchSize != 0 && remainder != .drop
     steps = datasetSize / globalBatchSize + (hasTail ? 1 : 0)
@@ -76,8 +79,9 @@ public struct ShardPlan: Sendable, Equatable {
   public func slots(step: Int, rank: Int) -> Range<Int> {
     precondition((0..<steps).contains(step) && (0..<ranks).contains(rank), "step \(step), rank \(rank) of \(self)")
     let first = rank * rankBatchSize
-    guard isShort(step), !isPadded else { return first..<first + rankBatchSize }
-    let left = datasetSize % globalBatchSize
+    let isFull = !isShort(step) || isPadded
+    guard !isFull || rankBatchSize * ranks != globalBatchSize else { return first..<first + rankBatchSize }
+    let left = isFull ? globalBatchSize : datasetSize % globalBatchSize
     guard remainder == .exact else { return min(first, left)..<min(first + rankBatchSize, left) }
     let share = left / ranks
     let larger = left % ranks

@@ -30,6 +30,7 @@ struct LaunchOptions: ParsableArguments {
   @Option(.stallTimeout) var stallTimeout: GivenFlag?
   @Option(.monitorInterval) var monitorInterval: GivenFlag?
   @Option(.maxRestarts) var maxRestarts: GivenFlag?
+  @Option(.minProcesses) var minProcesses: GivenFlag?
   @Option(.mpirunArguments) var mpirunArguments: [GivenFlag] = []
   @Flag var switches: [Switch] = []
 

@@ -70,6 +70,26 @@ import Testing
     #expect(plan.rowCount(step: 114) == 20 && plan.rowCount(step: 113) == 32)
   }
 
+  @Test("a round that ranks cannot share evenly is dealt as evenly as can be, in the order that one rank has")
+  func unevenSplit() throws {
+    for (rows, batch) in [(62, 8), (61, 12), (7, 8), (100, 32)] {
+      let order = shuffledOrder(count: rows, seed: 3, epoch: 1)
+      for ranks in 1...5 {
+        let plan = try ShardPlan(
+          datasetSize: rows, batchSize: batch, ranks: ranks, splitBatches: true, splitsUnevenly: true)
+        let dealt = (0..<plan.steps).map { step in (0..<ranks).map { plan.batch(step: step, rank: $0, order: order) } }
+        #expect(dealt.flatMap { $0.flatMap { $0 } } == order)
+        let alone = try ShardPlan(datasetSize: rows, batchSize: batch, ranks: 1)
+        #expect(dealt.map { $0.reduce(0) { $0 + $1.count } } == (0..<alone.steps).map { alone.rowCount(step: $0) })
+        for round in dealt {
+          let counts = round.map(\.count)
+          #expect(
+            (counts.max() ?? 0) - (counts.min() ?? 0) <= 1 && counts.max() ?? 0 <= plan.mostRowsOfRank, "\(counts)")
+        }
+      }
+    }
+  }
+
   @Test func theLastRoundMayLeaveARankWithoutRows() throws {
     let plan = try ShardPlan(datasetSize: 13, batchSize: 4, ranks: 3)
     #expect(batches(plan, 0, Array(0..<13)) == [[0, 1, 2, 3], [12]])

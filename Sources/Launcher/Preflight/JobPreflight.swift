@@ -61,6 +61,17 @@ extension JobRunner {
     return plan
   }
 
+  /// Those of the hosts `names` of `plan` that answer and can take part. None of Slurm's, which are asked by nobody.
+  func hostsThatAnswer(_ names: [String], of plan: LaunchPlan, mpirun: String, _ environment: Environment) -> [String] {
+    guard let placement = plan.placement, !plan.remote.isSlurm else { return [] }
+    var asked = plan
+    asked.placement = Placement(hosts: placement.hosts.filter { names.contains($0.entry.name.description) })
+    asked.ranks = asked.placement?.ranks ?? 0
+    guard let result = try? preflight(of: asked, mpirun: mpirun, environment) else { return [] }
+    let errors = result.findings.filter { $0.kind == .error }.map { $0.failure.place ?? "" }
+    return names.filter { name in !errors.contains { $0 == "host \(name)" || !$0.hasPrefix("host ") } }
+  }
+
   /// Refuses what mpirun, or the Slurm that it uses, cannot work with here.
   public func checkRequirements(of plan: LaunchPlan, _ environment: Environment) throws(Failure) {
     try HostRequirements(environment: environment, hostName: machine.hostName).check(plan)

@@ -10,6 +10,7 @@ extension SettingDefinition {
     Setting.include.definition, Setting.exclude.definition, Setting.workingFolder.definition,
     Setting.tee.definition, Setting.logFolder.definition, Setting.ranksFilter.definition,
     Setting.stallTimeout.definition, Setting.monitorInterval.definition, Setting.maxRestarts.definition,
+    Setting.minProcesses.definition,
     Setting.excludeLostHosts.definition, Setting.mpirunArguments.definition,
   ]
 }
@@ -55,6 +56,12 @@ extension Setting where Value == Int {
       "max_restarts", .integer(0...1000), path: ["lockstep", "max_restarts"],
       help: "Start the job again so many times after a rank was lost. Default: 0.")
   }
+
+  public static var minProcesses: Setting<Int> {
+    Setting(
+      "min_processes", .integer(1...65_536), path: ["lockstep", "min_processes"],
+      help: "With --exclude_lost_hosts: the least ranks that the job goes on with. Default: 1.")
+  }
 }
 
 extension Setting where Value == Double {
@@ -95,7 +102,7 @@ extension Setting where Value == Bool {
   public static var excludeLostHosts: Setting<Bool> {
     Setting(
       "exclude_lost_hosts", .boolean, path: ["lockstep", "exclude_lost_hosts"],
-      help: "Start again without a host that was lost, on fewer ranks.")
+      help: "Start again without a host that was lost, on fewer ranks, until it answers again.")
   }
 }
 

@@ -31,7 +31,10 @@ public struct JobRunner: Sendable {
       try checkRequirements(of: planned, environment)
       let checked = try checkedHosts(of: planned, mpirun: path, environment)
       environment = Self.environment(for: checked, environment)
-      return try supervise(checked, .mpirun, verbatim, environment) { [path] + MPIRunCommand.arguments(for: $0) }
+      return try supervise(
+        checked, .mpirun, verbatim, environment,
+        answering: { hostsThatAnswer($0, of: $1, mpirun: path, environment) }
+      ) { [path] + MPIRunCommand.arguments(for: $0) }
     case .srun(let path, let planned):
       try checkRequirements(of: planned, environment)
       // The plan says how many there are; srun would complain that this does not fit.
@@ -49,21 +52,21 @@ public struct JobRunner: Sendable {
     return environment
   }
 
-  /// Says to the ranks of a job that was started again which restart it is: `finetune` continues from its newest checkpoint.
-  static let restartVariable = "LOCKSTEP_RESTART"
-
-  /// - Parameter command: the whole vector for a plan.
+  /// - Parameters:
+  ///   - answering: those of the hosts of a plan that answer and can take part, of so many as are named.
+  ///   - command: the whole vector for a plan.
   private func supervise(
     _ first: LaunchPlan, _ starter: Supervisor.Starter, _ verbatim: [[UInt8]], _ environment: Environment,
-    command: (LaunchPlan) -> [String]
+    answering: ([String], LaunchPlan) -> [String] = { _, _ in [] }, command: (LaunchPlan) -> [String]
   ) throws(Failure) -> Int32 {
-    var current = first
+    var hosts = RestartHosts(first, leastRanks: plan.settings[.minProcesses] ?? 1)
     let most = plan.settings[.maxRestarts] ?? 0
     var attempt = 0
-    // One that the user has set is of another job.
     var environment = environment
-    environment[Self.restartVariable] = nil
+    // Those that the user has set are of another job.
+    for name in RestartVariable.all { environment[name] = nil }
     while true {
+      let current = hosts.plan
       let verdict = try supervisor(current, starter).run(
         command(current).dropLast(plan.arguments.count).map { Array($0.utf8) } + verbatim, environment: environment,
         hostfile: MPIRunCommand.hostfile(for: current))
@@ -72,18 +75,31 @@ public struct JobRunner: Sendable {
         if attempt > 0 && verdict.status != 0 && attempt == most { say("no restart is left of --max_restarts \(most)") }
         return verdict.status
       }
+      let lostBefore = hosts.lost
       if let host = verdict.lostHost, plan.settings[.excludeLostHosts] {
-        guard let rest = current.without(host: host) else { return verdict.status }
-        current = rest
-        say("host \(host) is left out: \(current.ranks) ranks from now on, and so a smaller global batch")
+        hosts.leaveOut(host)
+        // One that was lost before may be back when the pause is over.
+        if lostBefore.isEmpty, let refusal = hosts.refusal {
+          say(refusal)
+          return verdict.status
+        }
+        say("host \(host) is left out: \(counted(hosts.plan.ranks, "rank")) from now on")
       }
       // It grows, for what is down needs time to come up.
       let seconds = 1 << min(attempt, 6)
       attempt += 1
-      environment[Self.restartVariable] = "\(attempt)"
-      if attempt == 1 { current.exportedVariables.append(Self.restartVariable) }
+      environment[RestartVariable.number] = "\(attempt)"
+      environment[RestartVariable.ranks] = "\(first.ranks)"
+      hosts.export(RestartVariable.all)
       say("restart \(attempt) of \(most) in \(seconds) s")
       if let signal = try Supervisor.pause(seconds: Double(seconds)) { return 128 + signal }
+      let back = lostBefore.isEmpty ? [] : answering(lostBefore, first)
+      hosts.takeBack(back)
+      if let refusal = hosts.refusal {
+        say(refusal)
+        return verdict.status
+      }
+      for host in back { say("host \(host) answers again: \(counted(hosts.plan.ranks, "rank")) from now on") }
     }
   }
 

@@ -44,9 +44,10 @@ public final class CheckpointWriter {
     guard let storePath else { return }
     let manifest = engine.placed(manifest)
     let outcome = Outcome()
+    let needed = engine.stateBytes
     let write = { @Sendable [copy, limit] in
       do throws(Failure) {
-        try CheckpointStore(storePath).save(manifest, keeping: limit) { (folder) throws(Failure) in
+        try CheckpointStore(storePath).save(manifest, keeping: limit, needing: needed) { (folder) throws(Failure) in
           try copy.write(model, into: folder)
         }
       } catch { outcome.failure.withLock { $0 = error } }

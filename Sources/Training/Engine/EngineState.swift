@@ -116,10 +116,10 @@ final class StateCopy: @unchecked Sendable {
 
 extension TrainingEngine {
   /// What a copy of the state takes, on rank 0.
-  public var stateCopyNeed: MemoryNeed {
-    let bytes = stateCopyArrays * model.layout.count * MemoryLayout<Float>.stride
-    return MemoryNeed(rank: bytes, host: bytes)
-  }
+  public var stateCopyNeed: MemoryNeed { MemoryNeed(rank: stateBytes, host: stateBytes) }
+
+  /// Bytes of what a checkpoint holds of the state.
+  var stateBytes: Int { stateCopyArrays * model.layout.count * MemoryLayout<Float>.stride }
 
   /// Weights, moments, and what rounding has lost on each host.
   fileprivate var stateCopyArrays: Int { 3 + synchronizer.residualGroups }
@@ -161,7 +161,7 @@ extension TrainingEngine {
     var isAssembled = false
     if communicator.isMain, let store {
       do throws(Failure) {
-        let path = try store.save(manifest, keeping: limit) { (folder) throws(Failure) in
+        let path = try store.save(manifest, keeping: limit, needing: stateBytes) { (folder) throws(Failure) in
           try write(folder)
           isAssembled = true
           // The others take part in all of it, so a failure waits for the end.

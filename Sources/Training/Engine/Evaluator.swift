@@ -40,9 +40,30 @@ public final class Evaluator {
     _ dataset: TokenizedDataset, hasLabels: Bool, batchSize: Int, parameters: UnsafePointer<Float>,
     _ communicator: any Communicator
   ) throws(Failure) -> Evaluation {
-    let (rank, ranks) = (communicator.rank, communicator.size)
-    let rows = dataset.count * rank / ranks..<dataset.count * (rank + 1) / ranks
-    let own = outputs(dataset, hasLabels: hasLabels, rows: rows, batchSize: batchSize, parameters: parameters)
+    let own = outputs(
+      dataset, hasLabels: hasLabels, batchSize: batchSize, parameters: parameters, communicator, isStopped: { false })
+    guard let own else { preconditionFailure("an evaluation that nobody stopped has stopped") }
+    return try gathered(own, dataset, hasLabels: hasLabels, communicator)
+  }
+
+  /// The same; nil on every rank where the user asked one of them to stop meanwhile.
+  package func evaluateUnlessStopped(
+    _ dataset: TokenizedDataset, batchSize: Int, parameters: UnsafePointer<Float>, _ communicator: any Communicator
+  ) throws(Failure) -> Evaluation? {
+    let own = outputs(
+      dataset, hasLabels: true, batchSize: batchSize, parameters: parameters, communicator,
+      isStopped: { communicator.isRankAskedToStop })
+    // Ranks hear of it at different times, or when they are done.
+    let areDone = try communicator.allGather(own == nil ? 0 : 1).allSatisfy { $0 == 1 }
+    guard areDone, let own else { return nil }
+    return try gathered(own, dataset, hasLabels: true, communicator)
+  }
+
+  private typealias Outputs = (losses: [Double], logits: [Float])
+
+  private func gathered(
+    _ own: Outputs, _ dataset: TokenizedDataset, hasLabels: Bool, _ communicator: any Communicator
+  ) throws(Failure) -> Evaluation {
     let lossSum = hasLabels ? try self.lossSum(own.losses, communicator) : 0
     return Evaluation(
       lossSum: lossSum,
@@ -59,18 +80,24 @@ public final class Evaluator {
     }
   }
 
-  /// Losses and outputs of the rows `rows` of a data set; losses of each row where it matters, else of each batch.
+  /// Losses and outputs of this rank's rows of a data set; losses of each row where it matters, else of each batch.
   ///
-  /// - Parameter batchSize: rows of a batch. Where rows are short, more of them share a batch: as many as have no more
-  ///   tokens than `batchSize` of the longest.
+  /// - Parameters:
+  ///   - batchSize: rows of a batch. Where rows are short, more of them share a batch: as many as have no more
+  ///     tokens than `batchSize` of the longest.
+  ///   - isStopped: looked at before each batch; where it holds there is no result.
   private func outputs(
-    _ dataset: TokenizedDataset, hasLabels: Bool, rows: Range<Int>, batchSize: Int, parameters: UnsafePointer<Float>
-  ) -> (losses: [Double], logits: [Float]) {
+    _ dataset: TokenizedDataset, hasLabels: Bool, batchSize: Int, parameters: UnsafePointer<Float>,
+    _ communicator: any Communicator, isStopped: () -> Bool
+  ) -> Outputs? {
+    let (rank, ranks) = (communicator.rank, communicator.size)
+    let rows = dataset.count * rank / ranks..<dataset.count * (rank + 1) / ranks
     var (losses, logits): ([Double], [Float]) = ([], [])
     logits.reserveCapacity(rows.count * configuration.labels)
     let network = network(for: dataset, batchSize: batchSize)
     var start = rows.lowerBound
     while start < rows.upperBound {
+      if isStopped() { return nil }
       let end = network.limits.end(ofBatchFrom: start, in: dataset, before: rows.upperBound)
       batch.fill(from: dataset, rows: start..<end)
       network.forward(batch, parameters: parameters)

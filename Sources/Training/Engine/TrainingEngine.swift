@@ -294,16 +294,31 @@ public final class TrainingEngine {
     return try evaluation(dataset, hasLabels: false, batchSize).rows
   }
 
+  /// As `evaluate`; nil on every rank where the user asked one of them to stop meanwhile.
+  public func evaluateUnlessStopped(_ dataset: TokenizedDataset, batchSize: Int) throws(Failure) -> Evaluation? {
+    try dataset.check(against: model.configuration)
+    return try measuringEvaluation { () throws(Failure) in
+      try evaluator.evaluateUnlessStopped(
+        dataset, batchSize: batchSize, parameters: model.parameters.pointer, communicator)
+    }
+  }
+
   private func evaluation(
     _ dataset: TokenizedDataset, hasLabels: Bool, _ batchSize: Int
   ) throws(Failure) -> Evaluation {
+    try measuringEvaluation { () throws(Failure) in
+      try evaluator.evaluate(
+        dataset, hasLabels: hasLabels, batchSize: batchSize, parameters: model.parameters.pointer, communicator)
+    }
+  }
+
+  private func measuringEvaluation<Value>(_ evaluate: () throws(Failure) -> Value) throws(Failure) -> Value {
     var clock = LapClock()
     defer {
       // Apart: behind `?.` it would not be counted without a timeline.
       let span = clock.add(to: &evaluationSeconds)
       timeline?.addEvaluation(span)
     }
-    return try evaluator.evaluate(
-      dataset, hasLabels: hasLabels, batchSize: batchSize, parameters: model.parameters.pointer, communicator)
+    return try evaluate()
   }
 }

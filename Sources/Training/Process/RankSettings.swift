@@ -22,6 +22,8 @@ public struct RankSettings: Sendable, Equatable {
   public var mixedPrecision: String?
   /// `LOCKSTEP_RESTART`: whether the launcher has started this job again.
   public var isRestart = false
+  /// `LOCKSTEP_RESTART_RANKS`: the ranks that such a job began with, whose rows of all together it keeps; nil otherwise.
+  public var restartRanks: Int?
   /// The user's home folder, `HOME`; nil where nobody says.
   public var home: String?
 
@@ -53,6 +55,7 @@ public struct RankSettings: Sendable, Equatable {
     terminalColumns = try number("LOCKSTEP_TERMINAL_COLUMNS", 0...65_535)
     mixedPrecision = environment[Self.mixedPrecisionVariable]
     isRestart = environment["LOCKSTEP_RESTART"] != nil
+    if isRestart { restartRanks = try number("LOCKSTEP_RESTART_RANKS", 1...65_536) }
     home = environment["HOME"]
   }
 

@@ -21,6 +21,12 @@ enum CheckpointInterval: ExpressibleByArgument, Equatable {
   }
 }
 
+/// What becomes of a run where a checkpoint cannot be saved.
+enum FailedSave: String, ExpressibleByArgument, CaseIterable {
+  case stop
+  case goOn = "continue"
+}
+
 /// The options for checkpoints and for going on from one, with the names of `run_glue_no_trainer.py` and of Accelerate.
 struct CheckpointOptions: ParsableArguments {
   @Option(
@@ -43,6 +49,13 @@ struct CheckpointOptions: ParsableArguments {
       valueName: "dir|latest"))
   var resume: String?
 
+  @Option(
+    name: bothSpellings("on-failed-save"),
+    help:
+      "Where a checkpoint cannot be saved. stop: the run ends. continue: it says so and trains on; the last complete checkpoint stays."
+  )
+  var onFailedSave = FailedSave.stop
+
   static let latest = "latest"
 
   /// What to continue from: as the user says, or after a restart by the launcher, the newest checkpoint.
@@ -62,6 +75,9 @@ struct CheckpointOptions: ParsableArguments {
       if let (option, _) = given.first(where: \.1) {
         throw Failure(.usage, at: option, "needs --output-dir", hint: "checkpoints are in its folder checkpoints")
       }
+    }
+    if onFailedSave == .goOn && interval == nil {
+      throw Failure(.usage, at: "--on-failed-save", "continue needs --checkpointing-steps")
     }
     if resume == "" {
       throw Failure(.usage, at: "--resume-from-checkpoint", "is empty, expected a checkpoint's folder or latest")

@@ -9,6 +9,8 @@ final class Checkpointing {
   let job: Job
   private let interval: CheckpointInterval?
   private let limit: Int?
+  private let onFailedSave: FailedSave
+  private let reporter: Reporter
   private let options: [CheckpointManifest.Item]
   private let digests: [CheckpointManifest.Item]
   /// On rank 0, where the run has an output folder.
@@ -33,7 +35,8 @@ final class Checkpointing {
   /// - Parameter point: where the run begins; nil at the beginning.
   init(
     _ job: Job, _ command: FinetuneCommand, _ engine: TrainingEngine, store: CheckpointStore?, _ metrics: MetricsFile?,
-    from point: ResumePoint?, options: [CheckpointManifest.Item], digests: [CheckpointManifest.Item]
+    _ reporter: Reporter, from point: ResumePoint?, options: [CheckpointManifest.Item],
+    digests: [CheckpointManifest.Item]
   ) {
     self.job = job
     self.engine = engine
@@ -43,6 +46,8 @@ final class Checkpointing {
     self.digests = digests
     interval = command.checkpoints.interval
     limit = command.checkpoints.limit
+    onFailedSave = command.checkpoints.onFailedSave
+    self.reporter = reporter
     isOn = command.outputDir != nil
     firstStep = point?.manifest.step ?? 0
     isEvaluated = point?.manifest.isEvaluated ?? true
@@ -82,38 +87,52 @@ final class Checkpointing {
 
   /// Takes the memory for checkpoints that fall due, if any do, so that no step waits for it. Called by all ranks, before the
   /// first step.
-  ///
-  /// - Parameter note: is told, on every rank, what the user should know.
-  func prepare(note: (String) throws(Failure) -> Void) throws(Failure) {
-    if interval != nil { writing = try decide(note) }
+  func prepare() throws(Failure) {
+    if interval != nil { writing = try decide() }
   }
 
   /// Saves where the run stands, while training goes on where there is memory for a copy. Called by all ranks.
   ///
-  /// - Parameters:
-  ///   - evaluated: whether the evaluation that follows the step is done; true where none does.
+  /// - Parameter evaluated: whether the evaluation that follows the step is done; true where none does.
   func saveBeside(_ evaluations: [EvaluationRecord], evaluated: Bool) throws(Failure) {
     try finish()
-    guard case .beside(let writer) = writing else {
-      _ = try save(evaluations, evaluated: evaluated)
-      return
+    try unlessItFails { () throws(Failure) in
+      guard case .beside(let writer) = writing else {
+        _ = try save(evaluations, evaluated: evaluated)
+        return
+      }
+      try engine.communicator.agree { () throws(Failure) in try metrics?.flush() }
+      try writer.begin(engine, manifest(evaluations, evaluated: evaluated), savedModel())
     }
-    try engine.communicator.agree { () throws(Failure) in try metrics?.flush() }
-    try writer.begin(engine, manifest(evaluations, evaluated: evaluated), savedModel())
   }
 
   /// Waits until the last checkpoint is written. Called by all ranks.
   func finish() throws(Failure) {
     guard case .beside(let writer) = writing else { return }
-    try writer.finish(engine.communicator)
+    try unlessItFails { () throws(Failure) in try writer.finish(engine.communicator) }
   }
 
-  private func decide(_ note: (String) throws(Failure) -> Void) throws(Failure) -> Writing {
+  /// Saves, or says that it cannot be done where the run is to go on. On all ranks alike: they fail together.
+  private func unlessItFails(_ save: () throws(Failure) -> Void) throws(Failure) {
+    do throws(Failure) { try save() } catch {
+      guard [.ioError, .cannotCreate].contains(error.status) else { throw error }
+      guard onFailedSave == .goOn else {
+        var failure = error
+        failure.hint = failure.hint ?? "\(Self.wayOut), or give --on-failed-save continue"
+        throw failure
+      }
+      try reporter.line("warning: a checkpoint is not saved, and training goes on: \(error)")
+    }
+  }
+
+  private static let wayOut = "make room and continue with --resume-from-checkpoint latest"
+
+  private func decide() throws(Failure) -> Writing {
     let lack = engine.communicator.isMain ? engine.stateCopyNeed.lack : nil
     let texts = try engine.communicator.allGather(Array((lack ?? "").utf8))
     if texts[0].isEmpty, let writer = try CheckpointWriter(engine, to: store, keeping: limit) { return .beside(writer) }
     let reason = texts[0].isEmpty ? "finds no shared memory" : String(decoding: texts[0], as: UTF8.self)
-    try note("training waits while a checkpoint is written: a copy of its state \(reason)")
+    try reporter.line("note: training waits while a checkpoint is written: a copy of its state \(reason)")
     return .waiting
   }
 

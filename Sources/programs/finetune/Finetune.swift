@@ -33,7 +33,7 @@ func finetune(
   if let point, let note = try engine.load(point.checkpoint, point.manifest) { try reporter.line("note: \(note)") }
   communicator.acceptStop()
   let checkpointing = Checkpointing(
-    job, command, engine, store: outputs.store, outputs.metrics, from: point,
+    job, command, engine, store: outputs.store, outputs.metrics, reporter, from: point,
     options: job.resultOptions(command, ranks: communicator.size), digests: job.digests(start: start))
   var run = try TrainingRun(job, command, engine, checkpointing, outputs, reporter)
   guard try run.train() else { return }

@@ -162,6 +162,12 @@ struct FinetuneCommand: ParsableCommand {
   var stepDigests: String?
 
   @Option(
+    name: bothSpellings("debug-rows"),
+    help: ArgumentHelp(
+      "Where to write which rows each rank has used in each step.", valueName: "file"))
+  var debugRows: String?
+
+  @Option(
     name: bothSpellings("debug-batch"),
     help: ArgumentHelp(
       "Stop before this step and show its loss, outputs and gradients; in one process, mostly from a checkpoint.",
@@ -305,6 +311,10 @@ struct FinetuneCommand: ParsableCommand {
     if let loggingDir { try RunLogs.check(logs(), folder: loggingDir, option: "--logging-dir", notIn: folders) }
     if let metrics { try MetricsFile.check(metrics, option: "--metrics", notIn: folders) }
     if let stepDigests { try StepDigests.check(stepDigests, notIn: folders) }
+    if let debugRows {
+      try DebugRows.check(
+        debugRows, notIn: folders, notAs: [("--metrics", metrics), (StepDigests.option, stepDigests)])
+    }
     if let profile { try Timeline.check(profile, option: "--profile", notIn: folders, notAs: [("--metrics", metrics)]) }
     if let predictions = tables.predictions {
       try PredictionsFile.check(

@@ -51,7 +51,8 @@ struct Job {
     _ command: FinetuneCommand, _ files: InputFiles, _ communicator: any Communicator, _ settings: RankSettings
   ) throws(Failure) {
     self.settings = settings
-    let source = try Self.source(command, files, communicator)
+    let firstRanks = settings.restartRanks ?? communicator.size
+    let source = try Self.source(command, files, ranks: firstRanks)
     recipe = source.recipe
     precision = try command.precision.precision(settings)
     initialization = command.model == nil ? .random : command.initialization
@@ -76,7 +77,8 @@ struct Job {
       try folder.tokenized(rows, maxLength: maxLength, withLabels: false, name: "the test rows")
     }
     try Self.checkTest(test, command)
-    let plan = try Self.plan(command, recipe, rows: train.count, ranks: communicator.size)
+    let plan = try Self.plan(
+      command, recipe, rows: train.count, ranks: communicator.size, firstRanks: firstRanks)
     guard plan.steps > 0 else {
       throw Failure(
         .usage, at: "--uneven",
@@ -97,17 +99,23 @@ struct Job {
     facts = describe(source, communicator)
   }
 
+  /// - Parameter firstRanks: that the job began with: after a restart on others, its rounds have as many rows as before.
   private static func plan(
-    _ command: FinetuneCommand, _ recipe: Recipe, rows: Int, ranks: Int
+    _ command: FinetuneCommand, _ recipe: Recipe, rows: Int, ranks: Int, firstRanks: Int
   ) throws(Failure) -> ShardPlan {
     let batchSize = command.batchSize ?? recipe.batchSize
-    guard command.reduction == .invariant else {
+    guard command.reduction == .invariant || firstRanks != ranks else {
       return try ShardPlan(
         datasetSize: rows, batchSize: batchSize, ranks: ranks, splitBatches: command.splitBatches,
         uneven: command.uneven)
     }
+    let ofAll = command.splitBatches ? batchSize : batchSize * firstRanks
+    guard command.reduction == .invariant else {
+      return try ShardPlan(
+        datasetSize: rows, batchSize: ofAll, ranks: ranks, splitBatches: true, uneven: command.uneven,
+        splitsUnevenly: command.uneven == .exact)
+    }
     // Of all ranks together: no rank has rows of its own before groups are dealt out.
-    let ofAll = command.splitBatches ? batchSize : batchSize * ranks
     return try ShardPlan(datasetSize: rows, batchSize: ofAll, ranks: 1, uneven: command.uneven)
   }
 
@@ -127,9 +135,9 @@ struct Job {
   }
 
   private static func source(
-    _ command: FinetuneCommand, _ files: InputFiles, _ communicator: any Communicator
+    _ command: FinetuneCommand, _ files: InputFiles, ranks: Int
   ) throws(Failure) -> Source {
-    guard let path = command.model else { return try Source.embedded(ranks: communicator.size) }
+    guard let path = command.model else { return try Source.embedded(ranks: ranks) }
     if let tables = command.tables.tables { return try Source(folder: path, tables: tables, files: files) }
     return try Source(
       folder: path, data: command.data ?? "", task: command.task.map(GLUETask.named) ?? .mrpc, files: files)

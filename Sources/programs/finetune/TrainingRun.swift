@@ -15,6 +15,9 @@ struct TrainingRun {
   private let reporter: Reporter
   /// On rank 0, where they are asked for.
   private let digests: StepDigests?
+  private let rowsFile: DebugRows?
+  /// Of this rank, since the last step.
+  private var rowsSinceStep: [Int] = []
   private var meter: Meter
   private var lastFound: Evaluation?
   private var evaluations: [EvaluationRecord]
@@ -33,6 +36,10 @@ struct TrainingRun {
       try engine.communicator.isMain
         ? command.stepDigests.map { (path) throws(Failure) in try StepDigests(path) } : nil
     }
+    rowsFile = try engine.communicator.agree { () throws(Failure) in
+      try engine.communicator.isMain
+        ? command.debugRows.map { (path) throws(Failure) in try DebugRows(path) } : nil
+    }
     if let step = command.debugBatch {
       try DebugBatch.check(
         step, after: engine.steps, total: job.schedule.totalSteps, engine.communicator)
@@ -42,17 +49,18 @@ struct TrainingRun {
   /// Takes all steps; false where the run ends before, because it was asked to or has shown what it was asked for.
   mutating func train() throws(Failure) -> Bool {
     let start = checkpointing.start
-    try checkpointing.prepare { (text) throws(Failure) in try reporter.line("note: \(text)") }
+    try checkpointing.prepare()
     meter.restartClock()
     for epoch in start.epoch..<job.epochs {
       let skipped = epoch == start.epoch ? start.steps * job.loader.accumulationSteps : 0
       for microBatch in job.loader.epoch(epoch).dropFirst(skipped) {
         if engine.steps == job.schedule.totalSteps { break }
         try engine.backward(microBatch)
+        if command.debugRows != nil { rowsSinceStep += microBatch.rows }
         guard microBatch.isLastInStep else { continue }
         guard try step(epoch: epoch, rows: microBatch.rowsInStep) else { return false }
       }
-      try evaluate(epoch: epoch)
+      guard try evaluate(epoch: epoch) else { return false }
     }
     return true
   }
@@ -68,6 +76,11 @@ struct TrainingRun {
     let step = try engine.step(learningRate: job.schedule.rate(step: engine.optimizer.step + 1))
     if let problem = step.skipped { try reporter.line("note: step \(step.step) is left out: \(problem)") }
     try meter.record(step, epoch: epoch, rows: rows)
+    if command.debugRows != nil {
+      let all = try DebugRows.gather(rowsSinceStep, communicator)
+      try communicator.agree { () throws(Failure) in try rowsFile?.write(step: step.step, epoch: epoch + 1, all) }
+      rowsSinceStep = []
+    }
     if command.stepDigests != nil {
       // Nobody changes the weights before they are read.
       try communicator.agree { () throws(Failure) in
@@ -99,13 +112,20 @@ struct TrainingRun {
     meter.restartClock()
   }
 
-  private mutating func evaluate(epoch: Int) throws(Failure) {
-    let found = try job.validations.map { (rows) throws(Failure) in
-      try engine.evaluate(rows.rows, batchSize: job.evalBatchSize)
+  /// Evaluates the model as it is; false where the run ends in the middle of that, as it was asked to.
+  private mutating func evaluate(epoch: Int) throws(Failure) -> Bool {
+    var found: [Evaluation] = []
+    for rows in job.validations {
+      guard let evaluation = try engine.evaluateUnlessStopped(rows.rows, batchSize: job.evalBatchSize) else {
+        try stop(after: engine.steps)
+        return false
+      }
+      found.append(evaluation)
     }
     lastFound = found.first
     evaluations.append(try meter.record(found, step: engine.steps, epoch: epoch))
     if checkpointing.isDue(afterEvaluationAt: engine.steps) { try saveCheckpoint() }
+    return true
   }
 
   // MARK: The end
