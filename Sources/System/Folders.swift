@@ -76,9 +76,9 @@ final class OpenFolder {
   func remove(_ name: [UInt8]) -> Bool {
     if unlinkat(descriptor, name.terminated, 0) == 0 || errno == ENOENT { return true }
     var info = stat()
-    guard fstatat(descriptor, name.terminated, &info, AT_SYMLINK_NOFOLLOW) == 0, info.st_mode & S_IFMT == S_IFDIR else {
-      return false
-    }
+    // A file system that cannot be written says so of what is not there, too.
+    guard fstatat(descriptor, name.terminated, &info, AT_SYMLINK_NOFOLLOW) == 0 else { return errno == ENOENT }
+    guard info.st_mode & S_IFMT == S_IFDIR else { return false }
     // A folder that its owner may not list is removed all the same.
     if info.st_mode & 0o700 != 0o700 { _ = fchmodat(descriptor, name.terminated, 0o700, 0) }
     if let folder = OpenFolder(name, in: descriptor) { folder.removeContents() }

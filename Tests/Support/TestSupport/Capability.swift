@@ -18,6 +18,8 @@ package enum Capability: Hashable, Sendable {
   case mounts
   /// A mount namespace in which a folder can be laid over another.
   case overlay
+  /// An image of a file system that can be mounted, in a mount namespace.
+  case loopDevices
   /// A pseudoterminal, and script(1), which runs a program on one.
   case terminal
   /// A program on the PATH, or at a path.

@@ -22,6 +22,14 @@ extension Capability {
       failure(
         "overlays cannot be mounted here",
         of: "unshare --mount mount -t overlay overlay -o lowerdir=/etc:/usr /usr".words)
+    case .loopDevices:
+      Self.program("mkfs.ext4").whyMissing
+        ?? failure(
+          "an image cannot be mounted here",
+          of: [
+            "unshare", "--mount", "sh", "-c",
+            "i=$(mktemp) && truncate -s 4M $i && mkfs.ext4 -q -F $i && mount -o loop $i /mnt; s=$?; rm -f $i; exit $s",
+          ])
     case .terminal:
       Self.program("script").whyMissing
         ?? failure("a pseudoterminal cannot be opened here", of: ["script", "-qec", "test -t 0", "/dev/null"])

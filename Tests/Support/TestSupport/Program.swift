@@ -97,6 +97,12 @@ package final class Program {
     return result
   }
 
+  /// Whether it has ended by itself, or by a signal; its outcome is still to be waited for.
+  package var hasEnded: Bool {
+    var info = siginfo_t()
+    return outcome != nil || waitid(P_PID, id_t(process), &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_signo != 0
+  }
+
   /// Seconds since the start.
   package var seconds: Double {
     let duration = (ContinuousClock().now - begin).components
