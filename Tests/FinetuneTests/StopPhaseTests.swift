@@ -62,7 +62,9 @@ extension Programs {
       kill(program.process, signal)
       let outcome = program.wait(seconds: 60)
       #expect(outcome.status == 128 + signal && outcome.left == [], "\(outcome.status) \(outcome.errors)")
-      #expect(!exists(runs.path("part")) && steps() == 0)
+      // On a slow machine the stop may be heard later, after a step that is then saved.
+      let newest = try runs.newest("part") ?? 0
+      #expect(newest == steps(), "\(outcome.output)")
     }
 
     @Test("a stop during an evaluation saves without its end, and the evaluation is done again", arguments: signals)
