@@ -94,18 +94,19 @@ extension Accelerator {
   public func reduce(
     _ values: [Double], _ reduction: Reduction = .sum, file: StaticString = #fileID, line: UInt32 = #line
   ) throws(Failure) -> [Double] {
+    // Every rank sees the same counts, so all throw; MPI would add up what does not belong together.
+    let counts = try communicator.allGather(values.count, file: file, line: line)
+    guard counts.allSatisfy({ $0 == counts[0] }) else {
+      throw misuse(
+        "accelerator.reduce", "the ranks gave \(counts) numbers, expected as many on each",
+        hint: "padAcrossProcesses makes them as many")
+    }
     switch reduction {
     case .sum: return try communicator.sum(values, file: file, line: line)
     case .mean:
       return try communicator.sum(values, file: file, line: line).map { $0 / Double(numProcesses) }
     case .max:
       let all = try communicator.allGather(values, file: file, line: line)
-      // Every rank sees the same counts, so all throw.
-      guard all.allSatisfy({ $0.count == all[0].count }) else {
-        throw misuse(
-          "accelerator.reduce", "the ranks gave \(all.map(\.count)) numbers, expected as many on each",
-          hint: "padAcrossProcesses makes them as many")
-      }
       return values.indices.map { place in all.map { $0[place] }.reduce(-.infinity, Swift.max) }
     }
   }
