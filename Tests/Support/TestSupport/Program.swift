@@ -70,7 +70,9 @@ package final class Program {
   }
 
   /// Waits for the end; after `seconds` with SIGTERM, and ten later with SIGKILL for all of it.
-  package func wait(seconds: Double) -> Outcome {
+  ///
+  /// - Parameter remainsSeconds: how long what it has started may outlive it.
+  package func wait(seconds: Double, remainsSeconds: Double = 0.5) -> Outcome {
     if let outcome { return outcome }
     var state: Int32 = 0
     var isAsked = false
@@ -85,7 +87,7 @@ package final class Program {
     let seconds = self.seconds
     let signal = state & 0x7f
     var left = marked.map(\.id)
-    for _ in 0..<50 where !left.isEmpty {
+    for _ in 0..<Int(remainsSeconds * 100) where !left.isEmpty {
       usleep(10_000)
       left = marked.map(\.id)
     }
