@@ -20,6 +20,8 @@ struct SupervisedJob {
   var isOutlived = false
   /// The signal that ended the job by the user's wish.
   var stopSignal: Int32?
+  /// The last one that the ranks were to get through mpirun.
+  var passedSignal: Int32?
   var stage = Stage.running
   /// Whether mpirun has said something of its own.
   var hasMPISpoken = false

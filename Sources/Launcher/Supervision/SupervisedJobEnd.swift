@@ -7,6 +7,7 @@ extension SupervisedJob {
     // The ranks alone say how it went where mpirun hung after them.
     var verdict = Verdict(
       end: isOutlived ? .status(0) : end, fault: messages.fault, ranks: table, starter: supervisor.starter)
+    if stopSignal == nil, let passedSignal, hasEnded(by: passedSignal, end) { stopSignal = passedSignal }
     if let stopSignal {
       // A job that was through before it took notice is a success. Of a program that got the signal itself nobody knows.
       var isThrough = verdict.status == 0 && !table.hasStopped
@@ -44,6 +45,13 @@ extension SupervisedJob {
     verdict.message =
       "\(message)\(cause); \(presentTime("%H:%M:%S")), \(formatted((clock.now - begin) / .seconds(1), digits: 1)) s after the start"
     return verdict
+  }
+
+  /// Whether mpirun, an agent or a rank was ended by a signal that was passed on, as they are before they listen for it: what
+  /// whoever sent it wanted of a job that starts.
+  private func hasEnded(by signal: Int32, _ end: ChildProcess.End) -> Bool {
+    end == .signal(signal) || messages.fault?.signal == signal
+      || table.ranks.contains { $0.hasEnded && $0.report.signal == signal }
   }
 
   /// Words for an mpirun that ended without saying why, as it does when it is told to.

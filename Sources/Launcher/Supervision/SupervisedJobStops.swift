@@ -10,6 +10,9 @@ extension SupervisedJob {
       for line in table.rings(count: 8) { say(line) }
     }
     switch stage {
+    // While ranks start, mpirun may lose what it is to pass on.
+    case .running where passedSignal == SIGUSR1 && stopSignal == nil && table.acceptsStop:
+      stop(SIGUSR1)
     case .running:
       if output.failure != nil || table.hasLivedOn(seconds: supervisor.failureSeconds, at: now) {
         tell()
@@ -85,6 +88,7 @@ extension SupervisedJob {
     case SIGUSR1 where table.acceptsStop:
       stop(signal)
     case SIGUSR1, SIGUSR2:
+      passedSignal = signal
       kill(child.pid, signal)  // mpirun passes it to every rank.
     default: break  // SIGCHLD only wakes the loop.
     }
