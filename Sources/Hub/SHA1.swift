@@ -9,7 +9,6 @@ package struct SHA1: BlockHash {
   )
   package var rest: [UInt8] = []
   package var byteCount: UInt64 = 0
-  package static let isBigEndian = true
 
   /// Of a file in git's store: `blob`, its length, a zero and its bytes.
   package init(gitBlobOf byteCount: Int) { update(Array("blob \(byteCount)\0".utf8)) }

@@ -1,11 +1,8 @@
-/// A hash over blocks of 64 bytes, given piece by piece and padded with its bit count: FIPS 180-4, section 5.1.1, and RFC
-/// 1321, sections 3.1 and 3.2.
+/// A hash over blocks of 64 bytes, given piece by piece and padded with its bit count: FIPS 180-4, section 5.1.1.
 package protocol BlockHash {
   /// Bytes that do not fill a block yet.
   var rest: [UInt8] { get set }
   var byteCount: UInt64 { get set }
-  /// Whether the bit count and the digest's words are written with their highest byte first.
-  static var isBigEndian: Bool { get }
   /// The state, which is the digest at the end.
   var words: [UInt32] { get }
   /// Adds so many blocks to the state.
@@ -40,13 +37,10 @@ extension BlockHash {
     var copy = self
     let bitCount = byteCount &* 8
     var end: [UInt8] = [0x80] + Array(repeating: 0, count: (Self.blockBytes * 2 - 9 - rest.count) % Self.blockBytes)
-    for index in 0..<8 {
-      let shift = UInt64(Self.isBigEndian ? 56 - 8 * index : 8 * index)
-      end.append(UInt8(truncatingIfNeeded: bitCount >> shift))
-    }
+    withUnsafeBytes(of: bitCount.bigEndian) { end += $0 }
     copy.update(end)
     return copy.words.map { word in
-      let digits = String(Self.isBigEndian ? word : word.byteSwapped, radix: 16)
+      let digits = String(word, radix: 16)
       return String(repeating: "0", count: 8 - digits.utf8.count) + digits
     }.joined()
   }

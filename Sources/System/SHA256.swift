@@ -9,7 +9,6 @@ public struct SHA256: Sendable, BlockHash {
   ]
   package var rest: [UInt8] = []
   package var byteCount: UInt64 = 0
-  package static let isBigEndian = true
   package var words: [UInt32] { (0..<8).map { state[$0] } }
 
   /// Whether the CPU has instructions for it.
