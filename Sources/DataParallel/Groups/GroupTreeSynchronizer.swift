@@ -39,8 +39,6 @@ package final class GroupTreeSynchronizer: GradientSynchronizer, GradientRounds 
   private let part: Range<Int>
   private let trained: Range<Int>
   private let channel: (any PointToPointChannel)?
-  /// By place in the group: its buffers.
-  private let groupBuffers: [[UnsafeMutablePointer<Float>]]
   /// What keeps them.
   private let owners: [AnyObject]
   private let table: TableGradients
@@ -51,30 +49,9 @@ package final class GroupTreeSynchronizer: GradientSynchronizer, GradientRounds 
   private var squares: [Double]
   /// The same of all slices.
   private var allSquares: [Double]
-  private var pieces: [FloatBuffer] = []
-  /// By rows of a round: what its sums are made of, of which there are few.
-  private var sumPlans: [Int: SumPlan] = [:]
+  private var sumPlans: GroupSumPlans
   /// Rows of the present round over all ranks, and whether it is the window's first.
   private var round: (rows: Int, isFirst: Bool) = (0, true)
-
-  private struct Source {
-    var node: Range<Int>
-    var place: UnsafePointer<Float>
-  }
-
-  /// How a round of so many rows is added up.
-  private struct SumPlan {
-    /// Where the nodes of this host's ranks are.
-    var local: [UnsafePointer<Float>]
-    /// The whole sum: of them, or where there are several hosts, of the nodes that these make up.
-    var whole: GroupSumProgram
-    /// Of each of this host's nodes, of those of its ranks.
-    var programs: [GroupSumProgram] = []
-    /// The nodes of each other host: its number, and how many.
-    var others: [(host: Int, nodes: Int)] = []
-    /// Where the pieces of all hosts' nodes are.
-    var sources: [UnsafePointer<Float>] = []
-  }
 
   /// Called by all ranks.
   init(
@@ -120,8 +97,9 @@ package final class GroupTreeSynchronizer: GradientSynchronizer, GradientRounds 
       owners.append(further)
     }
     self.owners = owners
-    groupBuffers = buffers
     self.buffers = buffers[groups.place]
+    sumPlans = GroupSumPlans(
+      plan, groups, ranks: communicator.size, buffers: buffers, pieceCount: min(Self.pieceCount, part.count))
   }
 
   /// The slice of `range` that a rank updates: whole blocks of the buffer.
@@ -201,7 +179,7 @@ package final class GroupTreeSynchronizer: GradientSynchronizer, GradientRounds 
     let rows = round.rows
     if sums == nil, !(round.isFirst && updates) { sums = FloatBuffer(count: part.count) }
     if groups.count > 1, !groups.isInPeerGroup { return }
-    let sumPlan = sumPlan(rows)
+    let sumPlan = sumPlans.plan(rows: rows)
     guard groups.count > 1, let channel else {
       touched.clear()
       for mailbox in seen.mailboxes { touched.formUnion(mailbox.touched) }
@@ -213,9 +191,9 @@ package final class GroupTreeSynchronizer: GradientSynchronizer, GradientRounds 
     for start in stride(from: part.lowerBound, to: part.upperBound, by: Self.pieceCount) {
       let piece = start..<min(start + Self.pieceCount, part.upperBound)
       for (index, program) in sumPlan.programs.enumerated() {
-        gather(piece, program, sumPlan.local, into: pieces[index].pointer)
+        gather(piece, program, sumPlan.local, into: sumPlan.pieces[index])
       }
-      try exchange(piece.count, own: sumPlan.programs.count, others: sumPlan.others, channel)
+      try exchange(piece.count, sumPlan, channel)
       // Rows that no rank of another host touches are not known, and 0.
       finish(
         piece, sumPlan.whole, sumPlan.sources, offset: piece.lowerBound, touched: nil, isLast: isLast,
@@ -226,65 +204,28 @@ package final class GroupTreeSynchronizer: GradientSynchronizer, GradientRounds 
     transfer.span = (transfer.span?.lowerBound ?? begin)...end
   }
 
-  /// Sends the first `own` pieces to this rank's peers, and fills those behind with theirs.
+  /// Sends this host's pieces to this rank's peers, and fills those behind with theirs.
   private func exchange(
-    _ count: Int, own: Int, others: [(host: Int, nodes: Int)], _ channel: any PointToPointChannel
+    _ count: Int, _ sumPlan: GroupSumPlan, _ channel: any PointToPointChannel
   ) throws(Failure) {
     var messages: [Int] = []
+    let own = sumPlan.programs.count
     var next = own
     let byteCount = count * MemoryLayout<Float>.stride
-    for (other, nodes) in others {
+    for (other, nodes) in sumPlan.others {
       let peer = groups.ranks[other][groups.place]
       for node in 0..<nodes {
-        let bytes = UnsafeMutableRawBufferPointer(start: pieces[next].pointer, count: byteCount)
+        let bytes = UnsafeMutableRawBufferPointer(start: sumPlan.pieces[next], count: byteCount)
         messages.append(try channel.receive(bytes, from: peer, tag: node))
         next += 1
       }
       for node in 0..<own {
-        let bytes = UnsafeRawBufferPointer(start: pieces[node].pointer, count: byteCount)
+        let bytes = UnsafeRawBufferPointer(start: sumPlan.pieces[node], count: byteCount)
         messages.append(try channel.send(bytes, to: peer, tag: node))
         transfer.bytes += byteCount
       }
     }
     for message in messages { try channel.wait(for: message) }
-  }
-
-  /// What the sums of a round of so many rows are made of; made once.
-  private func sumPlan(_ rows: Int) -> SumPlan {
-    if let known = sumPlans[rows] { return known }
-    let local = localSources(rows)
-    let total = plan.groupCount(rows: rows)
-    let made: SumPlan
-    if groups.count > 1 {
-      let own = nodes(ofGroup: groups.own, rows)
-      let others = (0..<groups.count).filter { $0 != groups.own }
-      let theirs = others.map { nodes(ofGroup: $0, rows) }
-      let all = own + theirs.flatMap { $0 }
-      while pieces.count < all.count { pieces.append(FloatBuffer(count: min(Self.pieceCount, part.count))) }
-      made = SumPlan(
-        local: local.map(\.place), whole: GroupSumProgram(0..<total, of: all),
-        programs: own.map { GroupSumProgram($0, of: local.map(\.node)) },
-        others: zip(others, theirs).map { ($0, $1.count) },
-        sources: pieces.prefix(all.count).map { UnsafePointer($0.pointer) })
-    } else {
-      made = SumPlan(local: local.map(\.place), whole: GroupSumProgram(0..<total, of: local.map(\.node)))
-    }
-    sumPlans[rows] = made
-    return made
-  }
-
-  /// The largest nodes that a host's ranks make up together.
-  private func nodes(ofGroup group: Int, _ rows: Int) -> [Range<Int>] {
-    let own = groups.ranks[group].map { plan.groups(rank: $0, ranks: communicator.size, rows: rows) }
-    return GroupTree.nodes(of: 0..<plan.groupCount(rows: rows)) { number in own.contains { $0.contains(number) } }
-  }
-
-  /// The nodes that this host's ranks have computed.
-  private func localSources(_ rows: Int) -> [Source] {
-    groups.ranks[groups.own].enumerated().flatMap { place, rank in
-      let nodes = plan.share(rank: rank, ranks: communicator.size, rows: rows).groups.nodes
-      return zip(nodes, groupBuffers[place]).map { Source(node: $0, place: UnsafePointer($1)) }
-    }
   }
 
   /// Calls `body` with each block of `range` and memory for sums, and for one block more.
