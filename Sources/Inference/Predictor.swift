@@ -23,16 +23,10 @@ public final class Predictor {
   /// - Parameters:
   ///   - maxLength: cuts rows earlier than the model must.
   /// - Throws: on all ranks the same: `.missingInput` or `.badData` for a folder without a trained classifier.
-  public init(
+  public convenience init(
     _ folder: ModelFolder, precision: ProductPrecision, batchSize: Int, maxLength: Int? = nil,
     settings: RankSettings = RankSettings(), _ communicator: any Communicator
   ) throws(Failure) {
-    self.folder = folder
-    self.communicator = communicator
-    self.batchSize = batchSize
-    labels = try ModelLabels(folder)
-    let most = min(folder.configuration.maximumPositions, folder.tokenizer.maxLength ?? .max)
-    self.maxLength = min(maxLength ?? most, most)
     let plan = try WeightPlan(.checkpoint, from: folder, communicator)
     let fresh = try communicator.broadcast(Array(plan.report.initialized.joined(separator: ", ").utf8), from: 0)
     guard fresh.isEmpty else {
@@ -40,27 +34,35 @@ public final class Predictor {
         .badData, at: folder.path, "has no trained classifier: \(String(decoding: fresh, as: UTF8.self)) are missing",
         hint: "fine-tune it first, then ask the folder that was saved", cause: .untrained)
     }
-    let limits = BatchLimits(tokens: batchSize * self.maxLength, sequences: 4 * batchSize, length: self.maxLength)
+    let length = Self.maxLength(of: folder, atMost: maxLength)
+    let limits = BatchLimits(tokens: batchSize * length, sequences: 4 * batchSize, length: length)
     let need =
       MemoryNeed.weights(folder.configuration)
       + .singleBatch(folder.configuration, limits: limits, keepsGradients: false)
     try need.require(for: "asking the model", communicator)
-    model = try Model(folder.configuration, communicator, sharesMemory: settings.sharesMemory)
+    let model = try Model(folder.configuration, communicator, sharesMemory: settings.sharesMemory)
     try model.load(plan, seed: 0, communicator)
-    evaluator = Evaluator(model, settings.gemm(precision, isForEvaluation: true))
+    try self.init(
+      folder, model, settings.gemm(precision, isForEvaluation: true), batchSize: batchSize, maxLength: maxLength,
+      communicator)
   }
 
   /// A predictor of weights that are there, whatever they were trained for. Called by all ranks.
   public init(
-    _ folder: ModelFolder, _ model: Model, _ gemm: GEMM, batchSize: Int, _ communicator: any Communicator
+    _ folder: ModelFolder, _ model: Model, _ gemm: GEMM, batchSize: Int, maxLength: Int? = nil,
+    _ communicator: any Communicator
   ) throws(Failure) {
     self.folder = folder
     self.model = model
     self.communicator = communicator
     self.batchSize = batchSize
+    self.maxLength = Self.maxLength(of: folder, atMost: maxLength)
     labels = try ModelLabels(folder)
-    maxLength = min(folder.configuration.maximumPositions, folder.tokenizer.maxLength ?? .max)
     evaluator = Evaluator(model, gemm)
+  }
+
+  private static func maxLength(of folder: ModelFolder, atMost most: Int?) -> Int {
+    min(folder.configuration.maximumPositions, folder.tokenizer.maxLength ?? .max, most ?? .max)
   }
 
   /// Rows that are computed at once by all ranks.
