@@ -146,8 +146,8 @@ public final class FlightRecorder: @unchecked Sendable {
 
   /// The record that the launcher gave to this process; nil where there is none, as without the launcher.
   ///
-  /// The variable is removed from the process's own environment: programs that the rank starts are no ranks. From now on the rank dies with its agent, and
-  /// SIGUSR1, by which the agent is asked to stop the rank, does not end it.
+  /// The variable is removed from the process's own environment: programs that the rank starts are no ranks. From now on
+  /// the rank dies with its agent, and SIGUSR1, by which the agent is asked to stop the rank, does not end it.
   public static func given(_ environment: Environment) -> FlightRecorder? {
     guard let descriptor = environment[variable].flatMap({ Int32($0) }) else { return nil }
     unsetenv(variable)
