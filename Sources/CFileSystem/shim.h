@@ -13,4 +13,7 @@ static inline int lockstep_exchange_names(const char *a, const char *b) {
   return (int)syscall(SYS_renameat2, AT_FDCWD, a, AT_FDCWD, b, 2u /* RENAME_EXCHANGE */);
 }
 
+/// The flag of `open` with which writes go past the page cache. Its number differs between CPUs.
+static inline int lockstep_direct_flag(void) { return __O_DIRECT; }
+
 #endif

@@ -28,11 +28,18 @@ public struct Checkpoint: Sendable {
         throw Failure(
           .badData, at: place, "is missing or no regular file, expected \(file.bytes) bytes", hint: Self.hint)
       }
-      let bytes = try InputFile(place).byteCount
-      guard bytes == file.bytes else {
-        throw Failure(.badData, at: place, "has \(bytes) bytes, expected \(file.bytes)", hint: Self.hint)
-      }
+      _ = try open(file)
     }
+  }
+
+  /// Opens a file of the manifest, which has the size that is said there.
+  private func open(_ file: CheckpointManifest.File) throws(Failure) -> InputFile {
+    let input = try InputFile("\(path)/\(file.name)")
+    guard input.byteCount == file.bytes else {
+      throw Failure(
+        .badData, at: input.path, "has \(input.byteCount) bytes, expected \(file.bytes)", hint: Self.hint)
+    }
+    return input
   }
 
   private static let hint = "the checkpoint is damaged; take an earlier one"
@@ -42,11 +49,12 @@ public struct Checkpoint: Sendable {
   /// - Throws: `.badData` with the file and both digests.
   public func verify() throws(Failure) {
     for file in manifest.files {
-      let place = "\(path)/\(file.name)"
-      let found = try SHA256.hexDigest(file: place)
-      guard found == file.sha256 else {
-        throw Failure(.badData, at: place, "has the SHA-256 \(found), expected \(file.sha256)", hint: Self.hint)
-      }
+      let input = try open(file)
+      let pairs = zip(try FilePieces.digests(of: input), file.sha256)
+      guard let (piece, (found, expected)) = pairs.enumerated().first(where: { $1.0 != $1.1 }) else { continue }
+      let range = FilePieces.range(piece, ofBytes: file.bytes)
+      let part = file.sha256.count == 1 ? "has" : "bytes \(range.lowerBound) to \(range.upperBound - 1) have"
+      throw Failure(.badData, at: input.path, "\(part) the SHA-256 \(found), expected \(expected)", hint: Self.hint)
     }
   }
 

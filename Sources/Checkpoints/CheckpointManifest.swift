@@ -10,13 +10,19 @@ public struct CheckpointManifest: Sendable, Equatable {
   public struct File: Sendable, Equatable {
     public var name: String
     public var bytes: Int
-    /// SHA-256, as 64 hexadecimal digits.
-    public var sha256: String
+    /// SHA-256 of each of its pieces, as 64 hexadecimal digits; see ``FilePieces``.
+    public var sha256: [String]
 
-    public init(name: String, bytes: Int, sha256: String) {
+    public init(name: String, bytes: Int, sha256: [String]) {
       self.name = name
       self.bytes = bytes
       self.sha256 = sha256
+    }
+
+    /// A file that is there, which is read.
+    init(name: String, at path: String) throws(Failure) {
+      let file = try InputFile(path)
+      self.init(name: name, bytes: file.byteCount, sha256: try FilePieces.digests(of: file))
     }
   }
 
@@ -95,7 +101,7 @@ public struct CheckpointManifest: Sendable, Equatable {
   public static let fileName = "checkpoint.json"
   static let format = "lockstep checkpoint"
   /// Counts up when the file's meaning changes.
-  static let version = 1
+  static let version = 2
   /// The most that is read, and far more than is written.
   static let limitBytes = 1 << 24
   /// Evaluations that are kept.
@@ -149,7 +155,9 @@ public struct CheckpointManifest: Sendable, Equatable {
         "files",
         .array(
           files.map {
-            .object([("name", .string($0.name)), ("bytes", .int($0.bytes)), ("sha256", .string($0.sha256))])
+            .object([
+              ("name", .string($0.name)), ("bytes", .int($0.bytes)), ("sha256", .array($0.sha256.map { .string($0) })),
+            ])
           })
       ),
       ("sha256", .string(Self.noDigest)),
@@ -211,7 +219,14 @@ public struct CheckpointManifest: Sendable, Equatable {
     guard text != fileName, !files.contains(where: { $0.name == text }) else {
       throw name.failure("\(text) is listed twice", hint: "the file is damaged")
     }
-    return File(name: text, bytes: try node.count("bytes"), sha256: try node.field("sha256").string())
+    let (bytes, digests) = (try node.count("bytes"), try node.field("sha256"))
+    let texts = try digests.elements()
+    guard texts.count == FilePieces.count(ofBytes: bytes) else {
+      throw digests.failure(
+        "has \(texts.count) digests, expected \(FilePieces.count(ofBytes: bytes)) of pieces of "
+          + "\(FilePieces.byteCount) bytes", hint: "the file is damaged")
+    }
+    return File(name: text, bytes: bytes, sha256: try texts.map { (text) throws(Failure) in try text.string() })
   }
 
   /// Whether a name is one that a checkpoint may hold: it leads out of no folder.

@@ -1,10 +1,16 @@
 import System
 
+extension Failure.Cause {
+  /// The folder of a checkpoint that is put together, or a file of it, is not there: somebody may have removed it, and a new
+  /// try makes it again.
+  public static let folderTakenAway = Failure.Cause("a checkpoint's folder was taken away")
+}
+
 /// The checkpoints of a run, side by side in one folder: `step-000120` and so on.
 ///
 /// A checkpoint appears under its name complete and durable, or not at all: it is put together in a folder beside it, each
 /// file is flushed, the manifest comes last, the folder is flushed, renamed, and then the folder above is flushed. Only
-/// after that old ones are removed. One process at a time may write: for `finetune` the output folder sees to that.
+/// after that old ones are removed. One job at a time may write: for `finetune` the output folder sees to that.
 public final class CheckpointStore {
   public let path: String
   /// Called before each operation on files, with a word for it; where it gives false, all stops on the spot, with nothing
@@ -71,31 +77,26 @@ public final class CheckpointStore {
   ///   - manifest: all but its files, which are found and measured here.
   ///   - limit: complete checkpoints that stay, this one included; nil for all.
   ///   - needed: about how many bytes it takes, for the message where there is no room; nil where nobody knows.
-  ///   - fill: writes the files into the folder that it gets, each durable.
+  ///   - fill: writes the files into the folder that it gets, each durable, and gives those whose pieces' digests it knows;
+  ///     the others are read again. A file whose digests are missing must be there as well.
   /// - Returns: the checkpoint's folder.
-  /// - Throws: `.ioError` or `.cannotCreate`; the folder is as it was before then.
+  /// - Throws: `.ioError` or `.cannotCreate`; the folder is as it was before then. The cause is `.folderTakenAway` where
+  ///   another try may succeed.
   @discardableResult
   public func save(
     _ manifest: CheckpointManifest, keeping limit: Int? = nil, needing needed: Int? = nil,
-    _ fill: (_ folder: String) throws(Failure) -> Void
+    _ fill: (_ folder: String) throws(Failure) -> [CheckpointManifest.File]
   ) throws(Failure) -> String {
     let name = Self.name(step: manifest.step)
-    let draft = "\(path)/.\(name)\(Self.draftEnd)"
+    let draft = draft(step: manifest.step)
     do throws(Failure) {
       try proceed("make")
       try makeStore()
       try PrivateFolder.make(draft)
       try proceed("fill")
-      try fill(draft)
+      let known = try fill(draft)
       var manifest = manifest
-      manifest.files = []
-      for file in PrivateFolder.names(in: draft) {
-        precondition(CheckpointManifest.isFileName(file), "a checkpoint's file is called \(file)")
-        let place = "\(draft)/\(file)"
-        try PrivateFolder.restrict(file: place)
-        manifest.files.append(
-          .init(name: file, bytes: try InputFile(place).byteCount, sha256: try SHA256.hexDigest(file: place)))
-      }
+      manifest.files = try files(in: draft, known)
       try proceed("manifest")
       try writeAtomically(manifest.bytes, to: "\(draft)/\(CheckpointManifest.fileName)")
       try PrivateFolder.restrict(file: "\(draft)/\(CheckpointManifest.fileName)")
@@ -106,8 +107,12 @@ public final class CheckpointStore {
       try proceed("flush above")
       try syncDirectory(path)
     } catch {
-      if !isInterrupted { PrivateFolder.remove(draft) }
       var failure = error
+      if [.cannotCreate, .missingInput].contains(failure.status) || !isDirectory(draft) {
+        failure.status = failure.status == .missingInput ? .cannotCreate : failure.status
+        failure.cause = .folderTakenAway
+      }
+      if !isInterrupted { PrivateFolder.remove(draft) }
       if let place = failure.place, place.hasPrefix(draft) {
         failure.place = "\(path)/\(name)" + place.dropFirst(draft.count)
       }
@@ -120,6 +125,25 @@ public final class CheckpointStore {
     if let limit { try prune(keeping: limit, sparing: name) }
     return "\(path)/\(name)"
   }
+
+  /// The files of a checkpoint that is put together, each of which only the user may read from then on.
+  private func files(
+    in draft: String, _ known: [CheckpointManifest.File]
+  ) throws(Failure) -> [CheckpointManifest.File] {
+    let names = PrivateFolder.names(in: draft)
+    if let lost = known.first(where: { !names.contains($0.name) }) {
+      throw Failure(.cannotCreate, at: "\(draft)/\(lost.name)", "was removed while the checkpoint was written")
+    }
+    return try names.map { (name) throws(Failure) in
+      precondition(CheckpointManifest.isFileName(name), "a checkpoint's file is called \(name)")
+      try PrivateFolder.restrict(file: "\(draft)/\(name)")
+      if let file = known.first(where: { $0.name == name && !$0.sha256.isEmpty }) { return file }
+      return try CheckpointManifest.File(name: name, at: "\(draft)/\(name)")
+    }
+  }
+
+  /// The folder in which the checkpoint of a step is put together.
+  package func draft(step: Int) -> String { "\(path)/.\(Self.name(step: step))\(Self.draftEnd)" }
 
   /// Removes the oldest checkpoints, so that no more than `limit` complete ones stay, and damaged ones that are older than
   /// those.

@@ -86,7 +86,7 @@ package struct FloatReader {
 }
 
 /// The first element that is NaN or infinite.
-func firstNonFinite(_ values: UnsafeBufferPointer<Float>) -> Int? {
+package func firstNonFinite(_ values: UnsafeBufferPointer<Float>) -> Int? {
   // x · 0 is 0, or NaN for a value that is not finite; NaN stays in a sum. Vectorised on any CPU, unlike a search.
   var sums = SIMD16<Float>.zero
   var index = 0

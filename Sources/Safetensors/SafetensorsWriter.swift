@@ -24,6 +24,18 @@ public final class SafetensorsWriter {
 
   /// Begins the file. `tensors` is the order of the data; names must differ. transformers wants the `format`.
   public init(_ path: String, _ tensors: [Tensor], metadata: [String: String] = ["format": "pt"]) throws(Failure) {
+    self.tensors = Self.infos(tensors)
+    file = try AtomicFile(path)
+    try file.write(Self.header(self.tensors, metadata))
+  }
+
+  /// What a file of such tensors begins with, in front of their values, which follow without gaps. For a file that several
+  /// write.
+  public static func header(_ tensors: [Tensor], metadata: [String: String] = ["format": "pt"]) -> [UInt8] {
+    header(infos(tensors), metadata)
+  }
+
+  private static func infos(_ tensors: [Tensor]) -> [TensorInfo] {
     var infos: [TensorInfo] = []
     var end = 0
     for tensor in tensors {
@@ -36,9 +48,7 @@ public final class SafetensorsWriter {
         TensorInfo(name: tensor.name, dtype: tensor.dtype, shape: tensor.shape, byteRange: start..<end, count: count))
     }
     precondition(Set(infos.map { Array($0.name.utf8) }).count == infos.count, "two tensors have one name")
-    self.tensors = infos
-    file = try AtomicFile(path)
-    try file.write(Self.header(infos, metadata))
+    return infos
   }
 
   /// Writes the values of the next tensor, converted (rounded to nearest even) if it is F16 or BF16.

@@ -14,7 +14,7 @@ public enum PrivateFolder {
   /// Lets nobody but the user read the file `path`.
   public static func restrict(file path: String) throws(Failure) {
     guard chmod(path, 0o600) == 0 else {
-      throw Failure(.ioError, at: path, "its mode cannot be changed: \(lastSystemError())")
+      throw Failure(outputStatus(), at: path, "its mode cannot be changed: \(lastSystemError())")
     }
   }
 

@@ -82,7 +82,11 @@ struct CheckpointCommand: ParsableCommand {
       facts += (manifest.options + manifest.fingerprints + manifest.versions + manifest.state).map {
         ($0.name, $0.value)
       }
-      return facts + manifest.files.map { ($0.name, "\($0.bytes) bytes, SHA-256 \($0.sha256)") }
+      return facts
+        + manifest.files.map { file in
+          let digests = file.sha256.count == 1 ? "SHA-256 \(file.sha256[0])" : "SHA-256 of \(file.sha256.count) pieces"
+          return (file.name, "\(file.bytes) bytes, \(digests)")
+        }
     }
   }
 

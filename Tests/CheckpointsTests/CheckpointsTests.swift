@@ -26,7 +26,7 @@ struct ManifestTests {
   @Test("what is written is read again, field by field; the best evaluation is found")
   func roundTrip() throws {
     var manifest = sampleManifest()
-    manifest.files = [.init(name: "a.bin", bytes: 3, sha256: String(repeating: "0a", count: 32))]
+    manifest.files = [.init(name: "a.bin", bytes: 3, sha256: [String(repeating: "0a", count: 32)])]
     let again = try CheckpointManifest(manifest.bytes, path: "x")
     #expect(again == manifest)
     #expect(again.best?.value == 0.875 && again.best?.step == 3)
@@ -57,7 +57,7 @@ struct ManifestTests {
     arguments: ["../x", "/etc/passwd", "a/b", "..", ".", ".hidden", "", "a b", "é", "a\u{0}b", "checkpoint.json"])
   func names(name: String) throws {
     var manifest = sampleManifest()
-    manifest.files = [.init(name: name, bytes: 3, sha256: "")]
+    manifest.files = [.init(name: name, bytes: 3, sha256: [""])]
     let problem = try #require(
       failure { () throws(Failure) in try CheckpointManifest(manifest.bytes, path: "x/checkpoint.json") })
     #expect(problem.status == .badData && problem.description.contains("x/checkpoint.json"))
@@ -66,10 +66,10 @@ struct ManifestTests {
   @Test("a newer format, and JSON of another kind, are refused by their values")
   func otherFormats() throws {
     let text = String(decoding: sampleManifest().bytes, as: UTF8.self)
-    let newer = text.replacing("\"version\": 1", with: "\"version\": 2")
+    let newer = text.replacing("\"version\": 2", with: "\"version\": 3")
     #expect(newer != text)
     let problem = failure { () throws(Failure) in try CheckpointManifest(Array(newer.utf8), path: "x") }
-    #expect(problem?.status == .badData && problem?.description.contains("expected 1") == true, "\(problem as Any)")
+    #expect(problem?.status == .badData && problem?.description.contains("expected 2") == true, "\(problem as Any)")
     let other = failure { () throws(Failure) in try CheckpointManifest(Array("{}".utf8), path: "x") }
     #expect(other?.description.contains("has no \"format\"") == true, "\(other as Any)")
   }
@@ -88,6 +88,7 @@ struct StoreTests {
     try store.save(sampleManifest(step: step), keeping: limit) { (folder) throws(Failure) in
       try writeAtomically(Array(text.utf8), to: "\(folder)/model.safetensors")
       try writeAtomically(Array("xyz".utf8), to: "\(folder)/optimizer.safetensors")
+      return []
     }
   }
 
@@ -195,6 +196,49 @@ struct StoreTests {
     #expect(try latest().step == 1)
   }
 
+  @Test("a file that is removed before the manifest is written makes no checkpoint without it, but another try")
+  func removedMidway() throws {
+    let known = CheckpointManifest.File(name: "model.safetensors", bytes: 3, sha256: [])
+    for removesFolder in [false, true] {
+      let problem = failure { () throws(Failure) in
+        try store.save(sampleManifest(step: 2)) { (folder) throws(Failure) in
+          try writeAtomically([1, 2, 3], to: "\(folder)/model.safetensors")
+          if removesFolder { PrivateFolder.remove(store.path) } else { unlink("\(folder)/model.safetensors") }
+          return [known]
+        }
+      }
+      #expect(problem?.cause == .folderTakenAway, "\(problem as Any)")
+      #expect(problem?.status == .cannotCreate && problem?.place?.hasPrefix("\(store.path)/step-000002") == true)
+      #expect(store.entries.isEmpty)
+    }
+  }
+
+  @Test("pieces' digests are those of the parts of a file; a changed piece is named by its bytes")
+  func pieces() throws {
+    let text = [UInt8](repeating: 7, count: FilePieces.byteCount + 5)
+    try store.save(sampleManifest(step: 1)) { (folder) throws(Failure) in
+      try writeAtomically(text, to: "\(folder)/model.safetensors")
+      try writeAtomically([], to: "\(folder)/empty")
+      return []
+    }
+    let checkpoint = try Checkpoint("\(store.path)/step-000001")
+    try checkpoint.verify()
+    let parts = [Array(text[..<FilePieces.byteCount]), Array(text[FilePieces.byteCount...])]
+    let digests = parts.map { SHA256.hexDigest($0) }
+    #expect(checkpoint.manifest.files.map(\.sha256) == [[SHA256.hexDigest([])], digests])
+    let path = "\(checkpoint.path)/model.safetensors"
+    var bytes = text
+    bytes[FilePieces.byteCount + 2] = 8
+    unlink(path)
+    try writeAtomically(bytes, to: path)
+    let problem = failure { () throws(Failure) in try checkpoint.verify() }
+    #expect(problem?.description.contains("bytes 4194304 to 4194308 have the SHA-256") == true, "\(problem as Any)")
+    var manifest = checkpoint.manifest
+    manifest.files[1].sha256.removeLast()
+    let short = failure { () throws(Failure) in try CheckpointManifest(manifest.bytes, path: "x") }
+    #expect(short?.description.contains("has 1 digests, expected 2") == true, "\(short as Any)")
+  }
+
   @Test("stopped before any operation of a save, the newest is the old or the new one; the next run tidies up")
   func stoppedAnywhere() throws {
     var operations = 0
@@ -212,6 +256,7 @@ struct StoreTests {
       func save(_ step: Int) throws(Failure) {
         try place.save(sampleManifest(step: step), keeping: 2) { (folder) throws(Failure) in
           try writeAtomically([1, 2, 3], to: "\(folder)/model.safetensors")
+          return []
         }
       }
       for step in [1, 2] { try save(step) }

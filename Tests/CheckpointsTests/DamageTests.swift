@@ -22,6 +22,7 @@ struct DamageTests {
           try writeAtomically(
             (0..<count).map { _ in UInt8(truncatingIfNeeded: generator.next()) }, to: "\(folder)/\(name)")
         }
+        return []
       }
     }
   }

@@ -181,7 +181,7 @@ extension Reader {
     manifest.options = [.init("--seed", "42")]
     manifest.fingerprints = [.init("training rows", "abc")]
     manifest.evaluations = [.init(step: 3, epoch: 0.5, examples: 30, loss: 0.25, figures: [.init("accuracy", 0.875)])]
-    manifest.files = [.init(name: "model.safetensors", bytes: 3, sha256: "ba78")]
+    manifest.files = [.init(name: "model.safetensors", bytes: 3, sha256: ["ba78"])]
     return manifest.bytes
   }
 

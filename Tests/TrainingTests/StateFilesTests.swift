@@ -1,6 +1,8 @@
+import BERT
 import Checkpoints
 import Collectives
 import Datasets
+import Glibc
 import Kernels
 import System
 import TestSupport
@@ -14,10 +16,21 @@ struct StateFilesTests {
     let loader: MicroBatchLoader
     let folder: ModelFolder
 
-    init(_ communicator: any Communicator, wire: WirePrecision) throws(System.Failure) {
+    /// - Parameter vocabulary: rows of a word table with random weights; nil for the folder's weights.
+    init(
+      _ communicator: any Communicator, wire: WirePrecision = .no, vocabulary: Int? = nil
+    ) throws(System.Failure) {
       folder = try ModelFolder("\(Golden.folder)/tiny-bert", labels: 2)
-      let model = try Model(folder.configuration, communicator)
-      if communicator.isMain { _ = try model.loadWeights(folder: folder.path, seed: 1) }
+      var configuration = folder.configuration
+      configuration.vocabularySize = vocabulary ?? configuration.vocabularySize
+      let model = try Model(configuration, communicator)
+      if communicator.isMain {
+        if vocabulary == nil {
+          _ = try model.loadWeights(folder: folder.path, seed: 1)
+        } else {
+          try model.load(WeightPlan(randomFor: configuration), seed: 1)
+        }
+      }
       try model.broadcast(communicator)
       let rows = try TokenizedDataset(
         loadSplit(.mrpc, folder: "\(Golden.folder)/mrpc", split: .train), tokenizer: folder.tokenizer,
@@ -73,6 +86,68 @@ struct StateFilesTests {
     for file in [StateFile.residuals, StateFile.optimizer, StateFile.weights] {
       #expect(try readBytes("\(path)/once/\(name)/\(file)") == readBytes("\(path)/beside/\(name)/\(file)"), "\(file)")
     }
+  }
+
+  @Test(
+    "files of many pieces, which the ranks of a host write together, are those that rank 0 writes alone, to the byte",
+    arguments: [[1], [3], [2, 1]])
+  func pieces(hosts: [Int]) throws {
+    BLAS.setThreads(1)
+    let folder = try TemporaryFolder()
+    let path = folder.path
+    _ = try ThreadCommunicator.run(ranks: hosts.reduce(0, +), hosts: hosts) { (communicator) throws(System.Failure) in
+      let trained = try Trained(communicator, vocabulary: 150_000)
+      let (atOnce, beside) = (CheckpointStore("\(path)/once"), CheckpointStore("\(path)/beside"))
+      let saved = try trained.folder.saved(trained.engine.model, labelNames: [])
+      let weights = trained.engine.model.parameters
+      guard let writer = try CheckpointWriter(trained.engine, to: beside, keeping: nil) else {
+        throw System.Failure(.internalError, "no memory for a copy of the state")
+      }
+      for step in 0..<2 {
+        try trained.take(step..<step + 1)
+        try trained.engine.save(CheckpointManifest(step: 0), to: communicator.isMain ? atOnce : nil) {
+          (folder) throws(System.Failure) in try saved.write(UnsafeBufferPointer(weights.buffer), into: folder)
+        }
+        try writer.begin(trained.engine, CheckpointManifest(step: 0), saved)
+        try writer.finish(communicator)
+      }
+    }
+    for step in 1...2 {
+      let name = CheckpointStore.name(step: step)
+      let (once, beside) = (try Checkpoint("\(path)/once/\(name)"), try Checkpoint("\(path)/beside/\(name)"))
+      try beside.verify()
+      #expect(once.manifest.files == beside.manifest.files)
+      #expect(beside.manifest.files.contains { $0.sha256.count > 4 })
+    }
+  }
+
+  @Test("a folder that is taken away while its checkpoint is written is made again by the next try")
+  func takenAway() throws {
+    BLAS.setThreads(1)
+    let folder = try TemporaryFolder()
+    let path = "\(folder.path)/out/checkpoints"
+    // Somebody removes the folder as soon as it is there.
+    let remover = Task.detached {
+      for _ in 0..<20_000 {
+        if !PrivateFolder.names(in: path).isEmpty { return PrivateFolder.remove("\(folder.path)/out") }
+        usleep(100)
+      }
+      return false
+    }
+    _ = try ThreadCommunicator.run(ranks: 2) { (communicator) throws(System.Failure) in
+      let trained = try Trained(communicator, vocabulary: 150_000)
+      let saved = try trained.folder.saved(trained.engine.model, labelNames: [])
+      guard let writer = try CheckpointWriter(trained.engine, to: CheckpointStore(path), keeping: nil) else {
+        throw System.Failure(.internalError, "no memory for a copy of the state")
+      }
+      try trained.take(0..<1)
+      try writer.begin(trained.engine, CheckpointManifest(step: 0), saved)
+      try writer.finish(communicator)
+    }
+    remover.cancel()
+    let checkpoint = try Checkpoint("\(path)/\(CheckpointStore.name(step: 1))")
+    try checkpoint.verify()
+    #expect(checkpoint.manifest.files.map(\.name).contains(StateFile.optimizer))
   }
 
   @Test(

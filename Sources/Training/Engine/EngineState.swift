@@ -38,80 +38,20 @@ struct StateArraysFile: Sendable {
   }
 
   func begin(in folder: String) throws(Failure) -> SafetensorsWriter {
-    try SafetensorsWriter(
-      "\(folder)/\(name)",
-      prefixes.flatMap { prefix in slots.map { .init(prefix + $0.name, shape: $0.shape) } })
+    try SafetensorsWriter("\(folder)/\(name)", tensors)
+  }
+
+  /// What the file begins with.
+  var header: [UInt8] { SafetensorsWriter.header(tensors) }
+
+  private var tensors: [SafetensorsWriter.Tensor] {
+    prefixes.flatMap { prefix in slots.map { .init(prefix + $0.name, shape: $0.shape) } }
   }
 
   /// - Parameter array: whole; the next of `prefixes`.
   func append(_ array: UnsafeBufferPointer<Float>, to writer: SafetensorsWriter) throws(Failure) {
     for slot in slots { try writer.append(UnsafeBufferPointer(rebasing: array[slot.range])) }
   }
-}
-
-/// A copy of what a checkpoint holds of a training, to be written while that goes on. Every rank has its view of it.
-///
-/// Unchecked: the ranks fill it while nobody writes it, and rank 0's thread that writes it only reads; the start and end of
-/// that thread order the two.
-final class StateCopy: @unchecked Sendable {
-  /// [3 + hosts, parameters]: the weights, both moments, and what rounding has lost on each host where it rounds. Of rank
-  /// 0's host, whose ranks all see it; nil on others.
-  private let memory: FloatBuffer?
-  private let count: Int
-  /// In their order in the memory, behind the weights.
-  private let files: [StateArraysFile]
-
-  /// Takes the memory, and has the system give its pages, each to the rank that will write it: else the first copy would
-  /// wait for that. Called by all ranks, between steps; nil on all where the memory can't be had.
-  init?(of engine: TrainingEngine) throws(Failure) {
-    let communicator = engine.communicator
-    count = engine.model.layout.count
-    files = engine.stateArraysFiles
-    let all = engine.stateCopyArrays * count
-    if engine.model.isShared {
-      let block = try communicator.makeHostMemory(count: communicator.isMain ? all : 16)
-      guard try communicator.allGather(block == nil ? 0 : 1).allSatisfy({ $0 == 1 }), let block else { return nil }
-      memory = engine.synchronizer.isInFirstGroup ? FloatBuffer(block.parts[0], keeping: block) : nil
-    } else {
-      memory = communicator.isMain ? FloatBuffer(count: all) : nil
-    }
-    try fill(from: engine)
-  }
-
-  /// Copies this rank's share. Called by all ranks.
-  fileprivate func fill(from engine: TrainingEngine) throws(Failure) {
-    if let memory {
-      let communicator = engine.communicator
-      let (place, ranks) = engine.model.isShared ? (communicator.localRank, communicator.localSize) : (0, 1)
-      let part = count * place / ranks..<count * (place + 1) / ranks
-      (memory.pointer + part.lowerBound).update(
-        from: engine.model.parameters.pointer + part.lowerBound, count: part.count)
-      for moment in AdamWOptimizer.Moment.allCases {
-        engine.optimizer.copyMoments(moment, to: memory.pointer + start(of: moment))
-      }
-    }
-    for host in 0..<engine.synchronizer.residualGroups {
-      try engine.synchronizer.gatherResiduals(ofGroup: host, into: memory.map { $0.pointer + (3 + host) * count })
-    }
-    try engine.communicator.barrier()
-  }
-
-  /// Writes the weights, with what belongs to them, and the rest of the state into the folder. On rank 0.
-  func write(_ model: SavedModel, into folder: String) throws(Failure) {
-    guard let memory else { preconditionFailure("a copy of the state that this rank does not see") }
-    try model.write(UnsafeBufferPointer(start: memory.pointer, count: count), into: folder)
-    var array = 1
-    for file in files {
-      let writer = try file.begin(in: folder)
-      for _ in file.prefixes {
-        try file.append(UnsafeBufferPointer(start: memory.pointer + array * count, count: count), to: writer)
-        array += 1
-      }
-      try writer.commit()
-    }
-  }
-
-  private func start(of moment: AdamWOptimizer.Moment) -> Int { moment == .first ? count : 2 * count }
 }
 
 extension TrainingEngine {
@@ -122,18 +62,12 @@ extension TrainingEngine {
   var stateBytes: Int { stateCopyArrays * model.layout.count * MemoryLayout<Float>.stride }
 
   /// Weights, moments, and what rounding has lost on each host.
-  fileprivate var stateCopyArrays: Int { 3 + synchronizer.residualGroups }
+  var stateCopyArrays: Int { 3 + synchronizer.residualGroups }
 
   /// The files of all state but the weights.
-  fileprivate var stateArraysFiles: [StateArraysFile] {
+  var stateArraysFiles: [StateArraysFile] {
     let hosts = synchronizer.residualGroups
     return [.moments(trainedSlots)] + (hosts > 0 ? [.residuals(hosts: hosts, trainedSlots)] : [])
-  }
-
-  /// Copies the state. Called by all ranks, between steps.
-  func copyState(to copy: StateCopy) throws(Failure) {
-    precondition(rowsInStep == 0, "a copy of the state within an accumulation window")
-    try copy.fill(from: self)
   }
 
   /// Saves weights, moments and the step as a checkpoint. Called by all ranks, between steps.
@@ -156,6 +90,14 @@ extension TrainingEngine {
     _ write: (_ folder: String) throws(Failure) -> Void
   ) throws(Failure) -> String {
     precondition(rowsInStep == 0, "a checkpoint within an accumulation window")
+    return try retryingWhereTakenAway { (_) throws(Failure) in try saveOnce(manifest, to: store, keeping: limit, write)
+    }
+  }
+
+  private func saveOnce(
+    _ manifest: CheckpointManifest, to store: CheckpointStore?, keeping limit: Int?,
+    _ write: (_ folder: String) throws(Failure) -> Void
+  ) throws(Failure) -> String {
     let manifest = placed(manifest)
     var saved: Result<String, Failure> = .success("")
     var isAssembled = false
@@ -178,14 +120,14 @@ extension TrainingEngine {
           }
           if let failure { throw failure }
           for writer in writers { try writer.commit() }
+          return ([StateFile.weights] + stateArraysFiles.map(\.name)).map { .init(name: $0, bytes: 0, sha256: []) }
         }
         saved = .success(path)
       } catch { saved = .failure(error) }
     }
     // The others take part whether rank 0 can write or not.
     if !isAssembled { try forEachArray { _, _ in } }
-    let path = try communicator.agree { () throws(Failure) in try saved.get() }
-    return path
+    return try communicator.agree { () throws(Failure) in try saved.get() }
   }
 
   /// Goes on from a checkpoint: overwrites weights and moments on every rank, and the step. Called by all ranks, before

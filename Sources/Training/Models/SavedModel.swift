@@ -21,11 +21,21 @@ public struct SavedModel: Sendable {
   ///
   /// - Parameter weights: in the order of the model's layout.
   public func write(_ weights: UnsafeBufferPointer<Float>, into path: String) throws(Failure) {
-    let names = [Mark.weights] + files.map(\.name)
-    try writeTensors(
-      weights, slots, to: "\(path)/\(Mark.weights)",
-      metadata: [Mark.writer.key: Mark.writer.value, Mark.files: names.joined(separator: "/")])
+    try writeTensors(weights, slots, to: "\(path)/\(Mark.weights)", metadata: metadata)
+    try writeFiles(into: path)
+  }
+
+  /// Writes all but the weights.
+  func writeFiles(into path: String) throws(Failure) {
     for file in files { try writeAtomically(file.bytes, to: "\(path)/\(file.name)") }
+  }
+
+  /// What the file of weights begins with.
+  var weightsHeader: [UInt8] { tensorsHeader(slots, metadata: metadata) }
+
+  private var metadata: [String: String] {
+    let names = [Mark.weights] + files.map(\.name)
+    return [Mark.writer.key: Mark.writer.value, Mark.files: names.joined(separator: "/")]
   }
 }
 

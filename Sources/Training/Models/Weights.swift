@@ -71,10 +71,19 @@ extension Model {
 func writeTensors(
   _ values: UnsafeBufferPointer<Float>, _ slots: [ParameterSlot], to path: String, metadata: [String: String]
 ) throws(Failure) {
-  let writer = try SafetensorsWriter(
-    path, slots.map { .init($0.name, shape: $0.shape) },
-    // transformers refuses a file without it.
-    metadata: metadata.merging(["format": "pt"]) { $1 })
+  let writer = try SafetensorsWriter(path, tensors(slots), metadata: withFormat(metadata))
   for slot in slots { try writer.append(UnsafeBufferPointer(rebasing: values[slot.range])) }
   try writer.commit()
 }
+
+/// What a file that `writeTensors` writes begins with.
+func tensorsHeader(_ slots: [ParameterSlot], metadata: [String: String]) -> [UInt8] {
+  SafetensorsWriter.header(tensors(slots), metadata: withFormat(metadata))
+}
+
+private func tensors(_ slots: [ParameterSlot]) -> [SafetensorsWriter.Tensor] {
+  slots.map { .init($0.name, shape: $0.shape) }
+}
+
+/// transformers refuses a file without it.
+private func withFormat(_ metadata: [String: String]) -> [String: String] { metadata.merging(["format": "pt"]) { $1 } }
