@@ -8,10 +8,12 @@ struct SmallRuns {
   let folder: TemporaryFolder
   private let options: [String]
 
-  /// - Parameter options: of every run, besides its outputs.
-  init(_ options: [String]) throws {
-    folder = try TemporaryFolder()
-    self.options = tinyModel + ["--learning-rate", "1e-3", "--dropout", "0.2"] + options
+  /// - Parameters:
+  ///   - options: of every run, besides its outputs.
+  ///   - source: the options that name model and rows.
+  init(_ options: [String], source: [String] = tinyModel, in folder: TemporaryFolder? = nil) throws {
+    self.folder = try folder ?? TemporaryFolder()
+    self.options = source + ["--learning-rate", "1e-3", "--dropout", "0.2"] + options
   }
 
   func path(_ name: String) -> String { "\(folder.path)/\(name)" }

@@ -48,15 +48,16 @@ public final class Evaluator {
 
   /// The same; nil on every rank where the user asked one of them to stop meanwhile.
   package func evaluateUnlessStopped(
-    _ dataset: TokenizedDataset, batchSize: Int, parameters: UnsafePointer<Float>, _ communicator: any Communicator
+    _ dataset: TokenizedDataset, hasLabels: Bool, batchSize: Int, parameters: UnsafePointer<Float>,
+    _ communicator: any Communicator
   ) throws(Failure) -> Evaluation? {
     let own = outputs(
-      dataset, hasLabels: true, batchSize: batchSize, parameters: parameters, communicator,
+      dataset, hasLabels: hasLabels, batchSize: batchSize, parameters: parameters, communicator,
       isStopped: { communicator.isRankAskedToStop })
     // Ranks hear of it at different times, or when they are done.
     let areDone = try communicator.allGather(own == nil ? 0 : 1).allSatisfy { $0 == 1 }
     guard areDone, let own else { return nil }
-    return try gathered(own, dataset, hasLabels: true, communicator)
+    return try gathered(own, dataset, hasLabels: hasLabels, communicator)
   }
 
   private typealias Outputs = (losses: [Double], logits: [Float])

@@ -285,29 +285,30 @@ public final class TrainingEngine {
   /// - Throws: `.badData` for rows that the model cannot take, or without a label of its kind.
   public func evaluate(_ dataset: TokenizedDataset, batchSize: Int) throws(Failure) -> Evaluation {
     try dataset.check(against: model.configuration)
-    return try evaluation(dataset, hasLabels: true, batchSize)
-  }
-
-  /// The outputs for a data set, with labels or without, every row exactly once; the same on every rank.
-  public func predict(_ dataset: TokenizedDataset, batchSize: Int) throws(Failure) -> EvaluatedRows {
-    try dataset.check(against: model.configuration, withLabels: false)
-    return try evaluation(dataset, hasLabels: false, batchSize).rows
+    return try measuringEvaluation { () throws(Failure) in
+      try evaluator.evaluate(
+        dataset, hasLabels: true, batchSize: batchSize, parameters: model.parameters.pointer, communicator)
+    }
   }
 
   /// As `evaluate`; nil on every rank where the user asked one of them to stop meanwhile.
   public func evaluateUnlessStopped(_ dataset: TokenizedDataset, batchSize: Int) throws(Failure) -> Evaluation? {
     try dataset.check(against: model.configuration)
-    return try measuringEvaluation { () throws(Failure) in
-      try evaluator.evaluateUnlessStopped(
-        dataset, batchSize: batchSize, parameters: model.parameters.pointer, communicator)
-    }
+    return try unlessStopped(dataset, hasLabels: true, batchSize)
   }
 
-  private func evaluation(
+  /// The outputs for a data set, with labels or without, every row exactly once; the same on every rank, and nil on all where
+  /// the user asked one of them to stop meanwhile.
+  public func predictUnlessStopped(_ dataset: TokenizedDataset, batchSize: Int) throws(Failure) -> EvaluatedRows? {
+    try dataset.check(against: model.configuration, withLabels: false)
+    return try unlessStopped(dataset, hasLabels: false, batchSize)?.rows
+  }
+
+  private func unlessStopped(
     _ dataset: TokenizedDataset, hasLabels: Bool, _ batchSize: Int
-  ) throws(Failure) -> Evaluation {
+  ) throws(Failure) -> Evaluation? {
     try measuringEvaluation { () throws(Failure) in
-      try evaluator.evaluate(
+      try evaluator.evaluateUnlessStopped(
         dataset, hasLabels: hasLabels, batchSize: batchSize, parameters: model.parameters.pointer, communicator)
     }
   }

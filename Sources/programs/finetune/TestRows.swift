@@ -3,16 +3,18 @@ import Datasets
 import System
 import Training
 
-/// Evaluates the test rows, and writes what the model predicts for them.
+/// Evaluates the test rows, and writes what the model predicts for them; false on every rank where the user asked one of them
+/// to stop meanwhile.
 func finishTest(
   _ job: Job, _ command: FinetuneCommand, _ engine: TrainingEngine, _ meter: Meter
-) throws(Failure) {
-  guard let test = job.test else { return }
+) throws(Failure) -> Bool {
+  guard let test = job.test else { return true }
   let rows: EvaluatedRows
   if test.labels.contains(.unknown) {
-    rows = try engine.predict(test, batchSize: job.evalBatchSize)
+    guard let found = try engine.predictUnlessStopped(test, batchSize: job.evalBatchSize) else { return false }
+    rows = found
   } else {
-    let evaluation = try engine.evaluate(test, batchSize: job.evalBatchSize)
+    guard let evaluation = try engine.evaluateUnlessStopped(test, batchSize: job.evalBatchSize) else { return false }
     try meter.record(test: evaluation, step: engine.steps)
     rows = evaluation.rows
   }
@@ -25,4 +27,5 @@ func finishTest(
       }
     try PredictionsFile.write(rows, names, to: path)
   }
+  return true
 }

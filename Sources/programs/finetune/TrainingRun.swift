@@ -49,6 +49,7 @@ struct TrainingRun {
   /// Takes all steps; false where the run ends before, because it was asked to or has shown what it was asked for.
   mutating func train() throws(Failure) -> Bool {
     let start = checkpointing.start
+    guard start.epoch < job.epochs else { return try evaluateForReport() }
     try checkpointing.prepare()
     meter.restartClock()
     for epoch in start.epoch..<job.epochs {
@@ -91,19 +92,22 @@ struct TrainingRun {
       try engine.checkLockstep(learningRate: step.learningRate)
     }
     if step.isAskedToStop && step.step < job.schedule.totalSteps {
-      try stop(after: step.step)
+      try stop(evaluated: false)
       return false
     }
     if checkpointing.isDue(afterStep: step.step) { try saveCheckpoint() }
     return true
   }
 
-  private func stop(after step: Int) throws(Failure) {
+  /// Saves where the run stands, and ends it as the user asked.
+  ///
+  /// - Parameter evaluated: whether the evaluation that follows the step is done.
+  private func stop(evaluated: Bool) throws(Failure) {
     communicator.noteResult(digest: engine.model.parameters.digest)
-    let saved = checkpointing.isOn ? try checkpointing.save(evaluations, evaluated: false) : nil
+    let saved = checkpointing.isOn ? try checkpointing.save(evaluations, evaluated: evaluated) : nil
     communicator.noteStop()
     try reporter.line(
-      "stopped after step \(step) of \(job.schedule.totalSteps), as asked; "
+      "stopped after step \(engine.steps) of \(job.schedule.totalSteps), as asked; "
         + (saved.map { "saved in \($0), --resume-from-checkpoint latest continues from there" } ?? "nothing is saved"))
   }
 
@@ -117,7 +121,7 @@ struct TrainingRun {
     var found: [Evaluation] = []
     for rows in job.validations {
       guard let evaluation = try engine.evaluateUnlessStopped(rows.rows, batchSize: job.evalBatchSize) else {
-        try stop(after: engine.steps)
+        try stop(evaluated: false)
         return false
       }
       found.append(evaluation)
@@ -128,14 +132,23 @@ struct TrainingRun {
     return true
   }
 
+  /// Finds what the report shows of the last evaluation, where that was before the checkpoint that the run went on from;
+  /// false where the run ends in the middle of it.
+  private mutating func evaluateForReport() throws(Failure) -> Bool {
+    guard command.outputDir != nil else { return true }
+    lastFound = try engine.evaluateUnlessStopped(job.validations[0].rows, batchSize: job.evalBatchSize)
+    if lastFound == nil { try stop(evaluated: true) }
+    return lastFound != nil
+  }
+
   // MARK: The end
 
-  /// Evaluates the test rows, saves the model with its report, and summarises.
+  /// Evaluates the test rows, saves the model with its report, and summarises. A stop is heard before the model is saved.
   ///
   /// - Parameter begin: of the whole run.
   func finish(begin: ContinuousClock.Instant) throws(Failure) {
     try checkpointing.finish()
-    try finishTest(job, command, engine, meter)
+    guard try finishTest(job, command, engine, meter) else { return try stop(evaluated: true) }
     let times = try TimeReport(engine)
     let folder = try save(times)
     communicator.noteResult(digest: engine.model.parameters.digest)
