@@ -116,6 +116,8 @@ final class ThreadRendezvous: @unchecked Sendable {
     _ = try arrive(rank, call: call, buffer: buffer)
   }
 
+  /// All ranks' buffers, in an array of the caller's own: it is read without the lock, and sharing one would leave the order
+  /// of these reads before the next round's writes to reference counts.
   private func arrive(
     _ rank: Int, call: Call, buffer: UnsafeMutableRawBufferPointer
   ) throws(Failure) -> [UnsafeMutableRawBufferPointer] {
@@ -136,7 +138,7 @@ final class ThreadRendezvous: @unchecked Sendable {
       arrived = []
       round += 1
       pthread_cond_broadcast(changed)
-      return buffers
+      return buffers.map { $0 }
     }
     let current = round
     while round == current {
@@ -144,7 +146,7 @@ final class ThreadRendezvous: @unchecked Sendable {
       if let broken { throw broken }
       pthread_cond_wait(changed, lock)
     }
-    return buffers
+    return buffers.map { $0 }
   }
 
   /// Tells the others that `rank` has ended. A failure that all ranks agreed on is nobody's in particular.
