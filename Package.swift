@@ -23,7 +23,7 @@ let march = Context.environment["LOCKSTEP_MARCH"] ?? "native"
 /// Only for targets that hold hot loops over checked shapes and read no files: `-Ounchecked` removes traps.
 /// Without `-fno-math-errno` a square root is a call; AVX-512 at full width is 1.4 times as fast for GELU.
 ///
-/// `LOCKSTEP_CHECKED` keeps the traps, for the memory check of the tests: `Tests/checked`.
+/// `LOCKSTEP_CHECKED` keeps the traps, for `Tests/checked`.
 let isChecked = Context.environment["LOCKSTEP_CHECKED"] != nil
 var hotLoopFlags = (isChecked ? [] : ["-Ounchecked"]) + ["-Xcc", "-march=\(march)", "-Xcc", "-fno-math-errno"]
 #if arch(x86_64)
@@ -240,3 +240,6 @@ let package = Package(
   ],
   swiftLanguageModes: [.v6]
 )
+
+// The tests of whole programs run those of the usual build, and are half of the work of building tests.
+if isChecked { package.targets.removeAll { ["FinetuneTests", "HubTests", "LauncherTests"].contains($0.name) } }
