@@ -78,6 +78,8 @@ CALL(ssize_t, write, (int d, const void *b, size_t n), TYPES(int, const void *, 
 CALL(ssize_t, read, (int d, void *b, size_t n), TYPES(int, void *, size_t), 0, d, b, n)
 CALL(ssize_t, pread, (int d, void *b, size_t n, off_t o), TYPES(int, void *, size_t, off_t), 0, d, b, n, o)
 CALL(ssize_t, pread64, (int d, void *b, size_t n, off64_t o), TYPES(int, void *, size_t, off64_t), 0, d, b, n, o)
+CALL(ssize_t, pwrite, (int d, const void *b, size_t n, off_t o), TYPES(int, const void *, size_t, off_t), 0, d, b, n, o)
+CALL(ssize_t, pwrite64, (int d, const void *b, size_t n, off64_t o), TYPES(int, const void *, size_t, off64_t), 0, d, b, n, o)
 CALL(int, fsync, (int d), TYPES(int), 0, d)
 CALL(int, ftruncate, (int d, off_t n), TYPES(int, off_t), 0, d, n)
 CALL(int, flock, (int d, int o), TYPES(int, int), 0, d, o)
