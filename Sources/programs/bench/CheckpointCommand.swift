@@ -184,7 +184,7 @@ private struct CheckpointResult: Encodable {
   /// What copying the bytes takes the same ranks, in turn with the stops; the median stop by that.
   var copy_milliseconds: Spread
   var stall_over_copy: Double
-  /// What rank 0's thread takes to write the files, where nothing else goes on.
+  /// What the ranks take to write the files, where nothing else goes on.
   var writing_milliseconds: Double
   var steps: Int
   /// So many steps.
