@@ -69,13 +69,11 @@ extension TrainingEngine {
       }
       guard word.place >= 0 else { continue }
       let peers = words.indices.filter { words[$0].place == word.place }
-      // Of three copies and more, most are right; of two, nobody knows which.
+      // Of three copies and more, most are right; of two, nobody knows which, and the second is named.
       let count = { (digests: [UInt64]) in peers.count { words[$0].digests == digests } }
       let best = peers.max { count(words[$0].digests) < count(words[$1].digests) } ?? rank
       guard word.digests != words[best].digests else { continue }
-      // Of two, the later one is named first.
-      let (odd, other) = rank < best && peers.count == 2 ? (best, rank) : (rank, best)
-      try report(odd, against: other, "holds other numbers")
+      try report(rank, against: best, "holds other numbers")
     }
   }
 
