@@ -4,6 +4,7 @@ import Collectives
 import Datasets
 import Glibc
 import Kernels
+import Synchronization
 import System
 import TestSupport
 import Testing
@@ -121,18 +122,37 @@ struct StateFilesTests {
     }
   }
 
+  /// Somebody who removes each folder once in which a checkpoint is put together.
+  private final class Remover: Sendable {
+    private let isOver = Atomic(false)
+    private let removed = Mutex<Set<String>>([])
+
+    /// How many were removed.
+    var count: Int { removed.withLock { $0.count } }
+
+    func run(in path: String) {
+      while !isOver.load(ordering: .relaxed) {
+        for name in PrivateFolder.names(in: path) where name.hasSuffix(".unfinished") {
+          guard removed.withLock({ $0.insert(name).inserted }) else { continue }
+          PrivateFolder.remove("\(path)/\(name)")
+        }
+        usleep(100)
+      }
+    }
+
+    func end() { isOver.store(true, ordering: .relaxed) }
+  }
+
   @Test("a folder that is taken away while its checkpoint is written is made again by the next try")
   func takenAway() throws {
     BLAS.setThreads(1)
     let folder = try TemporaryFolder()
-    let path = "\(folder.path)/out/checkpoints"
-    // Somebody removes the folder as soon as it is there.
-    let remover = Task.detached {
-      for _ in 0..<20_000 {
-        if !PrivateFolder.names(in: path).isEmpty { return PrivateFolder.remove("\(folder.path)/out") }
-        usleep(100)
-      }
-      return false
+    let path = "\(folder.path)/checkpoints"
+    let remover = Remover()
+    let thread = try #require(Thread(stackBytes: 1 << 20) { remover.run(in: path) })
+    defer {
+      remover.end()
+      thread.join()
     }
     _ = try ThreadCommunicator.run(ranks: 2) { (communicator) throws(System.Failure) in
       let trained = try Trained(communicator, vocabulary: 150_000)
@@ -140,14 +160,18 @@ struct StateFilesTests {
       guard let writer = try CheckpointWriter(trained.engine, to: CheckpointStore(path), keeping: nil) else {
         throw System.Failure(.internalError, "no memory for a copy of the state")
       }
-      try trained.take(0..<1)
-      try writer.begin(trained.engine, CheckpointManifest(step: 0), saved)
-      try writer.finish(communicator)
+      for step in 0..<4 {
+        try trained.take(step..<step + 1)
+        try writer.begin(trained.engine, CheckpointManifest(step: 0), saved)
+        try writer.finish(communicator)
+      }
     }
-    remover.cancel()
-    let checkpoint = try Checkpoint("\(path)/\(CheckpointStore.name(step: 1))")
-    try checkpoint.verify()
-    #expect(checkpoint.manifest.files.map(\.name).contains(StateFile.optimizer))
+    #expect(remover.count > 0, "nothing was removed")
+    for step in 1...4 {
+      let checkpoint = try Checkpoint("\(path)/\(CheckpointStore.name(step: step))")
+      try checkpoint.verify()
+      #expect(checkpoint.manifest.files.map(\.name).contains(StateFile.optimizer))
+    }
   }
 
   @Test(
