@@ -223,7 +223,7 @@ public struct CheckpointManifest: Sendable, Equatable {
     let texts = try digests.elements()
     guard texts.count == FilePieces.count(ofBytes: bytes) else {
       throw digests.failure(
-        "has \(texts.count) digests, expected \(FilePieces.count(ofBytes: bytes)) of pieces of "
+        "found \(texts.count), expected \(FilePieces.count(ofBytes: bytes)), one for each "
           + "\(FilePieces.byteCount) bytes", hint: "the file is damaged")
     }
     return File(name: text, bytes: bytes, sha256: try texts.map { (text) throws(Failure) in try text.string() })

@@ -236,7 +236,7 @@ struct StoreTests {
     var manifest = checkpoint.manifest
     manifest.files[1].sha256.removeLast()
     let short = failure { () throws(Failure) in try CheckpointManifest(manifest.bytes, path: "x") }
-    #expect(short?.description.contains("has 1 digests, expected 2") == true, "\(short as Any)")
+    #expect(short?.description.contains("found 1, expected 2, one for each 4194304 bytes") == true, "\(short as Any)")
   }
 
   @Test("stopped before any operation of a save, the newest is the old or the new one; the next run tidies up")
