@@ -40,9 +40,7 @@ public final class PositionedFile: Sendable {
     var done = 0
     while done < bytes.count {
       let start = bytes.baseAddress! + done
-      let isAligned = [Int(bitPattern: start), offset + done, bytes.count - done].allSatisfy {
-        $0 % Self.alignment == 0
-      }
+      let isAligned = (Int(bitPattern: start) | offset + done | bytes.count - done) % Self.alignment == 0
       var count = -1
       if direct >= 0 && isAligned {
         count = pwrite(direct, start, bytes.count - done, off_t(offset + done))

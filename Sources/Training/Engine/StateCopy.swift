@@ -89,37 +89,27 @@ final class StateCopy: @unchecked Sendable {
     let outputs = try images.map { (image) throws(Failure) in
       try PositionedFile(creating: "\(folder)/\(image.name)")
     }
-    let headers = [model.weightsHeader] + files.map(\.header)
-    let pieces = StatePieces(images, headers: headers.map(\.count))
-    var digests = [String?](repeating: nil, count: pieces.all.count)
-    let shared = alone ? 0 : min(board.capacity, pieces.all.count - pieces.first)
-    if shared > 0 { board.open(headers.map(\.count)) }
-    try model.writeFiles(into: folder)
-    try PieceWriter.with(images, memory.pointer) { (writer) throws(Failure) in
-      func write(_ indices: [Int]) throws(Failure) -> [String] {
-        try writer.write(
-          indices.map { index in
-            let (file, number) = pieces.all[index]
-            return .init(
-              file: file, number: number, headerBytes: headers[file].count, header: headers[file],
-              output: outputs[file])
-          })
-      }
-      for index in 0..<pieces.first { digests[index] = try write([index])[0] }
-      while shared > 0 {
-        let taken = board.take(2, of: shared)
-        if taken.isEmpty { break }
-        for (index, digest) in zip(taken, try write(taken.map { pieces.first + $0 })) { board.finish(index, digest) }
-      }
-      board.waitForOthers(count: shared)
-      for index in 0..<shared { digests[pieces.first + index] = board.digest(index) }
-      for index in digests.indices where digests[index] == nil { digests[index] = try write([index])[0] }
+    let headers = ([model.weightsHeader] + files.map(\.header)).map {
+      PieceWriter.Header(byteCount: $0.count, bytes: $0)
     }
-    for output in outputs { try output.flush() }
-    return images.indices.map { file in
-      let own = zip(pieces.all, digests).filter { $0.0.file == file }
-      return CheckpointManifest.File(
-        name: images[file].name, bytes: headers[file].count + images[file].dataBytes, sha256: own.compactMap(\.1))
+    if alone { board.close() } else { board.open(headers.map(\.byteCount)) }
+    try model.writeFiles(into: folder)
+    return try PieceWriter.with(images, headers, outputs, from: memory.pointer) { (writer) throws(Failure) in
+      let pieces = writer.pieces
+      var digests = [String?](repeating: nil, count: pieces.all.count)
+      for index in 0..<pieces.first { digests[index] = try writer.write([index])[0] }
+      if !alone {
+        let shared = pieces.sharedCount(board)
+        try writer.writeShared(board)
+        board.waitForOthers(count: shared)
+        for index in 0..<shared { digests[pieces.first + index] = board.digest(index) }
+      }
+      for index in digests.indices where digests[index] == nil { digests[index] = try writer.write([index])[0] }
+      for output in outputs { try output.flush() }
+      return images.indices.map { file in
+        let own = zip(pieces.all, digests).filter { $0.0.file == file }
+        return .init(name: images[file].name, bytes: writer.byteCount(of: file), sha256: own.compactMap(\.1))
+      }
     }
   }
 
@@ -140,32 +130,12 @@ final class StateCopy: @unchecked Sendable {
       if mayEnd() { return }
       usleep(napMicroseconds)
     }
-    let headers = board.headers(images.count)
-    let pieces = StatePieces(images, headers: headers)
-    let shared = min(board.capacity, pieces.all.count - pieces.first)
-    // Without the files rank 0 writes all.
-    guard
-      let outputs = try? images.map({ (image) throws(Failure) in
-        try PositionedFile(joining: "\(folder)/\(image.name)")
-      })
-    else { return }
-    try? PieceWriter.with(images, memory.pointer) { (writer) throws(Failure) in
-      while board.stage == .open, !mayEnd() {
-        let taken = board.take(2, of: shared)
-        if taken.isEmpty { return }
-        do throws(Failure) {
-          let digests = try writer.write(
-            taken.map { index in
-              let (file, number) = pieces.all[pieces.first + index]
-              return .init(
-                file: file, number: number, headerBytes: headers[file], header: [], output: outputs[file])
-            })
-          for (index, digest) in zip(taken, digests) { board.finish(index, digest) }
-        } catch {
-          for index in taken { board.giveBack(index) }
-          throw error
-        }
-      }
-    }
+    let headers = board.headers(images.count).map { PieceWriter.Header(byteCount: $0, bytes: []) }
+    // What fails here rank 0 does, and says why where it fails there, too.
+    try? PieceWriter.with(
+      images, headers,
+      images.map { (image) throws(Failure) in try PositionedFile(joining: "\(folder)/\(image.name)") },
+      from: memory.pointer
+    ) { (writer) throws(Failure) in try writer.writeShared(board, until: mayEnd) }
   }
 }

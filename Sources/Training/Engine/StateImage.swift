@@ -33,20 +33,17 @@ struct StateImage: Sendable {
   /// Fills `block` (overwrites it) with the bytes of the file from `place` on.
   ///
   /// - Parameters:
-  ///   - header: of the file, or as many bytes where the block has none of it.
+  ///   - header: of the file.
   ///   - copy: the floats of the state.
   ///   - path: for messages.
   /// - Throws: `.badData` for a value that is not finite, which could not be read again.
   func read(
-    into block: UnsafeMutableRawBufferPointer, at place: Int, headerBytes: Int, header: [UInt8],
+    into block: UnsafeMutableRawBufferPointer, at place: Int, _ header: PieceWriter.Header,
     from copy: UnsafePointer<Float>, path: String
   ) throws(Failure) {
     let range = place..<place + block.count
-    if place < headerBytes {
-      let part = range.clamped(to: 0..<headerBytes)
-      block.copyBytes(from: header[part])
-    }
-    var start = headerBytes
+    if place < header.byteCount { block.copyBytes(from: header.bytes[range.clamped(to: 0..<header.byteCount)]) }
+    var start = header.byteCount
     for run in runs {
       let end = start + run.count * Self.floatBytes
       let part = range.clamped(to: start..<end)
@@ -70,7 +67,7 @@ struct StateImage: Sendable {
 
 /// The pieces of several files, in the order in which they are written: first those with the headers.
 struct StatePieces {
-  let all: [(file: Int, piece: Int)]
+  let all: [(file: Int, number: Int)]
   /// How many of them have headers; rank 0 writes those.
   let first: Int
 
@@ -79,8 +76,11 @@ struct StatePieces {
     precondition(headers.allSatisfy { $0 <= FilePieces.byteCount }, "a header of \(headers) bytes")
     first = images.count
     let further = zip(images, headers).enumerated().flatMap { file, pair in
-      (1..<FilePieces.count(ofBytes: pair.1 + pair.0.dataBytes)).map { (file: file, piece: $0) }
+      (1..<FilePieces.count(ofBytes: pair.1 + pair.0.dataBytes)).map { (file: file, number: $0) }
     }
-    all = images.indices.map { (file: $0, piece: 0) } + further
+    all = images.indices.map { (file: $0, number: 0) } + further
   }
+
+  /// How many the board gives out: those behind the first.
+  func sharedCount(_ board: PieceBoard) -> Int { min(board.capacity, all.count - first) }
 }
