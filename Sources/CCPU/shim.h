@@ -1,7 +1,11 @@
-// What Swift cannot say: what to load in advance, which instruction sets the importing module was compiled for, and which this CPU has.
+// What Swift cannot say: what to load in advance, how to store past the caches, which instruction sets the importing module was
+// compiled for, and which this CPU has.
 // The macros are those of the module that includes this header, so `-march` of that module decides them.
 #ifndef LOCKSTEP_CCPU_SHIM_H
 #define LOCKSTEP_CCPU_SHIM_H
+
+#include <stddef.h>
+#include <stdint.h>
 
 // X(bit, name): `name` is GCC's and clang's for __builtin_cpu_supports.
 #define LOCKSTEP_CPU_FEATURES(X) \
@@ -75,5 +79,25 @@ static inline const char *_Nullable lockstep_cpu_feature_name(int index) {
 }
 /// Asks for the cache line at `address`, which may be none of this process's.
 static inline void lockstep_prefetch(const void *address) { __builtin_prefetch(address); }
+
+// Copies floats without reading the lines that they go to first, as ordinary stores must, and without keeping them in the
+// caches. C libraries do so too, but only from a size on that depends on the CPU. Nothing overlaps.
+static inline void lockstep_copy_past_caches(float *to, const float *from, size_t count) {
+  typedef float line __attribute__((vector_size(64), aligned(64)));
+  typedef float unaligned_line __attribute__((vector_size(64), aligned(4)));
+  const size_t lineFloats = sizeof(line) / sizeof(float);
+  for (; count > 0 && (uintptr_t)to % sizeof(line) != 0; --count) *to++ = *from++;
+  for (; count >= lineFloats; count -= lineFloats, to += lineFloats, from += lineFloats) {
+    const line values = *(const unaligned_line *)from;
+    __builtin_nontemporal_store(values, (line *)to);
+  }
+  while (count-- > 0) *to++ = *from++;
+#if defined(__x86_64__) || defined(__i386__)
+  // Such stores are not ordered with later ones, by which others learn that they are there.
+  __builtin_ia32_sfence();
+#else
+  __atomic_thread_fence(__ATOMIC_RELEASE);
+#endif
+}
 
 #endif

@@ -1,3 +1,4 @@
+import CCPU
 import Glibc
 
 /// Memory for `count` floats, not initialised, at a cache line's start; freed with `free`.
@@ -14,6 +15,14 @@ public func allocateFloats(_ count: Int) -> UnsafeMutablePointer<Float> {
   // A wish: without huge pages it is slower, not wrong.
   if isLarge { madvise(memory, byteCount, MADV_HUGEPAGE) }
   return memory.bindMemory(to: Float.self, capacity: count)
+}
+
+/// Copies `count` floats that are not read again soon, at the memory's speed: overwrites those at `target`. The two do not
+/// overlap.
+public func copyPastCaches(
+  _ source: UnsafePointer<Float>, to target: UnsafeMutablePointer<Float>, count: Int
+) {
+  lockstep_copy_past_caches(target, source, count)
 }
 
 /// Ends the process with one line and the status of a machine that lacks something (`EX_UNAVAILABLE`).

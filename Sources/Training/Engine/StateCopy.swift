@@ -65,8 +65,8 @@ final class StateCopy: @unchecked Sendable {
     if let memory {
       let (place, ranks) = engine.model.isShared ? (communicator.localRank, communicator.localSize) : (0, 1)
       let part = count * place / ranks..<count * (place + 1) / ranks
-      (memory.pointer + part.lowerBound).update(
-        from: engine.model.parameters.pointer + part.lowerBound, count: part.count)
+      copyPastCaches(
+        engine.model.parameters.pointer + part.lowerBound, to: memory.pointer + part.lowerBound, count: part.count)
       for moment in AdamWOptimizer.Moment.allCases {
         engine.optimizer.copyMoments(moment, to: memory.pointer + (moment == .first ? count : 2 * count))
       }

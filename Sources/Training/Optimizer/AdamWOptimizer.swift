@@ -204,7 +204,7 @@ extension AdamWOptimizer {
 
   /// Copies the moments of this rank's parts to their places in `whole`, which is in the order of the layout.
   package func copyMoments(_ moment: Moment, to whole: UnsafeMutablePointer<Float>) {
-    forEachRun(moment) { range, values in (whole + range.lowerBound).update(from: values, count: range.count) }
+    forEachRun(moment) { range, values in copyPastCaches(values, to: whole + range.lowerBound, count: range.count) }
   }
 
   /// Overwrites the moments of this rank's parts with those in `whole`.

@@ -167,7 +167,7 @@ private struct CopyReference {
   func seconds() throws(Failure) -> Double {
     try communicator.barrier()
     var clock = LapClock()
-    to.pointer.update(from: from.pointer, count: to.count)
+    copyPastCaches(from.pointer, to: to.pointer, count: to.count)
     try communicator.barrier()
     return clock.lap()
   }
