@@ -47,10 +47,14 @@ final class ThreadChannel: PointToPointChannel, @unchecked Sendable {
   func poll() throws(Failure) {
     try rendezvous.check()
     var left = 0
+    // What comes between two looks is for the first who waits for it.
+    var absent: [MailAddress] = []
     for message in waiting {
-      if let content = awaited[message], try rendezvous.take(content.address, into: content.bytes) {
+      guard let content = awaited[message] else { continue }
+      if !absent.contains(content.address), try rendezvous.take(content.address, into: content.bytes) {
         awaited[message] = nil
       } else {
+        absent.append(content.address)
         waiting[left] = message
         left += 1
       }

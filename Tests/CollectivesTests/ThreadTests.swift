@@ -65,6 +65,35 @@ struct ThreadTests {
     #expect(received[0] == [1, 2, 3, 4])
   }
 
+  @Test("messages keep their order when they come while the receiver looks for those before them")
+  func messagesKeepTheirOrderWhileTheyCome() throws {
+    let (rounds, each) = (5000, 4)
+    let received = try ThreadCommunicator.run(ranks: 2) { (communicator) throws(Failure) in
+      let channel = communicator.makeLink()
+      let numbers = UnsafeMutableBufferPointer<UInt32>.allocate(capacity: rounds * each)
+      defer { numbers.deallocate() }
+      for index in numbers.indices { numbers[index] = communicator.rank == 1 ? UInt32(index) : 0 }
+      for round in 0..<rounds {
+        let parts = (round * each..<(round + 1) * each).map { index in
+          UnsafeMutableRawBufferPointer(UnsafeMutableBufferPointer(rebasing: numbers[index...index]))
+        }
+        // The sender begins when the receiver does.
+        if communicator.rank == 1 {
+          try channel.wait(for: channel.receive(UnsafeMutableRawBufferPointer(start: nil, count: 0), from: 0, tag: 1))
+          for part in parts { try channel.wait(for: channel.send(UnsafeRawBufferPointer(part), to: 0, tag: 0)) }
+        } else {
+          let messages = try parts.map { (part) throws(Failure) in try channel.receive(part, from: 1, tag: 0) }
+          try channel.wait(for: channel.send(UnsafeRawBufferPointer(start: nil, count: 0), to: 1, tag: 1))
+          for message in messages { try channel.wait(for: message) }
+        }
+      }
+      try communicator.barrier()
+      return Array(numbers)
+    }
+    let isInOrder = received.first == (0..<rounds * each).map(UInt32.init)
+    #expect(isInOrder)
+  }
+
   @Test("calls of another kind are told, with both")
   func kindDiffers() throws {
     let failures = try failuresOfEachRank(ranks: 2) { (communicator) throws(Failure) in
