@@ -64,7 +64,8 @@ extension Programs {
     /// Of another kind of machine sums round otherwise, and of bf16 what is rounded too.
     private func differences(_ new: [MetricsLine], _ old: [MetricsLine], _ run: BeforeCase) -> [String] {
       guard new.count == old.count else { return ["\(new.count) lines, expected \(old.count)"] }
-      let (losses, norms) = run.isRounded ? (0.01, 0.05) : (1e-5, 1e-4)
+      // A row more or less may be right where products are rounded.
+      let (losses, norms, scores) = run.isRounded ? (0.01, 0.05, 0.06) : (1e-5, 1e-4, 1e-12)
       return zip(new, old).flatMap { new, old -> [String] in
         guard (new.kind, new.step, new.examples) == (old.kind, old.step, old.examples) else {
           return ["\(new), expected \(old)"]
@@ -74,6 +75,7 @@ extension Programs {
           ("epoch", new.epoch, old.epoch, 1e-12), ("loss", new.loss, old.loss, losses),
           ("learning rate", new.learning_rate ?? 0, old.learning_rate ?? 0, 1e-12),
           ("norm", new.grad_norm ?? 0, old.grad_norm ?? 0, norms),
+          ("accuracy", new.accuracy ?? 0, old.accuracy ?? 0, scores), ("F1", new.f1 ?? 0, old.f1 ?? 0, scores),
         ]
         return values.filter { relativeError($0.new, $0.old) > $0.tolerance }
           .map { "step \(old.step): \($0.name) \($0.new), expected \($0.old)" }

@@ -42,6 +42,8 @@ extension Programs {
       var step: Int
       var loss: Double?
       var skipped: Bool?
+      // swift-format-ignore: AlwaysUseLowerCamelCase
+      var learning_rate: Double?
     }
 
     private func lines(_ name: String) throws -> [Line] {
@@ -76,6 +78,12 @@ extension Programs {
       #expect(steps.map(\.step) == Array(1...16))
       #expect(steps.filter { $0.skipped == true }.map(\.step) == [6, 7, 8, 14, 15, 16])
       #expect(steps.allSatisfy { ($0.loss == nil) == ($0.skipped == true) })
+      var taken = 0
+      for step in steps {
+        let rate = step.learning_rate ?? .nan
+        #expect(relativeError(rate, 1e-3 * Double(16 - taken) / 16) < 1e-12, "the schedule follows the steps taken")
+        taken += step.skipped == true ? 0 : 1
+      }
       let notes = outcome.output.split(separator: "\n").filter { $0.contains("is left out: the loss became NaN") }
       #expect(notes.count == 6 && notes.first?.contains("step 6") == true, "\(outcome.output)")
       #expect(outcome.output.contains("6 steps left out, for numbers that are not finite"), "\(outcome.output)")
