@@ -126,6 +126,16 @@ public final class CheckpointStore {
     return "\(path)/\(name)"
   }
 
+  /// Writes a file beside the checkpoints, which only the user may read.
+  ///
+  /// - Returns: its path.
+  public func write(_ bytes: [UInt8], to name: String) throws(Failure) -> String {
+    try makeStore()
+    try writeAtomically(bytes, to: "\(path)/\(name)")
+    try PrivateFolder.restrict(file: "\(path)/\(name)")
+    return "\(path)/\(name)"
+  }
+
   /// The files of a checkpoint that is put together, each of which only the user may read from then on.
   private func files(
     in draft: String, _ known: [CheckpointManifest.File]

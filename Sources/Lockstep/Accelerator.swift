@@ -18,6 +18,7 @@ public final class Accelerator {
   public let splitBatches: Bool
   let precision: ProductPrecision
   let wire: WirePrecision
+  let lockstepCheck: Int
   let settings: RankSettings
   /// The batch that a prepared loader gave out last.
   weak var currentBatch: Batch?
@@ -33,7 +34,11 @@ public final class Accelerator {
       throw Failure(
         .usage, "gradient accumulation over \(options.gradientAccumulationSteps) steps, expected at least 1")
     }
+    guard options.lockstepCheck >= 0 else {
+      throw Failure(.usage, "a lockstep check every \(options.lockstepCheck) steps, expected 0 or more")
+    }
     self.communicator = communicator
+    lockstepCheck = options.lockstepCheck
     gradientAccumulationSteps = options.gradientAccumulationSteps
     splitBatches = options.splitBatches
     precision = try options.precision()
@@ -164,10 +169,11 @@ public final class Accelerator {
   }
 
   /// Saves a model on the main process; see `BertForSequenceClassification.save`. Called by all ranks, which all throw
-  /// where it fails.
+  /// where it fails, or where they do not hold the same weights.
   public func save(
     _ model: BertForSequenceClassification, to path: String, labelNames: [String] = [], overwrites: Bool = false
   ) throws(Failure) {
+    if model.session?.accelerator === self { try model.session?.engine?.checkLockstepUnlessDone() }
     try communicator.agree { () throws(Failure) in
       if isMainProcess { try model.save(to: path, labelNames: labelNames, overwrites: overwrites) }
     }

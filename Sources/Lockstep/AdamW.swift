@@ -41,8 +41,9 @@ public final class AdamW: Preparable {
   /// window. Called by all ranks.
   ///
   /// - Returns: what it did; nil within a window.
-  /// - Throws: `.badData` on all ranks where the loss or the gradient is not a finite number and `nonFinite` is `.stop`; a
-  ///   misuse without gradients.
+  /// - Throws: `.badData` on all ranks where the loss or the gradient is not a finite number and `nonFinite` is `.stop`;
+  ///   `.disagreement` on all ranks, once in `lockstepCheck` steps, where these were not the same on every rank; a misuse
+  ///   without gradients.
   @discardableResult
   public func step() throws(Failure) -> StepReport? {
     guard model.optimizer?.id == ObjectIdentifier(self) else {
@@ -55,6 +56,7 @@ public final class AdamW: Preparable {
     let report = try engine.step(learningRate: learningRate)
     model.window.endStep()
     stepWasSkipped = report.skipped != nil
+    try engine.checkLockstepWhereDue()
     if report.isAskedToStop, !session.isLocal { session.accelerator?.shouldStop = true }
     return report
   }

@@ -17,6 +17,7 @@ package struct RunOptions: Sendable {
   package var splitBatches = false
   package var mixedPrecision: MixedPrecision?
   package var wirePrecision = WirePrecision.no
+  package var lockstepCheck = 50
   package var settings = RankSettings()
 
   package init() {}
@@ -39,15 +40,17 @@ package struct RunOptions: Sendable {
 ///   - gradientAccumulationSteps: batches of an accumulation window.
 ///   - splitBatches: whether the batch size of a loader is that of all ranks together.
 ///   - mixedPrecision: nil takes what the launcher was told, else fp32.
+///   - lockstepCheck: steps from one comparison of all ranks' steps, rates and numbers to the next; 0 never compares.
 ///   - body: the program of one rank.
 public func run(
   gradientAccumulationSteps: Int = 1, splitBatches: Bool = false, mixedPrecision: MixedPrecision? = nil,
-  _ body: @escaping @Sendable (Accelerator) throws -> Void
+  lockstepCheck: Int = 50, _ body: @escaping @Sendable (Accelerator) throws -> Void
 ) -> Never {
   var options = RunOptions()
   options.gradientAccumulationSteps = gradientAccumulationSteps
   options.splitBatches = splitBatches
   options.mixedPrecision = mixedPrecision
+  options.lockstepCheck = lockstepCheck
   let chosen = options
   Worker.run(program: programName()) { (communicator, settings) throws(Failure) in
     var options = chosen

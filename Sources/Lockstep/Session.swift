@@ -43,6 +43,7 @@ final class Session {
       precision: accelerator?.precision ?? .high, settings: settings, threads: threads,
       seed: UInt64(bitPattern: Int64(model.seed)),
       encoderIsFrozen: model.encoderIsFrozen, wire: accelerator?.wire ?? .no)
+    made.lockstep.interval = accelerator?.lockstepCheck ?? 0
     engine = made
     return made
   }

@@ -127,4 +127,33 @@ struct MisuseTests {
     let wrong = problem { try output.loss { _, _ in (0, Matrix(rows: 1, columns: 2)) } }
     expect(wrong, at: "output.loss", says: "shape [1, 2] for logits of shape [4, 2]")
   }
+
+  @Test(
+    "a rate that depends on the rank ends the job at the next lockstep check, unless there is none", arguments: [2, 0])
+  func rateOfRank(lockstepCheck: Int) throws {
+    let found = problem {
+      try onRanks(2, lockstepCheck: lockstepCheck) { accelerator in
+        let model = try BertForSequenceClassification(from: tinyModel, labels: 2)
+        let optimizer = AdamW(model, learningRate: accelerator.isMainProcess ? 1e-3 : 2e-3)
+        let train = try DataLoader(tinyRows().train, batchSize: 12)
+        try accelerator.prepare(model, optimizer, train)
+        for batch in train.prefix(3) {
+          try accelerator.backward(try model(batch).loss)
+          try optimizer.step()
+          optimizer.zeroGrad()
+        }
+      }
+    }
+    #expect(found?.status == (lockstepCheck == 0 ? nil : .disagreement), "\(found?.description ?? "nothing")")
+    if lockstepCheck > 0 {
+      #expect(
+        found?.description.contains("at step 2 with the learning rate 0.002") == true, "\(found?.description ?? "")")
+    }
+  }
+
+  @Test("a lockstep check every -1 steps is refused")
+  func negativeCheck() {
+    let found = problem { try onRanks(1, lockstepCheck: -1) { _ in } }
+    #expect(found?.status == .usage && found?.description.contains("-1") == true, "\(found?.description ?? "nothing")")
+  }
 }

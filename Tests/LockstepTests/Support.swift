@@ -10,11 +10,12 @@ let tinyData = "\(Golden.folder)/mrpc"
 /// Runs `body` as each of so many ranks, threads of this process; the results by rank.
 func onRanks<Result: Sendable>(
   _ ranks: Int, hosts: [Int]? = nil, accumulating steps: Int = 1, splitting: Bool = true,
-  _ body: @escaping @Sendable (Accelerator) throws -> Result
+  lockstepCheck: Int = 50, _ body: @escaping @Sendable (Accelerator) throws -> Result
 ) throws -> [Result] {
   var options = RunOptions()
   options.gradientAccumulationSteps = steps
   options.splitBatches = splitting
+  options.lockstepCheck = lockstepCheck
   let chosen = options
   let run: @Sendable (any Communicator) throws(System.Failure) -> Result? = {
     (communicator) throws(System.Failure) in

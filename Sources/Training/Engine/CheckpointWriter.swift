@@ -45,9 +45,11 @@ public final class CheckpointWriter {
     pending?.thread.join()
   }
 
-  /// Copies the state and begins to write it. Called by all ranks, between steps; the one before is finished.
+  /// Copies the state, on which all ranks must agree, and begins to write it. Called by all ranks, between steps; the one
+  /// before is finished.
   public func begin(_ engine: TrainingEngine, _ manifest: CheckpointManifest, _ model: SavedModel) throws(Failure) {
     precondition(pending == nil, "two checkpoints at once")
+    try engine.checkLockstepUnlessDone()
     try copy.fill(from: engine)
     guard let storePath else { return }
     let outcome = Outcome()
@@ -96,6 +98,7 @@ public final class CheckpointWriter {
 /// Saves, up to three times where somebody takes the folder away meanwhile: what removes it may not be done at once.
 ///
 /// - Parameter save: gets the number of the try, from 0.
+@discardableResult
 func retryingWhereTakenAway<Result>(_ save: (_ attempt: Int) throws(Failure) -> Result) throws(Failure) -> Result {
   let (attempts, napMicroseconds) = (3, UInt32(100_000))
   var attempt = 0

@@ -83,13 +83,15 @@ extension TrainingEngine {
   ///   - limit: complete checkpoints that stay; nil for all.
   ///   - write: writes the weights and what belongs to them into the folder that it gets, on rank 0.
   /// - Returns: the folder.
-  /// - Throws: on all ranks, where rank 0 could not write. Everything is as before then.
+  /// - Throws: on all ranks, where rank 0 could not write; everything is as before then. Or `.disagreement`, see
+  ///   `checkLockstep`.
   @discardableResult
   public func save(
     _ manifest: CheckpointManifest, to store: CheckpointStore?, keeping limit: Int? = nil,
     _ write: (_ folder: String) throws(Failure) -> Void
   ) throws(Failure) -> String {
     precondition(rowsInStep == 0, "a checkpoint within an accumulation window")
+    try checkLockstepUnlessDone()
     return try retryingWhereTakenAway { (_) throws(Failure) in try saveOnce(manifest, to: store, keeping: limit, write)
     }
   }
@@ -158,6 +160,7 @@ extension TrainingEngine {
     }
     optimizer.resume(at: manifest.step - skipped)
     skippedSteps = skipped
+    takenSinceCheck = TakenSteps()
     let note = try loadResiduals(checkpoint, manifest)
     synchronizer.forgetGradients()
     communicator.noteStep(steps)

@@ -45,6 +45,9 @@ public final class TrainingEngine {
   public var transferSeconds: Double { synchronizer.transfer.seconds }
   /// Bytes that this rank sent to other hosts in the last step.
   public var transferBytes: Int { synchronizer.transfer.bytes }
+  /// When ranks compare their numbers. The same interval on every rank.
+  public var lockstep = LockstepOptions()
+  var takenSinceCheck = TakenSteps()
   /// What `clipGradientNorm` has found of the present window.
   var measured: Measured?
   /// Seconds of all evaluations so far on this rank.

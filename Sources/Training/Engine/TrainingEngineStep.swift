@@ -42,6 +42,7 @@ extension TrainingEngine {
     timeline?.endStep()
     windowSeconds = StepSeconds()
     communicator.noteStep(steps)
+    takenSinceCheck.add(rate: learningRate)
     return StepReport(
       step: steps, loss: loss, gradientNorm: found.norm, learningRate: learningRate,
       isAskedToStop: found.headers.contains { $0.stop != 0 }, skipped: found.problem)

@@ -207,6 +207,16 @@ extension AdamWOptimizer {
     forEachRun(moment) { range, values in copyPastCaches(values, to: whole + range.lowerBound, count: range.count) }
   }
 
+  /// Copies the moments of a range in one of this rank's parts.
+  func copy(_ moment: Moment, _ range: Range<Int>, to place: UnsafeMutablePointer<Float>) {
+    forEachRun(moment) { run, values in
+      let part = run.clamped(to: range)
+      if part.isEmpty { return }
+      (place + (part.lowerBound - range.lowerBound)).update(
+        from: values + (part.lowerBound - run.lowerBound), count: part.count)
+    }
+  }
+
   /// Overwrites the moments of this rank's parts with those in `whole`.
   package func setMoments(_ moment: Moment, from whole: UnsafePointer<Float>) {
     forEachRun(moment) { range, values in values.update(from: whole + range.lowerBound, count: range.count) }

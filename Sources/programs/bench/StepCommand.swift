@@ -59,7 +59,7 @@ struct StepCommand: Measurement {
     let checks = try (0..<5).map { (_) throws(Failure) in
       try communicator.barrier()
       var clock = LapClock()
-      try engine.checkLockstep(learningRate: 3e-5)
+      try engine.checkLockstep()
       return clock.lap()
     }
     let evaluated = try inputs.validation.map { (rows) throws(Failure) in try evaluate(rows, engine) }

@@ -30,6 +30,7 @@ func finetune(
   try introduce(job, weights.report, notes: outputs.notes, reporter)
 
   let engine = try makeEngine(job, command, model, communicator, settings)
+  engine.lockstep = LockstepOptions(interval: command.lockstepCheck, store: outputs.store)
   if let point, let note = try engine.load(point.checkpoint, point.manifest) { try reporter.line("note: \(note)") }
   communicator.acceptStop()
   let checkpointing = Checkpointing(

@@ -88,9 +88,7 @@ struct TrainingRun {
         if let digests { try digests.write(step, engine.model) }
       }
     }
-    if command.lockstepCheck > 0 && step.step % command.lockstepCheck == 0 {
-      try engine.checkLockstep(learningRate: step.learningRate)
-    }
+    try engine.checkLockstepWhereDue()
     if step.isAskedToStop && step.step < job.schedule.totalSteps {
       try stop(evaluated: false)
       return false
@@ -148,6 +146,7 @@ struct TrainingRun {
   /// - Parameter begin: of the whole run.
   func finish(begin: ContinuousClock.Instant) throws(Failure) {
     try checkpointing.finish()
+    try engine.checkLockstepUnlessDone()
     guard try finishTest(job, command, engine, meter) else { return try stop(evaluated: true) }
     let times = try TimeReport(engine)
     let folder = try save(times)

@@ -28,6 +28,8 @@ package enum Capability: Hashable, Sendable {
   case tracing
   /// gdb, as far as running a program.
   case debugger
+  /// To write to the memory of a process that a test has started.
+  case othersMemory
   /// qemu, as far as running this machine's programs on a CPU of x86-64.
   case emulator
   /// A control group with little memory whose processes the kernel kills.

@@ -42,6 +42,7 @@ extension Capability {
     case .debugger:
       Self.program("gdb").whyMissing
         ?? failure("gdb cannot run a program here", of: "gdb --batch --ex run --return-child-result true".words)
+    case .othersMemory: Self.tryOthersMemory()
     case .emulator:
       Self.program("qemu-x86_64").whyMissing
         ?? failure("qemu cannot run this machine's programs", of: ["qemu-x86_64", "/bin/true"])
@@ -72,6 +73,16 @@ extension Capability {
     } catch {
       return "\(what): \(error)"
     }
+  }
+
+  private static func tryOthersMemory() -> String? {
+    guard let program = try? Program(["sleep", "60"]) else { return "sleep cannot be started" }
+    let memory = open("/proc/\(program.process)/mem", O_RDWR | O_CLOEXEC)
+    let why = memory < 0 ? "the memory of another process cannot be written: \(lastSystemError())" : nil
+    close(memory)
+    kill(program.process, SIGKILL)
+    _ = program.wait(seconds: 10)
+    return why
   }
 
   private static func find(_ program: String) -> String? {

@@ -145,7 +145,7 @@ package final class Program {
   }
 
   /// A file of /proc, which has no size to go by.
-  static func contents(_ path: String) -> [UInt8] {
+  package static func contents(_ path: String) -> [UInt8] {
     let file = open(path, O_RDONLY | O_CLOEXEC)
     guard file >= 0 else { return [] }
     defer { close(file) }
