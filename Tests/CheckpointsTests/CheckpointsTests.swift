@@ -239,6 +239,22 @@ struct StoreTests {
     #expect(short?.description.contains("found 1, expected 2, one for each 4194304 bytes") == true, "\(short as Any)")
   }
 
+  @Test("pieces that are read two at a time have the digests of each, whatever their number", arguments: [2, 3, 4])
+  func pairs(count: Int) throws {
+    let bytes = FilePieces.byteCount
+    let text = (0..<count).flatMap { [UInt8](repeating: UInt8($0), count: $0 < count - 1 ? bytes : 70) }
+    try store.save(sampleManifest(step: 1)) { (folder) throws(Failure) in
+      try writeAtomically(text, to: "\(folder)/model.safetensors")
+      return []
+    }
+    let digests = stride(from: 0, to: text.count, by: bytes).map {
+      SHA256.hexDigest(Array(text[$0..<min($0 + bytes, text.count)]))
+    }
+    let checkpoint = try Checkpoint("\(store.path)/step-000001")
+    #expect(Set(digests).count == count && checkpoint.manifest.files.map(\.sha256) == [digests])
+    try checkpoint.verify()
+  }
+
   @Test("stopped before any operation of a save, the newest is the old or the new one; the next run tidies up")
   func stoppedAnywhere() throws {
     var operations = 0

@@ -30,19 +30,6 @@ struct TakenSteps {
   }
 }
 
-/// Numbers of which several ranks may hold copies.
-enum LockstepKind: Int, CaseIterable {
-  case weights, firstMoments, secondMoments
-
-  var name: String {
-    switch self {
-    case .weights: "the weights"
-    case .firstMoments: "the first moments"
-    case .secondMoments: "the second moments"
-    }
-  }
-}
-
 /// Whether all ranks still stand at the same step with the same numbers.
 extension TrainingEngine {
   /// What a rank says of itself.

@@ -3,6 +3,19 @@ import Collectives
 import Kernels
 import System
 
+/// Numbers of which several ranks may hold copies.
+enum LockstepKind: Int, CaseIterable {
+  case weights, firstMoments, secondMoments
+
+  var name: String {
+    switch self {
+    case .weights: "the weights"
+    case .firstMoments: "the first moments"
+    case .secondMoments: "the second moments"
+    }
+  }
+}
+
 /// Where two ranks' copies of one tensor, of its weights or moments, differ.
 struct LockstepDifference {
   private let kind: LockstepKind
