@@ -83,6 +83,8 @@ final class ThreadRendezvous: @unchecked Sendable {
   func take(_ address: MailAddress, into bytes: UnsafeMutableRawBufferPointer) throws(Failure) -> Bool {
     pthread_mutex_lock(lock)
     defer { pthread_mutex_unlock(lock) }
+    // What broke first counts, not what follows from it.
+    if let broken { throw broken }
     guard var waiting = mail[address], !waiting.isEmpty else {
       if finished.contains(address.sender) {
         throw fail(
@@ -112,19 +114,22 @@ final class ThreadRendezvous: @unchecked Sendable {
     _ work: ([UnsafeMutableRawBufferPointer]) -> Void
   ) throws(Failure) {
     work(try arrive(rank, call: call, buffer: buffer))
-    // Cannot break: a rank that would break it is in this collective too, with its work still to be ended.
-    _ = try arrive(rank, call: call, buffer: buffer)
+    // Nobody leaves before all have done their work, whatever a message elsewhere has broken meanwhile: they read one
+    // another's buffers. All ranks come here, so nobody waits in vain.
+    _ = try arrive(rank, call: call, buffer: buffer, isLeaving: true)
   }
 
   /// All ranks' buffers, in an array of the caller's own: it is read without the lock, and sharing one would leave the order
   /// of these reads before the next round's writes to reference counts.
   private func arrive(
-    _ rank: Int, call: Call, buffer: UnsafeMutableRawBufferPointer
+    _ rank: Int, call: Call, buffer: UnsafeMutableRawBufferPointer, isLeaving: Bool = false
   ) throws(Failure) -> [UnsafeMutableRawBufferPointer] {
     pthread_mutex_lock(lock)
     defer { pthread_mutex_unlock(lock) }
-    if let broken { throw broken }
-    if let gone = finished.first { throw fail(unmatched(gone, waiting: rank, at: call)) }
+    if !isLeaving {
+      if let broken { throw broken }
+      if let gone = finished.first { throw fail(unmatched(gone, waiting: rank, at: call)) }
+    }
     calls[rank] = call
     buffers[rank] = buffer
     arrived.append(rank)
@@ -143,7 +148,7 @@ final class ThreadRendezvous: @unchecked Sendable {
     let current = round
     while round == current {
       // After the round has moved on nothing can stop this collective, so `broken` counts only before.
-      if let broken { throw broken }
+      if let broken, !isLeaving { throw broken }
       pthread_cond_wait(changed, lock)
     }
     return buffers.map { $0 }

@@ -7,9 +7,9 @@ struct StepMailbox: @unchecked Sendable {
   private let base: UnsafeMutableRawPointer
   private let wordCount: Int
 
-  /// Each of the three counters has a cache line of its own.
-  private static let fieldsOffset = 192
-  private static let touchedOffset = 256
+  /// Each of the four counters has a cache line of its own.
+  private static let fieldsOffset = 256
+  private static let touchedOffset = 320
 
   /// - Parameter base: memory of `byteCount`, 0 at first.
   init(at base: UnsafeMutableRawPointer, _ layout: GradientLayout) {
@@ -46,6 +46,12 @@ struct StepMailbox: @unchecked Sendable {
     nonmutating set { counter(2).pointee.store(newValue, ordering: .releasing) }
   }
 
+  /// The step with which the weights may change: this rank reads them no more before the step is done.
+  var permittedStep: Int {
+    get { counter(3).pointee.load(ordering: .acquiring) }
+    nonmutating set { counter(3).pointee.store(newValue, ordering: .releasing) }
+  }
+
   var header: StepHeader {
     get { base.load(fromByteOffset: Self.fieldsOffset, as: StepHeader.self) }
     nonmutating set { base.storeBytes(of: newValue, toByteOffset: Self.fieldsOffset, as: StepHeader.self) }
@@ -67,5 +73,6 @@ struct StepMailbox: @unchecked Sendable {
     headerStep = 0
     finalMark = 0
     heardStep = 0
+    permittedStep = 0
   }
 }

@@ -28,10 +28,12 @@ public final class ThreadPool {
   public func run(_ body: (Int) -> Void) {
     guard !workers.isEmpty else { return body(0) }
     withoutActuallyEscaping(body) { body in
-      let work = Work(body)
-      for worker in workers { worker.begin(work) }
-      body(0)
-      for worker in workers { worker.wait() }
+      // The workers know no more than its address.
+      withExtendedLifetime(Work(body)) { work in
+        for worker in workers { worker.begin(work) }
+        body(0)
+        for worker in workers { worker.wait() }
+      }
     }
   }
 

@@ -24,11 +24,15 @@ enum SignalCleanup {
     return nil
   }
 
+  /// Its memory stays: a signal's handler on another thread may just be about to remove what it names, and must not find
+  /// another path there.
   static func forget(_ index: Int?) {
     guard let index else { return }
-    let path = UnsafeMutablePointer<CChar>(bitPattern: places[index].exchange(0, ordering: .sequentiallyConsistent))
-    free(path)
+    places[index].store(0, ordering: .sequentiallyConsistent)
   }
+
+  /// Ends the process by a signal, as without a handler, after it has removed what is to be removed. In a handler.
+  static func removeAndDie(_ number: Int32) { dieOf(number) }
 
   private static func installHandlers() {
     let isFirst = !areInstalled.exchange(true, ordering: .sequentiallyConsistent)
@@ -39,7 +43,7 @@ enum SignalCleanup {
       var present = sigaction()
       // What the user ignores, by nohup say, or somebody else handles stays so.
       guard sigaction(number, nil, &present) == 0, present.__sigaction_handler.sa_handler == nil else { continue }
-      signal(number, removeAndDie)
+      signal(number, dieOf)
     }
   }
 }
@@ -69,7 +73,7 @@ private let removeAll: @convention(c) () -> Void = {
   }
 }
 
-private let removeAndDie: @convention(c) (Int32) -> Void = { number in
+private let dieOf: @convention(c) (Int32) -> Void = { number in
   removeAll()
   signal(number, SIG_DFL)
   raise(number)

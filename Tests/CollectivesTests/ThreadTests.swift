@@ -1,5 +1,7 @@
 import Collectives
+import Glibc
 import System
+import TestSupport
 import Testing
 
 import struct System.ExitStatus  // Testing has one too.
@@ -92,6 +94,29 @@ struct ThreadTests {
     }
     let isInOrder = received.first == (0..<rounds * each).map(UInt32.init)
     #expect(isInOrder)
+  }
+
+  @Test("the failure of a rank is told, and not what a rank met that waits for its messages")
+  func failureComesFirst() throws {
+    for round in 0..<200 {
+      let found = failure { () throws(Failure) in
+        try ThreadCommunicator.run(ranks: 2) { (communicator) throws(Failure) in
+          let channel = communicator.makeLink()
+          let bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: 64, alignment: 1)
+          defer { bytes.deallocate() }
+          try communicator.barrier()
+          if communicator.rank == 1 {
+            usleep(UInt32(round))
+            throw Failure(.ioError, "no room")
+          }
+          let messages = try bytes.indices.map { (index) throws(Failure) in
+            try channel.receive(UnsafeMutableRawBufferPointer(rebasing: bytes[index...index]), from: 1, tag: index)
+          }
+          for message in messages { try channel.wait(for: message) }
+        }
+      }
+      #expect(found?.status == .ioError, "\(found?.description ?? "nothing")")
+    }
   }
 
   @Test("calls of another kind are told, with both")

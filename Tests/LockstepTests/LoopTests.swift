@@ -1,7 +1,10 @@
+import Glibc
 import Lockstep
 import System
 import TestSupport
 import Testing
+
+import struct System.ExitStatus  // Testing has one too.
 
 /// The loop that a user writes, against torch's, and against itself on other numbers of ranks.
 struct LoopTests {
@@ -49,6 +52,50 @@ struct LoopTests {
       #expect(relativeError(step.loss, torch.loss) <= 1e-5, "step \(step.step)")
       #expect(relativeError(step.gradientNorm, torch.grad_norm) <= 1e-4, "step \(step.step)")
     }
+  }
+
+  @Test(
+    "the weights of a host change only once all its ranks step: until then one may still predict",
+    arguments: [[2], [2, 2]], [nil, 1.0])
+  func predictsBeforeStep(hosts: [Int], maxNorm: Double?) throws {
+    let areSame = try onRanks(hosts.reduce(0, +), hosts: hosts) { accelerator -> Bool in
+      let model = try BertForSequenceClassification(from: tinyModel, labels: 2)
+      let optimizer = AdamW(model, learningRate: 0.1)
+      let train = try DataLoader(tinyRows().train, batchSize: 12)
+      try accelerator.prepare(model, optimizer, train)
+      var areSame = true
+      for batch in train.prefix(3) {
+        try accelerator.backward(try model(batch).loss)
+        if let maxNorm { try accelerator.clipGradNorm(model, maxNorm: maxNorm) }
+        if accelerator.isLocalMainProcess {
+          let before = try model.predict(batch).logits.values
+          usleep(30_000)
+          areSame = try model.predict(batch).logits.values == before && areSame
+        }
+        try optimizer.step()
+        optimizer.zeroGrad()
+      }
+      return areSame
+    }
+    #expect(areSame.allSatisfy { $0 }, "\(areSame)")
+  }
+
+  @Test("a step that failed over bad numbers fails again where it is tried again", .timeLimit(.minutes(1)))
+  func badStepAgain() throws {
+    let statuses = try onRanks(2, hosts: [1, 1]) { accelerator -> [ExitStatus?] in
+      let model = try BertForSequenceClassification(from: tinyModel, labels: 2)
+      let optimizer = AdamW(model, learningRate: 1e38)
+      let train = try DataLoader(tinyRows().train, batchSize: 12)
+      try accelerator.prepare(model, optimizer, train)
+      var statuses: [ExitStatus?] = []
+      for (number, batch) in train.prefix(2).enumerated() {
+        try accelerator.backward(try model(batch).loss)
+        for _ in 0...number { statuses.append(problem { try optimizer.step() }?.status) }
+        optimizer.zeroGrad()
+      }
+      return statuses
+    }
+    #expect(statuses == [[nil, .badData, .badData], [nil, .badData, .badData]])
   }
 
   @Test("with dropout and another order each epoch, 2, 3 and 4 ranks follow 1 within 1e-6")

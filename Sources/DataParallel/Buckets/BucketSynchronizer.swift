@@ -72,12 +72,11 @@ final class BucketSynchronizer: GradientSynchronizer {
       let decision = decide(headers)
       switch decision {
       case .now: exchange.permitUpdate()
-      case .later: exchange.leaveUpdate()
-      case .never: break
+      case .later, .never: exchange.leaveUpdate()
       }
       try thread.wait { exchange.isSummed ? () : nil }
       reached(.summed)
-      if decision != .never { try thread.wait { exchange.isFinished ? () : nil } }
+      try thread.wait { exchange.isFinished ? () : nil }
       return (headers, decision)
     }
     hasBegun = false

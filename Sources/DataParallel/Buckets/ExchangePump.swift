@@ -149,7 +149,7 @@ final class ExchangePump {
       moved = true
     }
     if try sum.pump({ finished(bucket: $0) }) { moved = true }
-    if !ready.isEmpty, !updatesLater, signals.permits(step) {
+    if !ready.isEmpty, !updatesLater, mailboxes.allSatisfy({ $0.permittedStep == step }) {
       // One at a time: what arrives meanwhile need not wait for all of them.
       let part = ready.removeLast()
       squares[part] = update.apply(
@@ -164,6 +164,8 @@ final class ExchangePump {
       updatedParts += 1
       moved = true
     }
+    // With nothing on its way it still hears of others that have failed.
+    if !moved, !sum.isBusy { try channel.poll() }
     if summedParts == parts.count {
       signals.setSummed(step)
       if updatesLater || updatedParts == parts.count { signals.setFinished(step) }

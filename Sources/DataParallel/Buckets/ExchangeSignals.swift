@@ -2,7 +2,6 @@ import Synchronization
 
 /// What the computing thread and the pumping one tell one another of a step: of each field the last step of which it holds.
 final class ExchangeSignals: Sendable {
-  private let permitted = Atomic<Int>(0)
   private let left = Atomic<Int>(0)
   private let summed = Atomic<Int>(0)
   private let finished = Atomic<Int>(0)
@@ -10,11 +9,8 @@ final class ExchangeSignals: Sendable {
 
   // MARK: The computing thread says
 
-  /// From now on the weights change.
-  func permitUpdate(of step: Int) { permitted.store(step, ordering: .releasing) }
   /// Somebody else applies the sums, when the norm is known.
   func leaveUpdate(of step: Int) { left.store(step, ordering: .releasing) }
-  func permits(_ step: Int) -> Bool { permitted.load(ordering: .acquiring) == step }
   func leaves(_ step: Int) -> Bool { left.load(ordering: .acquiring) == step }
 
   // MARK: The pumping thread says

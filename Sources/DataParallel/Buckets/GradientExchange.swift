@@ -71,10 +71,10 @@ final class GradientExchange: Sendable {
     return (0..<ranks).map { mailboxes[0].heard[$0] }
   }
 
-  /// From now on the weights change.
-  func permitUpdate() { signals.permitUpdate(of: present) }
+  /// The weights may change once all ranks of the host have said so: one may still compute with them, beside the training.
+  func permitUpdate() { own.permittedStep = present }
 
-  /// The sums of this step are applied by somebody else, when the norm is known.
+  /// The sums of this step are applied by somebody else, when the norm is known, or not at all.
   func leaveUpdate() { signals.leaveUpdate(of: present) }
 
   /// Whether all sums of this rank's parts are there.

@@ -76,6 +76,8 @@ package final class InterHostAllReduce {
   }
 
   deinit {
+    // Where a job ends within a step, messages may still come into this memory until MPI is closed: so it stays.
+    if isBusy { return }
     for slot in slots {
       slot.numbers.deallocate()
       slot.contributions.deallocate()

@@ -30,7 +30,11 @@ final class StepHeaderExchange {
     }
   }
 
-  deinit { for text in texts { text.deallocate() } }
+  deinit {
+    // As with sums that are on their way.
+    if !messages.isEmpty { return }
+    for text in texts { text.deallocate() }
+  }
 
   var isDone: Bool { phase == .done }
 

@@ -36,7 +36,19 @@ package struct ChildProcess: Sendable {
     var actions = posix_spawn_file_actions_t()
     posix_spawn_file_actions_init(&actions)
     defer { posix_spawn_file_actions_destroy(&actions) }
-    for descriptor in descriptors {
+    // A number that is wanted in the child may be the source of another.
+    let wanted = descriptors.map(\.to)
+    var copies: [Int32] = []
+    defer { for copy in copies { close(copy) } }
+    for var descriptor in descriptors {
+      if wanted.contains(descriptor.from), descriptor.from != descriptor.to {
+        descriptor.from = fcntl(descriptor.from, F_DUPFD_CLOEXEC, (wanted.max() ?? 0) + 1)
+        guard descriptor.from >= 0 else {
+          throw Failure(
+            .unavailable, at: path, "cannot be started: \(lastSystemError())", hint: "ulimit -n 1024")
+        }
+        copies.append(descriptor.from)
+      }
       // A number beyond the limit on open files is refused here.
       guard posix_spawn_file_actions_adddup2(&actions, descriptor.from, descriptor.to) == 0 else {
         throw Failure(

@@ -66,8 +66,11 @@ package final class OutputWriter: Sendable {
 
   /// Ends the thread once all is written.
   package func close() {
-    state.withLock { $0.isClosed = true }
-    wake()
+    // Under the lock, and once: the thread closes the pipe when it has seen the mark.
+    state.withLock { state in
+      if !state.isClosed { wake() }
+      state.isClosed = true
+    }
   }
 
   var failure: String? { state.withLock { $0.failure } }

@@ -33,6 +33,8 @@ public struct RankAgent {
   private var deadline: Int64?
   private var end: ChildProcess.End?
 
+  /// Of a source, between two looks at signals and the clock.
+  private static let mostReads = 64
   /// The rank's file of memory; a number out of the way of what the process has open.
   private static let recordDescriptor: Int32 = 60
 
@@ -116,7 +118,7 @@ public struct RankAgent {
       let longest = saidAcceptsStop ? interval : min(interval, Self.acceptanceLookNanoseconds)
       _ = poll(&waits, nfds_t(waits.count), Int32(max(0, min(until - now, longest)) / 1_000_000) + 1)
       while let signal = signals.next() { handle(signal) }
-      forward()
+      forward(most: Self.mostReads)
       let isAlone = reap()
       if let deadline, monotonicNanoseconds() >= deadline { killChildren() }
       if let end, isAlone {
@@ -149,7 +151,8 @@ public struct RankAgent {
     switch signal {
     case SIGTERM:
       wasTold = true
-      kill(child.pid, SIGTERM)
+      // Its number may be another's once it is reaped.
+      if end == nil { kill(child.pid, SIGTERM) }
       // mpirun kills this process itself one second later.
       deadline = deadline ?? monotonicNanoseconds() + 600_000_000
     case SIGUSR1:
@@ -172,8 +175,8 @@ public struct RankAgent {
       if pid == child.pid {
         let end = ChildProcess.End(waitStatus: status)
         self.end = end
-        // First what it wrote last, then how it ended.
-        forward()
+        // First what it wrote last, then how it ended. What it left behind may go on writing.
+        forward(most: Self.mostReads)
         send(ring + [RankFrame(.end, rank: rank, report().bytes)])
         // A `tee` behind the rank may still have to finish its work.
         deadline = min(deadline ?? .max, monotonicNanoseconds() + 500_000_000)
@@ -192,11 +195,15 @@ public struct RankAgent {
     usleep(2_000)
   }
 
-  /// Sends on what the rank has written.
-  private mutating func forward() {
+  /// Sends on what the rank has written, until there is no more.
+  ///
+  /// - Parameter most: reads of each source; a rank that never pauses must not keep the agent from its other duties.
+  private mutating func forward(most: Int = .max) {
     var buffer = [UInt8](repeating: 0, count: RankFrame.mostAtOnce * RankFrame.bodyBytes)
     for index in sources.indices {
-      while sources[index].descriptor >= 0 {
+      var reads = 0
+      while sources[index].descriptor >= 0, reads < most {
+        reads += 1
         let count = read(sources[index].descriptor, &buffer, buffer.count)
         if count > 0 {
           let frames = stride(from: 0, to: count, by: RankFrame.bodyBytes).map { start in

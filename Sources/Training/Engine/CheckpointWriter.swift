@@ -11,8 +11,8 @@ public final class CheckpointWriter {
   /// Where to write; nil where nothing is written.
   private let storePath: String?
   private let limit: Int?
-  /// This rank's part of the one that is being written.
-  private var pending: (thread: Thread, result: Outcome)?
+  /// This rank's part of the one that is being written; without a thread where that is done.
+  private var pending: (thread: Thread?, result: Outcome)?
   private static let stackBytes = 1 << 20
 
   private final class Outcome: Sendable {
@@ -42,7 +42,7 @@ public final class CheckpointWriter {
   /// Where training fails, the checkpoint that is being written becomes whole all the same: its numbers are good.
   deinit {
     pending?.result.mayEnd.store(true, ordering: .relaxed)
-    pending?.thread.join()
+    pending?.thread?.join()
   }
 
   /// Copies the state, on which all ranks must agree, and begins to write it. Called by all ranks, between steps; the one
@@ -75,20 +75,17 @@ public final class CheckpointWriter {
       // Also where there was no folder to write into.
       copy.close()
     }
-    if let thread = Thread(stackBytes: Self.stackBytes, write) {
-      pending = (thread, outcome)
-    } else {
-      // Where the system gives no thread, the training waits.
-      write()
-      try outcome.check()
-    }
+    let thread = Thread(stackBytes: Self.stackBytes, write)
+    // Where the system gives no thread, the training waits. All ranks hear of a failure in `finish`.
+    if thread == nil { write() }
+    pending = (thread, outcome)
   }
 
   /// Waits until the last one is written. Called by all ranks, on all of which it throws what rank 0 met.
   public func finish(_ communicator: any Communicator) throws(Failure) {
     try communicator.agree { () throws(Failure) in
       guard let (thread, outcome) = pending else { return }
-      thread.join()
+      thread?.join()
       pending = nil
       try outcome.check()
     }

@@ -25,6 +25,8 @@ extension TrainingEngine {
   public func step(learningRate: Double) throws(Failure) -> StepReport {
     precondition(rowsInStep > 0, "step without backward")
     var clock = LapClock()
+    // The norm was asked for some time ago: other ranks may still compute with the weights, beside the training.
+    if measured != nil, model.isShared { try communicator.barrier() }
     let most = maxGradientNorm ?? (optimizer.options.nonFinite == .skip ? .infinity : nil)
     if measured == nil, let most { measured = try measure(most: most, &clock) }
     let found: Measured
