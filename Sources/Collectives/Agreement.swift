@@ -10,6 +10,12 @@ public final class Agreement: Sendable {
   /// The failure that the last failing `agree` threw on every rank.
   public var failure: Failure? { state.withLock { $0 } }
 
+  /// Whether `failure` is the one agreed on; a rank may have added a way out since.
+  func covers(_ failure: Failure) -> Bool {
+    guard let agreed = self.failure else { return false }
+    return (agreed.status, agreed.place, agreed.message) == (failure.status, failure.place, failure.message)
+  }
+
   func record(_ failure: Failure) { state.withLock { $0 = failure } }
 }
 

@@ -163,12 +163,19 @@ extension Communicator {
 
   /// Promises the launcher that this program looks at ``isRankAskedToStop`` after each step and ends by itself where it
   /// is true. Without the promise a signal ends the ranks at once.
-  public func acceptStop() { record?.acceptStop() }
+  public func acceptStop() {
+    // Its agent and what has started that, or mpirun alone, send SIGTERM last.
+    StopSignals.accept(obeying: record != nil ? 2 : size > 1 ? 1 : 0)
+    record?.acceptStop()
+  }
 
   /// Whether this rank was asked to stop: ranks hear of it at different steps, so that they must tell one another and
   /// stop together.
-  public var isRankAskedToStop: Bool { record?.isAskedToStop ?? false }
+  public var isRankAskedToStop: Bool { record?.isAskedToStop ?? false || StopSignals.received != nil }
 
-  /// Tells the launcher that this rank ends early, as asked.
-  public func noteStop() { record?.noteStop() }
+  /// Tells the launcher that this rank ends early, as asked. Without the launcher its exit status says so.
+  public func noteStop() {
+    record?.noteStop(signal: StopSignals.received)
+    StopSignals.noteStop()
+  }
 }

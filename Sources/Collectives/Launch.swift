@@ -92,7 +92,7 @@ public func withCommunicator(
         try body(communicator)
         try communicator.compareEnd()
       } catch {
-        let isAgreed = error == communicator.agreement.failure
+        let isAgreed = communicator.agreement.covers(error)
         record?.end(.failed, status: error.status.rawValue, isAgreed: isAgreed)
         guard isAgreed else {
           report(error.from(rank: communicator.rank, host: communicator.host))
@@ -105,7 +105,8 @@ public func withCommunicator(
       try communicator.finalize()
       record?.end(.done)
     }
-    return .success
+    // The launcher gives a job that was stopped its status.
+    return record == nil ? StopSignals.stopStatus ?? .success : .success
   } catch {
     report(error)
     return error.status

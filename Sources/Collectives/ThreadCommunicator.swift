@@ -65,7 +65,7 @@ public final class ThreadCommunicator: Communicator {
           results.set(try body(communicator), at: rank)
           rendezvous.finish(rank, failure: nil)
         } catch {
-          rendezvous.finish(rank, failure: error, isAgreed: error == communicator.agreement.failure)
+          rendezvous.finish(rank, failure: error, isAgreed: communicator.agreement.covers(error))
         }
       }
       guard let thread else {

@@ -45,7 +45,7 @@ public final class FlightRecorder: @unchecked Sendable {
     public var acceptsStop: Int64 = 0
     /// Whether it is to stop; written by the agent.
     public var stopRequested: Int64 = 0
-    /// Whether it stopped because of that.
+    /// Not 0 where it stopped because of that: the signal that the rank itself got, or 1.
     public var hasStopped: Int64 = 0
     /// The rank's process, which may be a descendant of the one that the agent started; 0 before it is known.
     public var pid: Int64 = 0
@@ -223,7 +223,8 @@ public final class FlightRecorder: @unchecked Sendable {
   /// Whether the rank is to stop.
   public var isAskedToStop: Bool { see(.stopRequested) != 0 }
 
-  public func noteStop() { publish(.hasStopped, 1) }
+  /// - Parameter signal: that this process got itself; nil where its agent has asked.
+  public func noteStop(signal: Int32? = nil) { publish(.hasStopped, Int64(signal ?? 1)) }
 
   public func end(_ outcome: Outcome, status: Int32 = 0, isAgreed: Bool = false) {
     set(.status, Int64(status))

@@ -39,7 +39,7 @@ extension RealSlurmTests {
     #expect(!result.text.contains("left: "), "\(result.text)")
     #expect(
       result.text.contains("launch: error: the ranks have stopped after step ")
-        && result.text.contains("as a signal to \(starter) or an agent asked them to"), "\(result.text)")
+        && result.text.contains("as a signal to \(starter), an agent or a rank asked them to"), "\(result.text)")
   }
 
   @Test("a job that is requeued runs again, and ends well", arguments: starters) func requeue(starter: String) throws {

@@ -69,6 +69,11 @@ package struct RankTable: Sendable {
   }
 
   var hasStopped: Bool { ranks.contains { $0.report.state.hasStopped != 0 } }
+  /// The signal that made a rank stop; SIGUSR1 where it was its agent's.
+  var stopSignal: Int32 {
+    let own = ranks.lazy.map(\.report.state.hasStopped).first { [Int64(SIGTERM), Int64(SIGINT)].contains($0) }
+    return own.map { Int32($0) } ?? SIGUSR1
+  }
   /// The furthest step that a rank has finished.
   var step: Int64? { ranks.map(\.report.state.step).max().flatMap { $0 >= 0 ? $0 : nil } }
   var medianStepSeconds: Double? {

@@ -12,7 +12,10 @@ extension SupervisedJob {
       // A job that was through before it took notice is a success. Of a program that got the signal itself nobody knows.
       var isThrough = verdict.status == 0 && !table.hasStopped
       if case .passedOn = stage, !table.isRegistered { isThrough = false }
-      if isThrough { return verdict }
+      // One that could not save before it stopped has not done as it was asked.
+      let hasNotSaved =
+        [ExitStatus.ioError, .cannotCreate].contains { $0.rawValue == verdict.status } && !table.hasStopped
+      if isThrough || hasNotSaved { return verdict }
       verdict = Verdict(status: 128 + stopSignal)
       verdict.isUsersWish = true
       return verdict
@@ -20,9 +23,10 @@ extension SupervisedJob {
     if verdict.status == 0, table.hasStopped {
       let step = table.step.map { " after step \($0)" } ?? ""
       verdict = Verdict(
-        status: 128 + SIGUSR1,
+        status: 128 + table.stopSignal,
         message:
-          "the ranks have stopped\(step), as a signal to \(supervisor.starter.rawValue) or an agent asked them to")
+          "the ranks have stopped\(step), as a signal to \(supervisor.starter.rawValue), an agent or a rank asked them to"
+      )
       verdict.isUsersWish = true
     } else if verdict.status != 0, verdict.message == nil, verdict.rank == nil, stall == nil {
       explain(&verdict, end)
@@ -56,6 +60,8 @@ extension SupervisedJob {
 
   /// Words for an mpirun that ended without saying why, as it does when it is told to.
   private func explain(_ verdict: inout Verdict, _ end: ChildProcess.End) {
+    // Of a rank that called MPI_Abort it has said so, and the rank why.
+    guard messages.fault?.isAbort != true else { return }
     guard supervisor.starter != .launcher, case .running = stage, case .status(let status) = end,
       table.ranks.contains(where: { $0.heard != nil && (!$0.hasEnded || $0.report.wasTold != 0) })
     else { return }
