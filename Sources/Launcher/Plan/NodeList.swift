@@ -10,12 +10,13 @@ struct NodeList {
   private var pieces: [Piece] = []
   /// How many they are.
   private(set) var count = 1
+  /// The most bytes that one of the names has.
+  private(set) var nameBytes = 0
 
   /// Reads `part`, whose brackets match and are not nested.
   init(_ part: [UInt8]) throws(Failure) {
     let text = String(decoding: part, as: UTF8.self)
     var rest = part[...]
-    var nameBytes = 0
     while !rest.isEmpty {
       let literal = rest.prefix { $0 != UInt8(ascii: "[") }
       rest = rest.dropFirst(literal.count)

@@ -47,9 +47,14 @@ public struct SlurmAllocation: Sendable, Equatable {
   package static func expand(_ list: String) throws(Failure) -> [String] {
     var parts: [NodeList] = []
     var count = 0
+    var bytes = 0
     for part in try split(list) {
       let names = try NodeList(part)
       count += names.count
+      bytes += names.count * names.nameBytes
+      guard bytes <= mostNameBytes else {
+        throw bad(list, "stands for names of more than \(grouped(mostNameBytes)) characters in all")
+      }
       guard count <= mostHosts else { throw bad(list, "stands for more than \(mostHosts) hosts") }
       parts.append(names)
     }
@@ -58,6 +63,8 @@ public struct SlurmAllocation: Sendable, Equatable {
   }
 
   static let mostHosts = 65_536
+  /// Of all names together.
+  static let mostNameBytes = 1 << 22
 
   /// Splits at commas outside brackets.
   private static func split(_ list: String) throws(Failure) -> [[UInt8]] {

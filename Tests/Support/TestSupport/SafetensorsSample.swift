@@ -23,14 +23,21 @@ package enum SafetensorsSample {
 
   /// `file` changed mostly in the header, whose length is mostly set right again.
   package static func mutated(_ file: [UInt8], _ mutator: inout Mutator) -> [UInt8] {
-    let end = 8 + (0..<8).reduce(0) { $0 | Int(file[$1]) << (8 * $1) }
+    let length = (0..<8).reduce(UInt64(0)) { $0 | UInt64(file[$1]) << (8 * UInt64($1)) }
+    guard length <= UInt64(file.count - 8) else {
+      // It was changed before.
+      var bytes = file
+      mutator.change(&bytes)
+      return bytes
+    }
+    let end = 8 + Int(length)
     var (header, data) = (Array(file[8..<end]), Array(file[end...]))
     if mutator.below(12) == 0 { mutator.change(&data) } else { mutator.change(&header) }
-    var length = UInt64(header.count)
+    var newLength = UInt64(header.count)
     if mutator.below(10) == 0 {
-      length = mutator.pick([0, 1, length &- 1, length + 1, length + 37, 1 << 32, 1 << 63, .max])
+      newLength = mutator.pick([0, 1, newLength &- 1, newLength + 1, newLength + 37, 1 << 32, 1 << 63, .max])
     }
-    return bytes(header, data, length: length)
+    return bytes(header, data, length: newLength)
   }
 
   private static func bytes(_ header: [UInt8], _ data: [UInt8], length: UInt64) -> [UInt8] {
