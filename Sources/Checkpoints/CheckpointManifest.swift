@@ -169,7 +169,8 @@ public struct CheckpointManifest: Sendable, Equatable {
   /// Reads the text of a file.
   ///
   /// - Parameter path: for messages.
-  /// - Throws: `.badData` with the file and the field.
+  /// - Throws: `.badData` with the file and the field; the cause is `.checkpointOutOfReach` where another version of the
+  ///   program has written it.
   public init(_ bytes: [UInt8], path: String) throws(Failure) {
     let root = try JSONDocument(bytes, path: path, status: .badData).root
     try Self.check(root, bytes)
@@ -193,8 +194,14 @@ public struct CheckpointManifest: Sendable, Equatable {
     let format = try root.field("format")
     guard try format.string() == Self.format else { throw format.unexpected("\"\(Self.format)\"") }
     let version = try root.field("version")
-    guard try version.int() == Self.version else {
-      throw version.unexpected("\(Self.version)", hint: "another version of the program has written it")
+    let number = try version.int()
+    guard number == Self.version else {
+      let age = number > Self.version ? "a newer" : "an older"
+      var failure = version.unexpected(
+        "\(Self.version)",
+        hint: "\(age) version of the program has written it; continue with that one, or name another checkpoint")
+      failure.cause = .checkpointOutOfReach
+      throw failure
     }
     let digest = try root.field("sha256")
     var blank = bytes

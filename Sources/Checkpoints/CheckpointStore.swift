@@ -1,3 +1,4 @@
+import Glibc
 import System
 
 extension Failure.Cause {
@@ -41,28 +42,41 @@ public final class CheckpointStore {
     return step
   }
 
-  /// All folders that are named like checkpoints, oldest step first. Their files' content is not looked at.
-  public var entries: [Entry] {
-    PrivateFolder.names(in: path).compactMap { name in
-      guard let step = Self.step(ofName: name) else { return nil }
-      do throws(Failure) {
-        return Entry(name: name, step: step, checkpoint: .success(try Checkpoint("\(path)/\(name)")))
-      } catch {
-        return Entry(name: name, step: step, checkpoint: .failure(error))
-      }
-    }.sorted { $0.step < $1.step }
+  /// All folders that are named like checkpoints, oldest step first; none where the folder cannot be read. Their files'
+  /// content is not looked at.
+  public var entries: [Entry] { (try? readEntries()) ?? [] }
+
+  /// All folders that are named like checkpoints, oldest step first; none where there is no such folder. Their files'
+  /// content is not looked at.
+  ///
+  /// - Throws: `.permission` or `.ioError` where the folder is there and cannot be read.
+  public func readEntries() throws(Failure) -> [Entry] {
+    try Reach.names(in: path).compactMap { entry(named: $0) }.sorted { $0.step < $1.step }
+  }
+
+  /// The checkpoint's folder of this name; nil where a checkpoint is not called so.
+  package func entry(named name: String) -> Entry? {
+    guard let step = Self.step(ofName: name) else { return nil }
+    do throws(Failure) {
+      return Entry(name: name, step: step, checkpoint: .success(try Checkpoint("\(path)/\(name)")))
+    } catch {
+      return Entry(name: name, step: step, checkpoint: .failure(error))
+    }
   }
 
   /// The newest complete checkpoint, all of whose files were read and found good; nil where there is none.
   ///
   /// - Parameter skipped: told of every newer one that is damaged.
+  /// - Throws: where the folder, or a newer one, cannot be read or was written by another version of the program: what it
+  ///   holds may be good. The cause is `.checkpointOutOfReach`.
   public func latest(skipped: (Failure) throws(Failure) -> Void) throws(Failure) -> Checkpoint? {
-    for entry in entries.reversed() {
+    for entry in try readEntries().reversed() {
       do throws(Failure) {
         let checkpoint = try entry.checkpoint.get()
         try checkpoint.verify()
         return checkpoint
       } catch {
+        if error.cause == .checkpointOutOfReach { throw error }
         try skipped(error)
       }
     }
@@ -71,7 +85,8 @@ public final class CheckpointStore {
 
   // MARK: Writing
 
-  /// Saves a checkpoint, and removes what is too many.
+  /// Saves a checkpoint, and removes what is too many. Old ones that cannot be removed stay: the checkpoint is good, and the
+  /// next save tries again.
   ///
   /// - Parameters:
   ///   - manifest: all but its files, which are found and measured here.
@@ -81,7 +96,7 @@ public final class CheckpointStore {
   ///     the others are read again. A file whose digests are missing must be there as well.
   /// - Returns: the checkpoint's folder.
   /// - Throws: `.ioError` or `.cannotCreate`; the folder is as it was before then. The cause is `.folderTakenAway` where
-  ///   another try may succeed.
+  ///   another try may succeed. `.cannotCreate` also where something else than a folder stands in the folder's place.
   @discardableResult
   public func save(
     _ manifest: CheckpointManifest, keeping limit: Int? = nil, needing needed: Int? = nil,
@@ -89,6 +104,7 @@ public final class CheckpointStore {
   ) throws(Failure) -> String {
     let name = Self.name(step: manifest.step)
     let draft = draft(step: manifest.step)
+    try refuseOtherThanFolder()
     do throws(Failure) {
       try proceed("make")
       try makeStore()
@@ -122,7 +138,11 @@ public final class CheckpointStore {
       }
       throw failure
     }
-    if let limit { try prune(keeping: limit, sparing: name) }
+    if let limit {
+      do throws(Failure) { try prune(keeping: limit, sparing: name) } catch {
+        if isInterrupted { throw error }
+      }
+    }
     return "\(path)/\(name)"
   }
 
@@ -155,67 +175,37 @@ public final class CheckpointStore {
   /// The folder in which the checkpoint of a step is put together.
   package func draft(step: Int) -> String { "\(path)/.\(Self.name(step: step))\(Self.draftEnd)" }
 
-  /// Removes the oldest checkpoints, so that no more than `limit` complete ones stay, and damaged ones that are older than
-  /// those.
-  ///
-  /// - Parameter spared: a name that stays in any case.
-  /// - Returns: the names of those that were removed.
-  @discardableResult
-  public func prune(keeping limit: Int, sparing spared: String? = nil) throws(Failure) -> [String] {
-    let entries = entries
-    let complete = entries.filter { entry in
-      if case .success = entry.checkpoint { entry.name != spared } else { false }
-    }
-    let kept = Set(complete.suffix(max(0, limit - (spared == nil ? 0 : 1))).map(\.name))
-    let oldest = entries.first { kept.contains($0.name) }?.step ?? .max
-    var removed: [String] = []
-    for entry in entries where entry.step < oldest && entry.name != spared {
-      try remove(entry.name)
-      removed.append(entry.name)
-    }
-    return removed
-  }
-
-  /// Removes the checkpoint called `name`: first its name, so that half a checkpoint never has it.
-  private func remove(_ name: String) throws(Failure) {
-    let grave = "\(path)/.\(name)\(Self.graveEnd)"
-    PrivateFolder.remove(grave)
-    try proceed("rename old")
-    try PrivateFolder.rename("\(path)/\(name)", to: grave)
-    try proceed("remove old")
-    guard PrivateFolder.remove(grave) else {
-      throw Failure(.ioError, at: "\(path)/\(name)", "cannot be removed: \(lastSystemError())")
-    }
-  }
-
-  /// Removes what dead runs left: checkpoints that were not finished, and old ones that were not quite removed.
-  public func removeRemains() {
-    for name in PrivateFolder.names(in: path) where name.hasPrefix(".step-") {
-      let ending = [Self.draftEnd, Self.graveEnd].first { name.hasSuffix($0) }
-      guard let ending, Self.step(ofName: String(name.dropFirst().dropLast(ending.count))) != nil else { continue }
-      PrivateFolder.remove("\(path)/\(name)")
-    }
-  }
-
-  /// Removes all checkpoints.
-  public func removeAll() throws(Failure) {
-    removeRemains()
-    for entry in entries { try remove(entry.name) }
-  }
-
-  private static let draftEnd = ".unfinished"
-  private static let graveEnd = ".removed"
+  static let draftEnd = ".unfinished"
+  static let graveEnd = ".removed"
 
   private func makeStore() throws(Failure) {
+    try refuseOtherThanFolder()
     guard !isDirectory(path) else { return }
     try makeDirectory(parent(of: path))
-    try PrivateFolder.make(path)
+    guard mkdir(path, 0o700) == 0 || errno == EEXIST && isDirectory(path) else {
+      throw Failure(outputStatus(), at: path, "folder cannot be made: \(lastSystemError())")
+    }
     try syncDirectory(parent(of: path))
   }
 
-  private var isInterrupted = false
+  /// What stands in the folder's place and is none is the user's, and stays. A link to a folder is one.
+  private func refuseOtherThanFolder() throws(Failure) {
+    guard !isDirectory(path), let kind = try? Reach.kind(of: path, follows: false) else { return }
+    let what: String
+    switch kind {
+    case .nothing, .folder: return
+    case .file: what = "a file"
+    case .link: what = "a link that leads to no folder within reach"
+    case .other: what = "no folder"
+    }
+    throw Failure(
+      .cannotCreate, at: path, "is \(what), expected a folder for checkpoints, or nothing",
+      hint: "move it away, or name another output folder")
+  }
 
-  private func proceed(_ operation: String) throws(Failure) {
+  var isInterrupted = false
+
+  func proceed(_ operation: String) throws(Failure) {
     guard let mayGoOn, !mayGoOn(operation) else { return }
     isInterrupted = true
     throw Failure(.internalError, "stopped before \(operation), as the test asked")

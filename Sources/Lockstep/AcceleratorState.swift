@@ -100,7 +100,7 @@ extension Accelerator {
       return checkpoint
     }
     var damage: Failure?
-    if isDirectory(path), let newest = try CheckpointStore(path).latest(skipped: { damage = $0 }) { return newest }
+    if let newest = try CheckpointStore(path).latest(skipped: { damage = $0 }) { return newest }
     throw damage ?? Failure(.missingInput, at: path, "holds no checkpoint", hint: "saveState makes one")
   }
 

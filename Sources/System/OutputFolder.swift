@@ -196,3 +196,16 @@ private func refuseFolderInUse(_ target: String, named name: String, home: Strin
       hint: "name a folder in it")
   }
 }
+
+extension OutputFolder {
+  /// Refuses where a run is at work on the folder `path`. Nothing is made, locked or changed.
+  ///
+  /// - Throws: `.cannotCreate`, which names the run.
+  public static func refuseRuns(on path: String) throws(Failure) {
+    let target = realPath(path)
+    let beside = "\(parent(of: target))/.\(lastComponent(of: target)).lockstep"
+    for staging in [beside, "\(target)/\(insideName)"] {
+      try StagingFolder.refuseOthers(in: staging, output: path)
+    }
+  }
+}

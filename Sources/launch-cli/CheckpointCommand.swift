@@ -20,19 +20,34 @@ struct CheckpointCommand: ParsableCommand {
 
     /// The folder with the checkpoints, and the one that was named if it was one.
     func store() throws(Failure) -> (store: CheckpointStore, only: String?) {
-      guard isDirectory(dir) else {
-        throw Failure(.missingInput, at: dir, exists(dir) ? "is no folder" : "there is no such folder")
+      let kind = try Reach.kind(of: dir)
+      guard kind == .folder else {
+        throw Failure(.missingInput, at: dir, kind == .nothing ? "there is no such folder" : "is no folder")
       }
       let real = realPath(dir)
       let name = lastComponent(of: real)
       if CheckpointStore.step(ofName: name) != nil { return (CheckpointStore(parent(of: real)), name) }
       let inside = "\(real)/checkpoints"
-      return (CheckpointStore(isDirectory(inside) ? inside : real), nil)
+      return (CheckpointStore(try Reach.kind(of: inside) == .folder ? inside : real), nil)
+    }
+
+    /// The output folders whose runs write there. A run holds its folder as the user names it: where `checkpoints` in it is a
+    /// link, that is not the folder above the checkpoints.
+    func outputs() throws(Failure) -> [String] {
+      if try Reach.kind(of: "\(dir)/checkpoints") == .folder { return [dir] }
+      var named = dir
+      while named.utf8.count > 1 && named.utf8.last == UInt8(ascii: "/") { named.removeLast() }
+      return [named, realPath(dir)].filter { lastComponent(of: $0) == "checkpoints" }.map { parent(of: $0) }
     }
 
     func entries() throws(Failure) -> [CheckpointStore.Entry] {
       let (store, only) = try store()
-      let entries = store.entries.filter { only == nil || $0.name == only }
+      var entries: [CheckpointStore.Entry] = []
+      if let only {
+        if let entry = store.entry(named: only) { entries = [entry] }
+      } else {
+        entries = try store.readEntries()
+      }
       guard !entries.isEmpty else {
         throw Failure(
           .missingInput, at: dir, "holds no checkpoints",
@@ -90,28 +105,29 @@ struct CheckpointCommand: ParsableCommand {
     }
   }
 
-  struct PruneCommand: MachineCommand {
+  struct PruneCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
       commandName: "prune", abstract: "Remove all but the newest complete checkpoints, and what killed runs left.",
-      discussion: "Not while the run is at work.")
+      discussion: """
+        Not while the run is at work. Those that are to stay are read first: a damaged one is named and does not count. One \
+        that cannot be read, or that another version of the program has written, stays and does not count.
+        """)
     @OptionGroup var options: Options
 
     @Option(help: "Complete checkpoints that stay.") var keep: Int
 
-    func run(on machine: Machine) throws {
+    func run() throws {
       guard keep >= 1 else { throw Failure(.usage, at: "--keep", "\(keep), expected at least 1") }
       let (store, only) = try options.store()
       guard only == nil else {
         throw Failure(.usage, at: options.dir, "is one checkpoint, expected the folder that holds it")
       }
+      _ = try options.entries()
       // The run that is at work on the output folder holds it.
-      let output = parent(of: store.path)
-      let folder = try OutputFolder(output, keeping: lastComponent(of: store.path), home: machine.environment["HOME"]) {
-        _, _ in
-      }
-      let removed = try withExtendedLifetime(folder) { () throws(Failure) in
-        store.removeRemains()
-        return try store.prune(keeping: keep)
+      for output in try options.outputs() { try OutputFolder.refuseRuns(on: output) }
+      store.removeRemains()
+      let removed = try store.prune(keeping: keep, verifying: true) { failure in
+        say("warning: a checkpoint does not count as one that stays: \(failure)")
       }
       if options.json {
         return try put(
@@ -139,7 +155,7 @@ struct CheckpointCommand: ParsableCommand {
         megabytes = "\(tenths / 10).\(tenths % 10)"
         if deep { try checkpoint.verify() }
       } catch {
-        state = "damaged: \(error)"
+        state = "\(error.cause == .checkpointOutOfReach ? "out of reach" : "damaged"): \(error)"
         worst = worst ?? error
       }
       if options.json {

@@ -25,6 +25,10 @@ struct VerifyEquivalenceCommand: MachineCommand {
   var command: [String] = []
 
   func run(on machine: Machine) throws {
+    if command.first == "--help" || command.first == "-h" {
+      try put(LaunchCommand.helpMessage(for: VerifyEquivalenceCommand.self))
+      return
+    }
     let sizes = try self.sizes()
     guard (1...100_000).contains(steps) else {
       throw Failure(.usage, at: "--steps", "\(steps), expected 1 to 100000")
@@ -50,14 +54,27 @@ struct VerifyEquivalenceCommand: MachineCommand {
   }
 
   private func sizes() throws(Failure) -> [Int] {
-    let sizes = processes.split(separator: ",", omittingEmptySubsequences: false).map { Int($0) ?? 0 }
-    guard sizes.count >= 2, sizes.allSatisfy((1...1024).contains) else {
-      throw Failure(
-        .usage, at: "--num_processes", "\"\(processes)\", expected two numbers or more with commas between")
+    func refusal(_ what: String, _ expected: String) -> Failure {
+      Failure(.usage, at: "--num_processes", "\"\(processes)\": \(what), expected \(expected)")
     }
+    var sizes: [Int] = []
+    for word in processes.split(separator: ",", omittingEmptySubsequences: false) {
+      guard let size = Int(word) else {
+        throw refusal("\"\(word)\" is no whole number", "two or more with commas between, as in 1,2")
+      }
+      guard (1...1024).contains(size) else {
+        throw refusal("\(size) is no number of processes", "numbers from 1 to 1024")
+      }
+      guard !sizes.contains(size) else { throw refusal("\(size) is there twice", "different numbers") }
+      sizes.append(size)
+    }
+    guard sizes.count >= 2 else { throw refusal("it is one number", "two or more with commas between, as in 1,2") }
     return sizes
   }
 }
+
+/// `1 process`, `2 processes`.
+private func processCount(_ count: Int) -> String { "\(count) process\(count == 1 ? "" : "es")" }
 
 /// The runs of one job, and what differs between them.
 private struct Comparison {
@@ -87,7 +104,7 @@ private struct Comparison {
     words += ["--output-dir", place(size, checkpoint == nil ? "model" : "again"), "--metrics", place(size, "metrics")]
     if let checkpoint { words += ["--checkpointing-steps", "\(checkpoint)"] }
     let log = place(size, "log")
-    say("running \(steps) steps on \(size) process\(size == 1 ? "" : "es")")
+    say("running \(steps) step\(steps == 1 ? "" : "s") on \(processCount(size))")
     switch try LoggedLaunch.run(words, log: log, environment) {
     case .ended(.status(0)): return
     case .stopped(let signal):
@@ -97,7 +114,7 @@ private struct Comparison {
       let said = lines.last { $0.contains("error: ") } ?? lines.last ?? "nothing"
       var status = ExitStatus.lost
       if case .status(let code) = end { status = ExitStatus(rawValue: code) }
-      throw Failure(status, "the run on \(size) processes failed, and said: \(said)")
+      throw Failure(status, "the run on \(processCount(size)) failed, and said: \(said)")
     }
   }
 
@@ -123,7 +140,7 @@ private struct Comparison {
     guard one.count == other.count, !one.isEmpty else {
       throw Failure(
         .disagreement,
-        "\(first) processes took \(one.last?.step ?? 0) steps and \(second) took \(other.last?.step ?? 0)")
+        "\(processCount(first)) took \(one.last?.step ?? 0) steps and \(second) took \(other.last?.step ?? 0)")
     }
     if isExact { try compareBits(first, second, one, other) } else { try compareCurves(first, second, one, other) }
   }
