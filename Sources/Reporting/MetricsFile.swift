@@ -124,6 +124,8 @@ public final class MetricsFile {
   private let encoder: JSONEncoder
   /// Bytes of whole lines.
   private var byteCount = 0
+  /// Whether it is the file of a run that went on, and has no step of the run before.
+  public let isLate: Bool
 
   /// Makes sure, before long work, that metrics can be written to `path`: to nothing, to metrics of an earlier run, or to
   /// `/dev/null`.
@@ -150,6 +152,7 @@ public final class MetricsFile {
   /// - Parameter option: that named it, for messages.
   public init(_ path: String, option: String) throws(Failure) {
     self.path = path
+    isLate = false
     descriptor = try ReportFile.open(path, option: option)
     encoder = JSONEncoder()
     encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
@@ -168,14 +171,19 @@ public final class MetricsFile {
     encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
     let isThere = (try? InputFile(path)) != nil
     let bytes = isThere ? try readBytes(path, limitBytes: 1 << 32) : []
-    byteCount = try Self.bytesKept(of: bytes, path: path, step: step, evaluated: evaluated)
-    descriptor = try ReportFile.open(path, option: option, keepingBytes: byteCount)
+    let kept = try Self.kept(of: bytes, path: path, step: step, evaluated: evaluated)
+    byteCount = kept.bytes
+    // What is no file, as /dev/null, has no steps to lack.
+    isLate = !kept.hasSteps && (isThere || !exists(path))
+    descriptor = try ReportFile.open(path, option: option, keepingBytes: kept.bytes)
   }
 
-  /// How many bytes of a metrics file belong to steps up to `step`.
-  private static func bytesKept(
+  private static let hint = "give the metrics file of the run that is resumed, or the name of a new one"
+
+  /// How many bytes of a metrics file belong to steps up to `step`, and whether there are any such steps.
+  private static func kept(
     of bytes: [UInt8], path: String, step: Int, evaluated: Bool
-  ) throws(Failure) -> Int {
+  ) throws(Failure) -> (bytes: Int, hasSteps: Bool) {
     var start = 0
     var next: Int?
     var line = 1
@@ -186,18 +194,19 @@ public final class MetricsFile {
       let isStep = kind == "step"
       guard isStep ? found <= step : found < step || found == step && evaluated && kind == "eval" else { break }
       if isStep {
-        if let next, found != next { throw record.unexpected("step \(next)") }
+        if let next, found != next {
+          throw record.failure(
+            "is of step \(found) after one of step \(next - 1), expected step \(next)", hint: hint)
+        }
         next = found + 1
       }
       start = end + 1
       line += 1
     }
     if let next, next != step + 1 {
-      throw Failure(
-        .badData, at: path, "ends with step \(next - 1), but the checkpoint is of step \(step)",
-        hint: "give the metrics file of the run that is resumed, or another name")
+      throw Failure(.badData, at: path, "ends at step \(next - 1), expected at least \(step)", hint: hint)
     }
-    return start
+    return (start, next != nil)
   }
 
   /// Makes what is written so far durable.

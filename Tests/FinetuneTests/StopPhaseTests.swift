@@ -105,6 +105,26 @@ extension Programs {
       #expect(try runs.newest("part") == steps(), "the newest one is of the last step that was taken")
     }
 
+    @Test("a stop whose checkpoint has no room ends as a failure, with its status and how to go on", .needs(.mounts))
+    func noRoom() throws {
+      // Less than a checkpoint needs.
+      let script = "cd \(runs.folder.path); mkdir disk; mount -t tmpfs -o size=100k disk disk; exec \"$@\""
+      let launcher = [try Program.built("launch"), "--num_processes", "2", "finetune"]
+      let program = try Program(
+        ["unshare", "--mount", "bash", "-c", script, "bash"] + launcher
+          + runs.arguments("disk/part", ["--max-steps", "20000", "--metrics", runs.path("part.jsonl")]))
+      while steps() < 10 {
+        try #require(program.seconds < 60 && !program.hasEnded, "no steps")
+        usleep(2000)
+      }
+      usleep(1_200_000)
+      kill(program.process, SIGTERM)
+      let outcome = program.wait(seconds: 60)
+      #expect(outcome.status == 74 && outcome.left == [], "\(outcome.status) \(outcome.errors)")
+      #expect(outcome.errors.contains("No space left"), "\(outcome.errors)")
+      #expect(outcome.errors.contains("continue with --resume-from-checkpoint latest"), "\(outcome.errors)")
+    }
+
     /// The small data with the rows of one of its tables so many times.
     private func manyRows(of table: String, times: Int) throws -> String {
       let data = try runs.folder.copy("\(Golden.folder)/mrpc", as: "data")

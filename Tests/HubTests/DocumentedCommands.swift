@@ -28,6 +28,7 @@ enum DocumentedCommands {
   /// Blocks that are no commands, by how they begin.
   static let texts = [
     "launch: error: rank 1", "programs ─▶ Lockstep", "flags, variables, file", "error   host node2", "{\"epoch\":",
+    "finetune: error: the ranks",
   ]
 
   /// What stands for what: placeholders, and numbers that take a test too long.

@@ -24,7 +24,7 @@ final class Checkpointing {
     case waiting
   }
   private var writing = Writing.waiting
-  /// Whether the run has an output folder.
+  /// Whether the run saves into an output folder.
   let isOn: Bool
   /// Steps and evaluation of the checkpoint that the run went on from; 0 at the beginning.
   let firstStep: Int
@@ -44,11 +44,12 @@ final class Checkpointing {
     self.metrics = metrics
     self.options = options
     self.digests = digests
-    interval = command.checkpoints.interval
+    // A batch that is looked at leaves all as it is.
+    interval = command.debugBatch == nil ? command.checkpoints.interval : nil
     limit = command.checkpoints.limit
     onFailedSave = command.checkpoints.onFailedSave
     self.reporter = reporter
-    isOn = command.outputDir != nil
+    isOn = command.outputDir != nil && command.debugBatch == nil
     firstStep = point?.manifest.step ?? 0
     isEvaluated = point?.manifest.isEvaluated ?? true
     earlier = (point?.manifest.evaluations ?? []).map { evaluation in
@@ -146,6 +147,16 @@ final class Checkpointing {
     ) { (folder) throws(Failure) in
       try metrics?.flush()
       try savedModel().write(UnsafeBufferPointer(engine.model.parameters.buffer), into: folder)
+    }
+  }
+
+  /// The same for a run that ends then: where it cannot be saved, the failure says how to go on.
+  func saveAtStop(_ evaluations: [EvaluationRecord], evaluated: Bool) throws(Failure) -> String {
+    do throws(Failure) { return try save(evaluations, evaluated: evaluated) } catch {
+      guard [.ioError, .cannotCreate].contains(error.status) else { throw error }
+      var failure = error
+      failure.hint = failure.hint ?? Self.wayOut
+      throw failure
     }
   }
 

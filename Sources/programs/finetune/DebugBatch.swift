@@ -1,24 +1,37 @@
-import Collectives
 import Reporting
 import System
 import Training
 
-/// `--debug-batch STEP`: one step's loss, what each layer put out, and the norm of each tensor's gradient.
+/// `--debug-batch STEP`: one step's loss, what each layer put out, and the norm of each tensor's gradient. Such a run writes
+/// nothing.
 enum DebugBatch {
+  /// Refuses more than one process. Before anything is read.
+  static func check(processes: Int) throws(Failure) {
+    guard processes == 1 else {
+      throw Failure(
+        .usage, at: "--debug-batch", "\(processes) processes, expected one, which sees all gradients",
+        hint: "--num_processes 1, and --split-batches with the batch size of all ranks")
+    }
+  }
+
+  /// Refuses a step that the run does not take.
+  ///
   /// - Parameters:
   ///   - first: steps behind the run.
   ///   - total: steps of the whole run.
-  static func check(_ step: Int, after first: Int, total: Int, _ communicator: any Communicator) throws(Failure) {
-    guard communicator.size == 1 else {
+  static func check(_ step: Int, after first: Int, total: Int) throws(Failure) {
+    guard step <= first || step > total else { return }
+    let place = first > 0 ? ", for the checkpoint is of step \(first)" : ""
+    let hint = "--resume-from-checkpoint takes an earlier checkpoint"
+    guard first < total else {
       throw Failure(
-        .usage, at: "--debug-batch", "\(communicator.size) processes, expected one, which sees all gradients",
-        hint: "--num_processes 1, and --split-batches with the batch size of all ranks")
+        .usage, at: "--debug-batch",
+        "\(step), expected 1 to \(total) and a checkpoint before it: this one is of step \(first), the last one",
+        hint: hint)
     }
-    guard (first + 1...max(first + 1, total)).contains(step) else {
-      throw Failure(
-        .usage, at: "--debug-batch", "\(step), expected \(first + 1) to \(total)",
-        hint: "--resume-from-checkpoint takes an earlier checkpoint")
-    }
+    throw Failure(
+      .usage, at: "--debug-batch", "\(step), expected \(first + 1) to \(total)\(place)",
+      hint: step <= first ? hint : nil)
   }
 
   static func write(_ window: WindowInspection, step: Int, _ reporter: Reporter) throws(Failure) {

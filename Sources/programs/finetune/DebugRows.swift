@@ -6,8 +6,7 @@ import System
 struct DebugRows {
   static let option = "--debug-rows"
   private static let header = "step\tepoch\trank\trows\n"
-  private let descriptor: Int32
-  private let path: String
+  private let lines: StepLines
 
   /// Refuses a path where something else is.
   static func check(
@@ -18,11 +17,14 @@ struct DebugRows {
     }
   }
 
-  /// Begins the file, which `check` has let pass.
-  init(_ path: String) throws(Failure) {
-    self.path = path
-    descriptor = try ReportFile.open(path, option: Self.option)
-    try writeAll(Array(Self.header.utf8), to: descriptor, at: path)
+  /// Finds what stays of the file where a run goes on after `step`; see ``StepLines``.
+  static func place(in path: String, continuingAfter step: Int) throws(Failure) -> StepLines.Place {
+    try StepLines.place(in: path, header: header, continuingAfter: step)
+  }
+
+  /// Opens the file, which `check` has let pass.
+  init(_ path: String, at place: StepLines.Place) throws(Failure) {
+    lines = try StepLines(path, option: Self.option, header: Self.header, at: place)
   }
 
   /// The rows of each rank, as text. Called by all ranks.
@@ -33,6 +35,8 @@ struct DebugRows {
   func write(step: Int, epoch: Int, _ rows: [[UInt8]]) throws(Failure) {
     var text: [UInt8] = []
     for (rank, rows) in rows.enumerated() { text += Array("\(step)\t\(epoch)\t\(rank)\t".utf8) + rows + [0x0A] }
-    try writeAll(text, to: descriptor, at: path)
+    try lines.write(text)
   }
+
+  func flush() throws(Failure) { try lines.flush() }
 }

@@ -20,7 +20,7 @@ func finetune(
   let model = try Model(job.configuration, communicator, sharesMemory: settings.sharesMemory)
   try model.load(weights, seed: job.seed, communicator)
 
-  // Last, when nothing else can be wrong: a metrics file of an earlier run is emptied here.
+  // Last, when nothing else can be wrong: a metrics file of an earlier run is emptied here, or cut.
   let start = model.parameters.digest
   let outputs = try communicator.agree { () throws(Failure) in
     try communicator.isMain
@@ -36,7 +36,7 @@ func finetune(
   let checkpointing = Checkpointing(
     job, command, engine, store: outputs.store, outputs.metrics, reporter, from: point,
     options: job.resultOptions(command, ranks: communicator.size), digests: job.digests(start: start))
-  var run = try TrainingRun(job, command, engine, checkpointing, outputs, reporter)
+  var run = TrainingRun(job, command, engine, checkpointing, outputs, reporter)
   guard try run.train() else { return }
   try run.finish(begin: begin)
 }
@@ -47,6 +47,7 @@ private func readJob(
 ) throws(Failure) -> Job {
   let paths = try communicator.agree { () throws(Failure) in
     try command.check()
+    if command.debugBatch != nil { try DebugBatch.check(processes: communicator.size) }
     return try command.inputPaths()
   }
   let files = try communicator.readOnMain(paths)

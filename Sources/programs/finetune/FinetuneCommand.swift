@@ -170,7 +170,7 @@ struct FinetuneCommand: ParsableCommand {
   @Option(
     name: bothSpellings("debug-batch"),
     help: ArgumentHelp(
-      "Stop before this step and show its loss, outputs and gradients; in one process, mostly from a checkpoint.",
+      "Show this step's loss, outputs and gradients and stop before it; writes nothing. In one process, mostly from a checkpoint.",
       valueName: "step"))
   var debugBatch: Int?
 
@@ -217,6 +217,12 @@ struct FinetuneCommand: ParsableCommand {
         .usage, at: "--init", "random needs --model", hint: "the folder whose geometry and vocabulary to take")
     }
     try checkOutputs()
+    if debugBatch != nil && overwriteOutputDir {
+      throw Failure(
+        .usage, at: "--overwrite-output-dir",
+        "removes what is there, expected none with --debug-batch, which only reads",
+        hint: "leave one of the two out")
+    }
     try checkpoints.check(outputDir: outputDir)
   }
 

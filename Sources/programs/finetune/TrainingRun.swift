@@ -26,24 +26,13 @@ struct TrainingRun {
   init(
     _ job: Job, _ command: FinetuneCommand, _ engine: TrainingEngine, _ checkpointing: Checkpointing,
     _ outputs: Outputs, _ reporter: Reporter
-  ) throws(Failure) {
+  ) {
     (self.job, self.command, self.engine, self.checkpointing) = (job, command, engine, checkpointing)
     (output, self.reporter) = (outputs.folder, reporter)
     meter = Meter(
       job, reporter, outputs.metrics, outputs.logs, keepsSteps: output != nil, firstStep: checkpointing.firstStep)
     evaluations = checkpointing.earlier
-    digests = try engine.communicator.agree { () throws(Failure) in
-      try engine.communicator.isMain
-        ? command.stepDigests.map { (path) throws(Failure) in try StepDigests(path) } : nil
-    }
-    rowsFile = try engine.communicator.agree { () throws(Failure) in
-      try engine.communicator.isMain
-        ? command.debugRows.map { (path) throws(Failure) in try DebugRows(path) } : nil
-    }
-    if let step = command.debugBatch {
-      try DebugBatch.check(
-        step, after: engine.steps, total: job.schedule.totalSteps, engine.communicator)
-    }
+    (digests, rowsFile) = (outputs.digests, outputs.rows)
   }
 
   /// Takes all steps; false where the run ends before, because it was asked to or has shown what it was asked for.
@@ -102,14 +91,26 @@ struct TrainingRun {
   /// - Parameter evaluated: whether the evaluation that follows the step is done.
   private func stop(evaluated: Bool) throws(Failure) {
     communicator.noteResult(digest: engine.model.parameters.digest)
-    let saved = checkpointing.isOn ? try checkpointing.save(evaluations, evaluated: evaluated) : nil
+    try flushLines()
+    let saved = checkpointing.isOn ? try checkpointing.saveAtStop(evaluations, evaluated: evaluated) : nil
+    // Only now: a stop whose checkpoint is not saved is a failure.
     communicator.noteStop()
     try reporter.line(
       "stopped after step \(engine.steps) of \(job.schedule.totalSteps), as asked; "
         + (saved.map { "saved in \($0), --resume-from-checkpoint latest continues from there" } ?? "nothing is saved"))
   }
 
+  /// Makes what is written of the steps so far durable: where there is a checkpoint, its steps are in these files.
+  private func flushLines() throws(Failure) {
+    guard command.stepDigests != nil || command.debugRows != nil else { return }
+    try communicator.agree { () throws(Failure) in
+      try digests?.flush()
+      try rowsFile?.flush()
+    }
+  }
+
   private mutating func saveCheckpoint() throws(Failure) {
+    try flushLines()
     try checkpointing.saveBeside(evaluations, evaluated: true)
     meter.restartClock()
   }

@@ -7,7 +7,7 @@ import Training
 Worker.run(program: "finetune", remedy: remedy) { (communicator, settings) throws(Failure) in
   let reporter = Reporter(isActive: communicator.isMain, columns: settings.terminalColumns)
   let parsed = try communicator.agree { () throws(Failure) in
-    let arguments = Array(CommandLine.arguments.dropFirst())
+    let arguments = Array(CommandLine.arguments.dropFirst()).joiningNegativeNumbers
     try RefusedOptions.check(arguments)
     return try parse(FinetuneCommand.self, as: FinetuneCommand.self, program: "finetune", arguments)
   }
